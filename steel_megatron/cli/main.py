@@ -1,0 +1,68 @@
+"""``steel``: finds the command, parses its flags, and turns errors that a user can mend into three lines."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from steel_megatron import __version__
+from steel_megatron.config import ConfigError, Parser, SteelError, nearest
+
+# Command → what `steel --help` says of it. The module steel_megatron/cli/<command>_command.py (dashes as underscores) holds
+# add_arguments(parser) and run(args) -> exit status; it is imported only when its command is called.
+COMMANDS = {
+    "convert": "raw corpus records → {text, source, id} jsonl",
+    "train-tokenizer": "train a byte-level BPE tokenizer on jsonl text",
+    "tokenize": "jsonl text → tokenised .bin/.idx dataset (Megatron's format)",
+    "merge": "join .bin/.idx datasets into one",
+    "inspect": "what is in a .bin/.idx dataset",
+    "plan": "parameters, FLOPs and memory of a model; list of presets",
+    "train": "pretrain a model (under torchrun for more than one process)",
+    "export": "checkpoint → Hugging Face folder",
+    "import": "Hugging Face folder → checkpoint",
+    "generate": "continue a prompt with a trained model",
+    "doctor": "what this machine has and which backends will be used",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``steel`` with the given arguments (``sys.argv`` when None) and returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(usage())
+            return 0
+        if argv[0] in ("-V", "--version"):
+            print(f"steel_megatron {__version__}")
+            return 0
+        name = argv[0]
+        if name not in COMMANDS:
+            raise ConfigError(
+                f"steel: unknown command {name!r}",
+                rule=f"commands are {', '.join(COMMANDS)}",
+                fix=nearest(name, COMMANDS) or "see 'steel --help'",
+            )
+        return run_command(name, argv[1:])
+    except SteelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+
+
+def run_command(name: str, argv: Sequence[str]) -> int:
+    """Imports the command's module and runs it."""
+    module = importlib.import_module(f"steel_megatron.cli.{name.replace('-', '_')}_command")
+    parser = Parser(prog=f"steel {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(list(argv))) or 0)
+
+
+def usage() -> str:
+    """The text of ``steel --help``."""
+    width = max(map(len, COMMANDS))
+    lines = ["usage: steel COMMAND [flags]   (steel COMMAND --help tells a command's flags)", ""]
+    lines += [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""Floor 0: every knob, typed, documented, checked."""
+
+from steel_megatron.config.check import check_batch, check_layout, check_model, check_run
+from steel_megatron.config.checkpoint import CheckpointConfig
+from steel_megatron.config.data import DataConfig
+from steel_megatron.config.errors import CheckpointError, ConfigError, DataError, SteelError
+from steel_megatron.config.flags import Parser, add_run_flags, nearest
+from steel_megatron.config.load import load_run_config, preset_names, save_run_config
+from steel_megatron.config.logging import LoggingConfig
+from steel_megatron.config.model import ModelConfig
+from steel_megatron.config.optimizer import OptimizerConfig
+from steel_megatron.config.parallel import ParallelConfig
+from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
+from steel_megatron.config.training import TrainingConfig
+
+__all__ = [
+    "KNOBS",
+    "SECTIONS",
+    "CheckpointConfig",
+    "CheckpointError",
+    "ConfigError",
+    "DataConfig",
+    "DataError",
+    "LoggingConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ParallelConfig",
+    "Parser",
+    "RunConfig",
+    "SteelError",
+    "TrainingConfig",
+    "add_run_flags",
+    "check_batch",
+    "check_layout",
+    "check_model",
+    "check_run",
+    "load_run_config",
+    "nearest",
+    "preset_names",
+    "save_run_config",
+]

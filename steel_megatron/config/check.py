@@ -1,0 +1,157 @@
+"""Combinations of values that cannot work, found before any process starts work."""
+
+from __future__ import annotations
+
+from steel_megatron.config.errors import ConfigError
+from steel_megatron.config.model import ModelConfig
+from steel_megatron.config.parallel import ParallelConfig
+from steel_megatron.config.run import RunConfig
+
+
+def check_model(model: ModelConfig) -> None:
+    """Raises :class:`ConfigError` for a shape that cannot be built."""
+    for name in ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "max_position_embeddings"):
+        _positive(name, getattr(model, name))
+    heads, groups = model.num_attention_heads, model.query_groups
+    if model.kv_channels is None and model.hidden_size % heads:
+        raise ConfigError(
+            f"hidden size {model.hidden_size} with {heads} heads",
+            rule="the hidden size is a multiple of --num-attention-heads unless --kv-channels gives the head size",
+            fix=f"use a multiple of {heads}, or set --kv-channels",
+        )
+    if heads % groups:
+        raise ConfigError(
+            f"{heads} query heads in {groups} groups",
+            rule="--num-query-groups divides --num-attention-heads",
+            fix=f"choose one of {_divisors(heads)}",
+        )
+    if not 0.0 < model.rotary_percent <= 1.0:
+        raise ConfigError(f"--rotary-percent {model.rotary_percent}", rule="it is above 0 and at most 1")
+    if model.position_embedding_type == "rope" and int(model.head_dim * model.rotary_percent) % 2:
+        raise ConfigError(
+            f"RoPE over {int(model.head_dim * model.rotary_percent)} of {model.head_dim} channels",
+            rule="RoPE rotates pairs: the number is even",
+            fix="change --rotary-percent or the head size",
+        )
+    for name in ("attention_dropout", "hidden_dropout"):
+        if not 0.0 <= getattr(model, name) < 1.0:
+            raise ConfigError(f"--{name.replace('_', '-')} {getattr(model, name)}", rule="it is in [0, 1)")
+    if model.vocab_size is not None:
+        _positive("vocab_size", model.vocab_size)
+    _positive("make_vocab_size_divisible_by", model.make_vocab_size_divisible_by)
+
+
+def check_layout(model: ModelConfig, parallel: ParallelConfig, world_size: int) -> None:
+    """Raises :class:`ConfigError` for a rank grid that does not fit the machine or the model."""
+    tp, pp = parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size
+    _positive("tensor_model_parallel_size", tp)
+    _positive("pipeline_model_parallel_size", pp)
+    if world_size % (tp * pp):
+        raise ConfigError(
+            f"{world_size} processes for tensor {tp} × pipeline {pp}",
+            rule="the number of processes is a multiple of tensor × pipeline",
+            fix=f"start a multiple of {tp * pp} processes (torchrun --nproc-per-node), or shrink the layout",
+        )
+    if model.num_attention_heads % tp:
+        raise ConfigError(
+            f"{model.num_attention_heads} heads over {tp} tensor-parallel ranks",
+            rule="--tensor-model-parallel-size divides --num-attention-heads",
+            fix=f"choose one of {_divisors(model.num_attention_heads)}",
+        )
+    if model.ffn_hidden_size % tp:
+        raise ConfigError(
+            f"ffn hidden size {model.ffn_hidden_size} over {tp} tensor-parallel ranks",
+            rule="--tensor-model-parallel-size divides --ffn-hidden-size",
+        )
+
+
+def check_run(config: RunConfig, world_size: int = 1) -> None:
+    """Checks everything that can be known without data, tokenizer or GPU; fills derived batch sizes."""
+    check_model(config.model)
+    check_layout(config.model, config.parallel, world_size)
+    training = config.training
+    for name in ("seq_length", "micro_batch_size"):
+        _positive(name, getattr(training, name))
+    parallel = config.parallel
+    dp = world_size // (parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size)
+    one_pass = training.micro_batch_size * dp
+    if training.global_batch_size is None:
+        training.global_batch_size = one_pass
+    check_batch(training.global_batch_size, training.micro_batch_size, dp, "--global-batch-size")
+    if training.rampup_batch_size is not None:
+        _check_rampup(config, dp)
+    if training.train_iters is None and training.train_samples is None:
+        raise ConfigError("no length of the run", fix="give --train-iters or --train-samples")
+    if training.train_iters is not None and training.train_samples is not None:
+        raise ConfigError("--train-iters and --train-samples together", rule="the length is given once")
+    if training.train_iters is not None and training.rampup_batch_size is not None:
+        raise ConfigError(
+            "--rampup-batch-size with --train-iters", rule="a ramp-up run is measured in samples", fix="use --train-samples"
+        )
+    limited = config.model.position_embedding_type == "learned_absolute"
+    if training.seq_length > config.model.max_position_embeddings:
+        raise ConfigError(
+            f"--seq-length {training.seq_length} with --max-position-embeddings {config.model.max_position_embeddings}",
+            rule="a sample is no longer than the positions the model is built for",
+            fix="raise --max-position-embeddings" + ("" if limited else " (RoPE has no table: it costs nothing)"),
+        )
+    _check_schedule(config)
+    data = config.data
+    if data.data_path and (data.train_data_path or data.valid_data_path):
+        raise ConfigError(
+            "--data-path beside --train-data-path or --valid-data-path",
+            rule="data is either divided by --split or given apart",
+            fix="use one of the two",
+        )
+
+
+def check_batch(global_batch: int, micro_batch: int, dp: int, name: str) -> None:
+    """A global batch is a whole number of micro-batches on every data-parallel rank."""
+    if global_batch <= 0 or global_batch % (micro_batch * dp):
+        lower = max(global_batch // (micro_batch * dp), 1) * micro_batch * dp
+        raise ConfigError(
+            f"{name} {global_batch} with micro-batch {micro_batch} on {dp} data-parallel ranks",
+            rule=f"it is a multiple of micro-batch × data-parallel size = {micro_batch * dp}",
+            fix=f"use {lower} or {lower + micro_batch * dp}",
+        )
+
+
+def _check_rampup(config: RunConfig, dp: int) -> None:
+    training = config.training
+    ramp = training.rampup_batch_size or []
+    if len(ramp) != 3:
+        raise ConfigError(f"--rampup-batch-size {ramp}", rule="three numbers: START INCREMENT SAMPLES")
+    start, increment, _ = ramp
+    check_batch(start, training.micro_batch_size, dp, "--rampup-batch-size START")
+    check_batch(increment, training.micro_batch_size, dp, "--rampup-batch-size INCREMENT")
+    span = (training.global_batch_size or 0) - start
+    if span < 0 or span % increment:
+        raise ConfigError(
+            f"--rampup-batch-size {ramp} to --global-batch-size {training.global_batch_size}",
+            rule="the increments lead from START to the global batch size exactly",
+        )
+
+
+def _check_schedule(config: RunConfig) -> None:
+    optimizer = config.optimizer
+    for what in ("lr_warmup", "lr_decay"):
+        names = [f"{what}_{unit}" for unit in ("iters", "samples", "tokens", "fraction")]
+        given = [name for name in names if getattr(optimizer, name, None) is not None]
+        if len(given) > 1:
+            raise ConfigError(
+                " and ".join("--" + name.replace("_", "-") for name in given), rule="the length is given in one unit"
+            )
+    if optimizer.min_lr > optimizer.lr:
+        raise ConfigError(f"--min-lr {optimizer.min_lr} above --lr {optimizer.lr}", rule="min-lr is at most lr")
+    fraction = optimizer.lr_warmup_fraction
+    if fraction is not None and not 0.0 <= fraction <= 1.0:
+        raise ConfigError(f"--lr-warmup-fraction {fraction}", rule="it is in [0, 1]")
+
+
+def _positive(name: str, value: int) -> None:
+    if value <= 0:
+        raise ConfigError(f"--{name.replace('_', '-')} {value}", rule="it is above 0")
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(i) for i in range(1, number + 1) if number % i == 0)

@@ -1,0 +1,25 @@
+"""What is kept and where a run starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steel_megatron.config.knob import knob
+
+
+@dataclass
+class CheckpointConfig:
+    """Saving, resuming and starting from given weights."""
+
+    save: str | None = knob(None, "Folder of the run: checkpoints, metrics, tensorboard, configuration.")
+    load: str | None = knob(
+        None, "Folder of a run to continue; an error if it holds no checkpoint. Unset: --save is continued if it has one."
+    )
+    ckpt_step: int | None = knob(None, "Step to load; the newest whole one when unset.")
+    pretrained_checkpoint: str | None = knob(None, "Start a new run from these weights only.")
+    finetune: bool = knob(False, "With --load: weights only, step and data from the beginning.")
+    no_load_optim: bool = knob(False, "Do not load the optimizer's state.")
+    no_load_rng: bool = knob(False, "Do not load random states.")
+    save_interval: int | None = knob(1000, "Steps between checkpoints.", unit="steps")
+    save_retain: int | None = knob(None, "Keep this many of the newest checkpoints; all when unset.")
+    save_retain_interval: int | None = knob(None, "Always keep checkpoints at multiples of this step.", unit="steps")

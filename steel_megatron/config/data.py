@@ -1,0 +1,31 @@
+"""What the model reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steel_megatron.config.knob import knob
+
+
+@dataclass
+class DataConfig:
+    """Sources, their mixture and how samples are cut from them."""
+
+    data_path: list[str] | None = knob(
+        None, "PREFIX, or WEIGHT PREFIX WEIGHT PREFIX …: datasets without .bin/.idx; divided by --split."
+    )
+    train_data_path: list[str] | None = knob(None, "Training data, like --data-path, whole.")
+    valid_data_path: list[str] | None = knob(None, "Validation data, like --data-path, whole.")
+    phases: str | None = knob(None, "YAML file of phases: from which sample on which sources with which weights.")
+    split: str = knob("949,50,1", "Shares of documents for training, validation, test.")
+    tokenizer_type: str | None = knob(
+        None,
+        "Kind of tokenizer; recognised from --tokenizer-model when unset.",
+        choices=("HuggingFaceTokenizer", "SentencePieceTokenizer", "TikTokenizer", "NullTokenizer"),
+    )
+    tokenizer_model: str | None = knob(None, "Tokenizer: a folder, a hub name or a vocabulary file.")
+    reset_position_ids: bool = knob(False, "Positions start again with each document.")
+    reset_attention_mask: bool = knob(False, "Tokens attend only within their document.")
+    eod_mask_loss: bool = knob(False, "No loss on the prediction that follows an end-of-document token.")
+    num_workers: int = knob(2, "Threads that prepare batches ahead.")
+    prefetch: int = knob(4, "Micro-batches kept ready.", unit="micro-batches")

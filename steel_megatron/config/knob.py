@@ -1,0 +1,69 @@
+"""A knob is a dataclass field with its help, unit and choices: the flag, the YAML key and the docs come from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+
+def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
+    """Declares a configuration field.
+
+    Args:
+        default: its default; a list default is copied for each instance.
+        doc: one sentence for ``--help`` and the docs.
+        unit: what a number counts ("tokens", "steps", "minutes"), if not plain.
+        choices: the values allowed, for strings.
+    """
+    metadata = {"doc": doc, "unit": unit, "choices": choices}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Knob:
+    """One field of one section, with its type taken apart."""
+
+    section: str
+    name: str
+    kind: type  # int, float, str or bool: the type of the value, or of each item
+    is_list: bool
+    optional: bool
+    default: Any
+    doc: str
+    unit: str
+    choices: tuple[str, ...]
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def knobs_of(section: str, cls: type) -> Iterator[Knob]:
+    """The knobs of a section's dataclass, in the order of declaration."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        members = [hint]
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+            members = [member for member in typing.get_args(hint) if member is not type(None)]
+        is_list = typing.get_origin(members[0]) is list
+        kind = typing.get_args(members[0])[0] if is_list else members[0]
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        yield Knob(
+            section=section,
+            name=field.name,
+            kind=kind,
+            is_list=is_list,
+            optional=type(None) in typing.get_args(hint),
+            default=default,
+            doc=field.metadata["doc"],
+            unit=field.metadata["unit"],
+            choices=field.metadata["choices"],
+        )

@@ -1,0 +1,154 @@
+"""A run's configuration from its layers: defaults, preset, YAML file, flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from steel_megatron.config.errors import ConfigError
+from steel_megatron.config.flags import nearest
+from steel_megatron.config.knob import Knob
+from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
+
+PRESETS = Path(__file__).parent.parent / "model" / "presets"
+
+
+def preset_names() -> list[str]:
+    """The presets shipped, sorted."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load_run_config(
+    file: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+) -> RunConfig:
+    """Builds a configuration; each layer overrides the one before it.
+
+    Args:
+        file: YAML with sections (``model:``, ``training:`` …) or bare knob names; may name a ``preset:``.
+        overrides: knob name → value, as given by flags.
+        preset: name of a shipped preset; wins over the file's.
+
+    Raises:
+        ConfigError: unknown key (the nearest known one is named), wrong type or choice, missing file.
+    """
+    config = RunConfig()
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if file is not None:
+        tree = read_yaml(Path(file))
+        preset = preset or tree.pop("preset", None)
+        tree.pop("preset", None)
+        layers.append((str(file), tree))
+    if preset is not None:
+        path = PRESETS / f"{preset}.yaml"
+        if not path.is_file():
+            names = preset_names()
+            raise ConfigError(
+                f"unknown preset {preset!r}",
+                rule=f"presets are {', '.join(names)}",
+                fix=nearest(preset, names) or "choose one of them, or write the model's shape in the run file",
+            )
+        layers.insert(0, (f"preset {preset}", read_yaml(path)))
+    for where, tree in layers:
+        apply_tree(config, tree, where)
+    for name, value in (overrides or {}).items():
+        config.set(name, convert(KNOBS[name], value, KNOBS[name].flag))
+    return config
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file whose top is a mapping."""
+    if not path.is_file():
+        raise ConfigError(f"no configuration file {path}", fix="check the path given to --config")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds a {type(tree).__name__}", rule="a run file is a mapping of sections and knobs")
+    return tree
+
+
+def apply_tree(config: RunConfig, tree: Mapping[str, Any], where: str) -> None:
+    """Sets the knobs named in a nested or flat mapping."""
+    for key, value in tree.items():
+        if key in SECTIONS:
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where}: section {key!r} holds {value!r}", rule="a section is a mapping of knobs")
+            for name, inner in value.items():
+                _set(config, str(name), inner, where, section=key)
+        else:
+            _set(config, str(key), value, where, section=None)
+
+
+def _set(config: RunConfig, key: str, value: Any, where: str, section: str | None) -> None:
+    name = key.replace("-", "_")
+    knob = KNOBS.get(name)
+    if knob is None:
+        known = [*KNOBS, *SECTIONS, "preset"] if section is None else [*KNOBS]
+        raise ConfigError(f"{where}: unknown key {key!r}", fix=nearest(name, known) or "see docs/training_flags.md")
+    if section is not None and knob.section != section:
+        raise ConfigError(
+            f"{where}: {key!r} stands in section {section!r}", fix=f"move it to section {knob.section!r}"
+        )
+    config.set(name, convert(knob, value, f"{where}: {key}"))
+
+
+def convert(knob: Knob, value: Any, where: str) -> Any:
+    """A value in the knob's type; YAML's ``3e-4`` (a string there) and whole floats for counts are taken."""
+    if value is None:
+        if knob.optional:
+            return None
+        raise ConfigError(f"{where} is empty", rule=f"{knob.name} takes {_wanted(knob)}")
+    if knob.is_list:
+        items = value.split() if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)):
+            items = [items]
+        return [_convert_one(knob, item, where) for item in items]
+    return _convert_one(knob, value, where)
+
+
+def _convert_one(knob: Knob, value: Any, where: str) -> Any:
+    if knob.kind is str:
+        converted: Any = str(value)
+        if knob.choices and converted not in knob.choices:
+            raise ConfigError(
+                f"{where} is {converted!r}",
+                rule=f"{knob.name} is one of {', '.join(knob.choices)}",
+                fix=nearest(converted, knob.choices),
+            )
+        return converted
+    try:
+        if knob.kind is bool and isinstance(value, bool):
+            return value
+        if knob.kind is float and not isinstance(value, bool):
+            return float(value)
+        if knob.kind is int and not isinstance(value, bool):
+            number = float(value) if isinstance(value, str) else value
+            if number == int(number):
+                return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(number)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ConfigError(f"{where} is {value!r}", rule=f"{knob.name} takes {_wanted(knob)}")
+
+
+def _wanted(knob: Knob) -> str:
+    kind = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[knob.kind]
+    if knob.choices:
+        kind = f"one of {', '.join(knob.choices)}"
+    return (f"a list: {kind} each" if knob.is_list else kind) + (f" of {knob.unit}" if knob.unit else "")
+
+
+def save_run_config(config: RunConfig, path: Path) -> None:
+    """Writes the effective configuration as YAML that :func:`load_run_config` reads back to the same."""
+    temporary = path.with_name(path.name + f".tmp{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        yaml.safe_dump(config.to_dict(), file, sort_keys=False, allow_unicode=True)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

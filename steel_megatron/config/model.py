@@ -1,0 +1,87 @@
+"""The shape of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steel_megatron.config.knob import knob
+
+
+@dataclass
+class ModelConfig:
+    """Shape of the GPT-style model; the defaults are those of a modern ~1 B dense model."""
+
+    num_layers: int = knob(22, "Transformer blocks.")
+    hidden_size: int = knob(2048, "Width of the residual stream.")
+    ffn_hidden_size: int = knob(5632, "Width inside the MLP.")
+    num_attention_heads: int = knob(32, "Query heads.")
+    num_query_groups: int | None = knob(
+        4, "Key/value heads (grouped-query attention); as many as query heads: multi-head; 1: multi-query."
+    )
+    kv_channels: int | None = knob(None, "Size of one head; hidden size / heads when unset.")
+    max_position_embeddings: int = knob(
+        2048, "Longest sequence the model is built for: the table's size for learned positions.", unit="tokens"
+    )
+    vocab_size: int | None = knob(
+        None, "Tokens of the vocabulary before padding; the tokenizer's or the data's when unset."
+    )
+    make_vocab_size_divisible_by: int = knob(
+        128, "The embedding is padded to a multiple of this times the tensor-parallel size."
+    )
+    position_embedding_type: str = knob(
+        "rope", "How positions enter the model.", choices=("rope", "learned_absolute", "none")
+    )
+    rotary_base: float = knob(10000.0, "RoPE theta.")
+    rotary_percent: float = knob(1.0, "Share of each head that RoPE rotates.")
+    rope_scaling_type: str = knob(
+        "none", "How RoPE frequencies are stretched for longer contexts.", choices=("none", "linear", "llama3", "yarn")
+    )
+    rope_scaling_factor: float = knob(1.0, "Stretch of the context by RoPE scaling.")
+    rope_scaling_low_freq_factor: float = knob(1.0, "Low-frequency factor of llama3 RoPE scaling.")
+    rope_scaling_high_freq_factor: float = knob(4.0, "High-frequency factor of llama3 RoPE scaling.")
+    rope_scaling_original_max_position_embeddings: int = knob(
+        8192, "Context length before llama3 or yarn scaling.", unit="tokens"
+    )
+    normalization: str = knob("RMSNorm", "Normalisation layer.", choices=("RMSNorm", "LayerNorm"))
+    norm_epsilon: float = knob(1e-5, "Epsilon inside the normalisation.")
+    activation: str = knob(
+        "swiglu",
+        "MLP activation; the …glu ones are gated.",
+        choices=("swiglu", "geglu", "gelu", "gelu_tanh", "relu", "squared_relu", "silu"),
+    )
+    add_bias_linear: bool = knob(False, "Biases in every linear layer of the blocks.")
+    add_qkv_bias: bool = knob(False, "Biases in the query, key and value projections (Qwen2).")
+    qk_layernorm: bool = knob(False, "Normalise queries and keys per head (Qwen3).")
+    untie_embeddings_and_output_weights: bool = knob(True, "A head of its own instead of the embedding's weights.")
+    attention_dropout: float = knob(0.0, "Dropout on attention probabilities.")
+    hidden_dropout: float = knob(0.0, "Dropout on the embedding and on each sub-layer's output.")
+    init_method_std: float = knob(0.02, "Standard deviation of initial weights.")
+    depth_scaled_init: bool = knob(
+        True, "Divide the deviation of the two output projections of each block by sqrt(2 × layers)."
+    )
+
+    @property
+    def head_dim(self) -> int:
+        """Size of one attention head."""
+        return self.kv_channels or self.hidden_size // self.num_attention_heads
+
+    @property
+    def query_groups(self) -> int:
+        """Key/value heads."""
+        return self.num_query_groups or self.num_attention_heads
+
+    @property
+    def gated(self) -> bool:
+        """Whether the MLP has a gate beside its up projection."""
+        return self.activation in ("swiglu", "geglu")
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head uses the embedding's weights."""
+        return not self.untie_embeddings_and_output_weights
+
+    def padded_vocab_size(self, tensor_parallel_size: int = 1) -> int:
+        """Rows of the embedding: the vocabulary rounded up to a multiple of ``128 × TP`` (or as configured)."""
+        assert self.vocab_size is not None, "vocab_size is set from the tokenizer before the model is built"
+        multiple = self.make_vocab_size_divisible_by * tensor_parallel_size
+        return -(-self.vocab_size // multiple) * multiple

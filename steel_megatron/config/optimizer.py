@@ -1,0 +1,35 @@
+"""The optimizer and its learning-rate schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steel_megatron.config.knob import knob
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with decay on matrices only, and the schedule of its learning rate."""
+
+    lr: float = knob(4e-4, "Peak learning rate.")
+    min_lr: float = knob(4e-5, "Learning rate at the end of the decay.")
+    lr_decay_style: str = knob(
+        "cosine",
+        "Shape after warm-up.",
+        choices=("constant", "linear", "cosine", "WSD", "inverse-square-root"),
+    )
+    lr_decay_iters: int | None = knob(None, "Step at which the decay ends; the run's end when unset.", unit="steps")
+    lr_decay_samples: int | None = knob(None, "Sample at which the decay ends.", unit="samples")
+    lr_decay_tokens: int | None = knob(None, "Token at which the decay ends.", unit="tokens")
+    lr_warmup_iters: int | None = knob(None, "Linear warm-up; the first step has lr/warm-up, not 0.", unit="steps")
+    lr_warmup_samples: int | None = knob(None, "Linear warm-up.", unit="samples")
+    lr_warmup_tokens: int | None = knob(None, "Linear warm-up.", unit="tokens")
+    lr_warmup_fraction: float | None = knob(None, "Linear warm-up, as a share of the decay length.")
+    lr_warmup_init: float = knob(0.0, "Learning rate before the warm-up's first step.")
+    lr_wsd_decay_style: str = knob("1-sqrt", "Shape of WSD's decay.", choices=("linear", "cosine", "1-sqrt"))
+    lr_wsd_decay_iters: int | None = knob(None, "Length of WSD's decay; a tenth of the run when unset.", unit="steps")
+    weight_decay: float = knob(0.1, "Decay of matrices (never of norms and biases).")
+    adam_beta1: float = knob(0.9, "AdamW beta1.")
+    adam_beta2: float = knob(0.95, "AdamW beta2.")
+    adam_eps: float = knob(1e-8, "AdamW epsilon.")
+    clip_grad: float = knob(1.0, "Largest norm of the global gradient; 0: no clipping.")

@@ -1,0 +1,27 @@
+"""How the run is spread over processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steel_megatron.config.knob import knob
+
+
+@dataclass
+class ParallelConfig:
+    """The rank grid and how gradients and parameters travel over it."""
+
+    tensor_model_parallel_size: int = knob(1, "Ranks that share each layer's matrices.")
+    pipeline_model_parallel_size: int = knob(1, "Pipeline stages.")
+    sequence_parallel: bool = knob(False, "Split activations over the sequence between tensor-parallel regions.")
+    rank_order: str = knob("tp-dp-pp", "Fastest-varying axis first; tensor parallel stays inside the node.")
+    use_distributed_optimizer: bool | None = knob(
+        None, "Shard optimizer state over data-parallel ranks (ZeRO-1); on when there is more than one."
+    )
+    overlap_grad_reduce: bool = knob(True, "Reduce gradient buckets while the backward pass runs.")
+    overlap_param_gather: bool = knob(True, "Gather updated parameters while the next forward pass runs.")
+    bucket_size: int = knob(25_000_000, "Gradient elements reduced in one message.", unit="elements")
+    distributed_backend: str = knob(
+        "auto", "Communication library; auto: nccl with GPUs, gloo without.", choices=("auto", "nccl", "gloo")
+    )
+    distributed_timeout_minutes: float = knob(10.0, "A collective that takes longer fails the run.", unit="minutes")

@@ -1,0 +1,49 @@
+"""How long, how much at once, in which precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steel_megatron.config.knob import knob
+
+
+@dataclass
+class TrainingConfig:
+    """Batches, length, precision and exit conditions of a run."""
+
+    seq_length: int = knob(2048, "Length of a training sample.", unit="tokens")
+    micro_batch_size: int = knob(4, "Samples per forward pass and data-parallel rank.", unit="samples")
+    global_batch_size: int | None = knob(
+        None, "Samples per optimizer step, over all ranks; micro-batch × data-parallel size when unset.", unit="samples"
+    )
+    rampup_batch_size: list[int] | None = knob(
+        None, "START INCREMENT SAMPLES: grow the global batch from START by INCREMENT steps over SAMPLES samples."
+    )
+    train_iters: int | None = knob(None, "Length of the run.", unit="steps")
+    train_samples: int | None = knob(None, "Length of the run, instead of --train-iters.", unit="samples")
+    seed: int = knob(1234, "Seed of weights, data order and dropout.")
+    precision: str = knob("bf16", "Type of weights and activations in the forward pass.", choices=("bf16", "fp16", "fp32"))
+    loss_scale: float | None = knob(None, "Fixed fp16 loss scale; dynamic when unset.")
+    initial_loss_scale: float = knob(2.0**16, "First dynamic loss scale.")
+    min_loss_scale: float = knob(1.0, "Lowest dynamic loss scale.")
+    loss_scale_window: int = knob(1000, "Steps without overflow before the scale doubles.", unit="steps")
+    hysteresis: int = knob(2, "Overflows before the scale halves.")
+    accumulate_allreduce_grads_in_fp32: bool = knob(
+        True, "Accumulate and reduce gradients in fp32; off: in the type of the weights, less exact."
+    )
+    recompute_granularity: str = knob(
+        "none",
+        "Drop activations and compute them again in the backward pass: whole blocks (full) or attention (selective).",
+        choices=("none", "full", "selective"),
+    )
+    eval_interval: int = knob(1000, "Steps between validations.", unit="steps")
+    eval_iters: int = knob(10, "Global batches per validation; 0: no validation.")
+    exit_interval: int | None = knob(None, "Save and leave when the step is a multiple of this.", unit="steps")
+    exit_duration_in_mins: float | None = knob(None, "Save and leave after this time.", unit="minutes")
+    exit_signal_handler: bool = knob(True, "SIGTERM and SIGUSR1 save and leave.")
+    device: str = knob("auto", "Where the model runs; auto: cuda if present.", choices=("auto", "cpu", "cuda"))
+    check_for_nan_in_loss_and_grad: bool = knob(
+        True, "Stop before the optimizer touches a weight when loss or gradient norm is not finite (bf16, fp32)."
+    )
+    manual_gc: bool = knob(True, "Collect Python garbage at fixed steps, the same on every rank.")
+    manual_gc_interval: int = knob(100, "Steps between garbage collections.", unit="steps")

@@ -1,0 +1,148 @@
+"""What a parameter knows of itself: how it is split, tied, decayed, initialised and called in Hugging Face.
+
+A parameter on this rank is a stack (along dimension 0) of *pieces*. Each piece is a rectangular block of a tensor
+whose name and shape do not depend on the layout: a fused query-key-value weight has three pieces, a plain weight has
+one. Initialisation, checkpoint, clipping, the sharded optimizer and export read the pieces and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Init:
+    """Initial values of a piece: ``normal`` with ``std``, ``ones`` or ``zeros``."""
+
+    kind: str = "normal"
+    std: float = 0.02
+
+
+@dataclass(frozen=True)
+class HFName:
+    """Where a piece stands in a Hugging Face state dict.
+
+    ``transpose``: stored as (in, out), as GPT-2's Conv1D does. ``part`` = (k, n): the piece is the k-th of n equal
+    parts of the tensor along its output dimension.
+    """
+
+    name: str
+    transpose: bool = False
+    part: tuple[int, int] = (0, 1)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """This rank's block of one layout-independent tensor.
+
+    ``name`` is canonical ("blocks.3.attention.query.weight"), ``offset`` says where the block begins in the tensor of
+    ``global_shape``, ``rows`` (a vocabulary's) are the rows of that tensor that are not padding. ``hf`` maps a name
+    style ("llama", "gpt2") to the piece's place in Hugging Face's models.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    global_shape: tuple[int, ...]
+    offset: tuple[int, ...]
+    init: Init = Init()
+    rows: int | None = None
+    hf: Mapping[str, HFName] = field(default_factory=dict)
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether other tensor-parallel ranks hold other blocks of the tensor."""
+        return self.shape != self.global_shape
+
+
+@dataclass(frozen=True)
+class ParamSpec:
+    """Everything the rest of the system needs to know of a parameter.
+
+    ``decay``: weight decay applies. ``tied``: name of the group of parameters with one value (embedding and head on
+    different pipeline stages); the group counts once in the gradient norm. ``sequence_parallel``: replicated over
+    tensor parallel but fed with a slice of the sequence, so its gradient is summed over that group.
+    """
+
+    pieces: tuple[Piece, ...]
+    decay: bool
+    tied: str | None = None
+    sequence_parallel: bool = False
+
+    @property
+    def row_numel(self) -> int:
+        """Elements of one row: the unit in which the sharded optimizer cuts the parameter."""
+        return math.prod(self.pieces[0].shape[1:])
+
+
+def attach_spec(parameter: nn.Parameter, spec: ParamSpec) -> nn.Parameter:
+    """Declares what the parameter is; called once, where it is made."""
+    rows = sum(piece.shape[0] for piece in spec.pieces)
+    shape = (rows, *spec.pieces[0].shape[1:])
+    if tuple(parameter.shape) != shape:
+        raise ValueError(f"pieces of {spec.pieces[0].name} stack to {shape}, the parameter is {tuple(parameter.shape)}")
+    parameter.spec = spec  # type: ignore[attr-defined]  # torch has no place for metadata
+    return parameter
+
+
+def spec_of(parameter: Tensor) -> ParamSpec:
+    """The spec declared for a parameter."""
+    return parameter.spec  # type: ignore[attr-defined]  # set by attach_spec
+
+
+@dataclass(frozen=True)
+class Block:
+    """A tensor that is a block of a larger, named one: the unit of a checkpoint."""
+
+    tensor: Tensor
+    global_shape: tuple[int, ...]
+    offset: tuple[int, ...]
+
+
+def blocks_of(parameter: Tensor, data: Tensor | None = None) -> Iterator[tuple[Piece, Block]]:
+    """The pieces of a parameter as views of ``data`` (same shape; the parameter's own values when None)."""
+    data = parameter.detach() if data is None else data
+    row = 0
+    for piece in spec_of(parameter).pieces:
+        view = data[row : row + piece.shape[0]]
+        yield piece, Block(view, piece.global_shape, piece.offset)
+        row += piece.shape[0]
+
+
+def row_blocks(parameter: Tensor, first: int, rows: Tensor) -> Iterator[tuple[Piece, Block]]:
+    """The pieces that the parameter's rows from ``first`` on touch, as blocks viewing ``rows`` (n, …).
+
+    The sharded optimizer holds such a run of rows of each parameter; because it cuts between rows, each part is
+    still a rectangle of a named tensor.
+    """
+    start, last = 0, first + rows.shape[0]
+    for piece in spec_of(parameter).pieces:
+        low, high = max(first, start), min(last, start + piece.shape[0])
+        if low < high:
+            offset = (piece.offset[0] + low - start, *piece.offset[1:])
+            yield piece, Block(rows[low - first : high - first], piece.global_shape, offset)
+        start += piece.shape[0]
+
+
+def parameters_with_spec(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    """All parameters of the modules, each once, in order of registration; each must have a spec."""
+    found: dict[int, nn.Parameter] = {}
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            if not hasattr(parameter, "spec"):
+                raise TypeError(f"parameter {name} has no spec: call attach_spec where it is made")
+            found.setdefault(id(parameter), parameter)
+    return list(found.values())
+
+
+def param_dtype(precision: str) -> torch.dtype:
+    """The torch type of a ``--precision`` value."""
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
