@@ -86,7 +86,9 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
         raise ConfigError("--train-iters and --train-samples together", rule="the length is given once")
     if training.train_iters is not None and training.rampup_batch_size is not None:
         raise ConfigError(
-            "--rampup-batch-size with --train-iters", rule="a ramp-up run is measured in samples", fix="use --train-samples"
+            "--rampup-batch-size with --train-iters",
+            rule="a ramp-up run is measured in samples",
+            fix="use --train-samples",
         )
     limited = config.model.position_embedding_type == "learned_absolute"
     if training.seq_length > config.model.max_position_embeddings:

@@ -67,7 +67,9 @@ def add_run_flags(parser: argparse.ArgumentParser, sections: Iterable[str] = tup
     """
     start = parser.add_argument_group("configuration")
     start.add_argument("--config", metavar="YAML", help="Run file; flags override it.")
-    start.add_argument("--preset", metavar="NAME", help="Model preset (steel plan --list names them); the run file overrides it.")
+    start.add_argument(
+        "--preset", metavar="NAME", help="Model preset (steel plan --list names them); the run file overrides it."
+    )
     wanted = set(sections)
     for section in SECTIONS:
         if section not in wanted:

@@ -93,9 +93,7 @@ def _set(config: RunConfig, key: str, value: Any, where: str, section: str | Non
         known = [*KNOBS, *SECTIONS, "preset"] if section is None else [*KNOBS]
         raise ConfigError(f"{where}: unknown key {key!r}", fix=nearest(name, known) or "see docs/training_flags.md")
     if section is not None and knob.section != section:
-        raise ConfigError(
-            f"{where}: {key!r} stands in section {section!r}", fix=f"move it to section {knob.section!r}"
-        )
+        raise ConfigError(f"{where}: {key!r} stands in section {section!r}", fix=f"move it to section {knob.section!r}")
     config.set(name, convert(knob, value, f"{where}: {key}"))
 
 

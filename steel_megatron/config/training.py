@@ -22,7 +22,9 @@ class TrainingConfig:
     train_iters: int | None = knob(None, "Length of the run.", unit="steps")
     train_samples: int | None = knob(None, "Length of the run, instead of --train-iters.", unit="samples")
     seed: int = knob(1234, "Seed of weights, data order and dropout.")
-    precision: str = knob("bf16", "Type of weights and activations in the forward pass.", choices=("bf16", "fp16", "fp32"))
+    precision: str = knob(
+        "bf16", "Type of weights and activations in the forward pass.", choices=("bf16", "fp16", "fp32")
+    )
     loss_scale: float | None = knob(None, "Fixed fp16 loss scale; dynamic when unset.")
     initial_loss_scale: float = knob(2.0**16, "First dynamic loss scale.")
     min_loss_scale: float = knob(1.0, "Lowest dynamic loss scale.")

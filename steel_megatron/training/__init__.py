@@ -1,0 +1,1 @@
+"""Floor 5: the training loop, which fits on a screen, and the callbacks that do everything else."""

@@ -1,0 +1,30 @@
+"""Garbage collection at the same step on every rank, so that no rank waits for another's collector."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+from steel_megatron.training.callbacks import Callback, Metrics
+
+if TYPE_CHECKING:
+    from steel_megatron.training.loop import Trainer
+
+
+class GarbageCollection(Callback):
+    """Turns automatic collection off and collects every ``interval`` steps."""
+
+    def __init__(self, interval: int) -> None:
+        self.interval = interval
+
+    def on_start(self, trainer: Trainer) -> None:
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+        if trainer.state.step % self.interval == 0:
+            gc.collect()
+
+    def close(self) -> None:
+        gc.enable()

@@ -1,0 +1,126 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from steel_megatron.config import RunConfig
+from steel_megatron.training.callbacks import Callback, Metrics
+from steel_megatron.training.microbatch import micro_batch_loss
+from steel_megatron.training.state import RunState
+
+if TYPE_CHECKING:
+    from steel_megatron.training.setup import Parts
+
+
+class Trainer:
+    """Runs optimizer steps until the run's length is reached or a callback asks to stop.
+
+    ``parts`` are the objects that :func:`steel_megatron.training.setup.build` made. A callback ends the run by setting
+    ``stop_reason`` where every rank does so at the same step, else ``stop_request`` (a signal, a clock), which reaches
+    all ranks with the next step's reduction.
+    """
+
+    def __init__(self, config: RunConfig, parts: Parts, state: RunState, callbacks: Sequence[Callback]) -> None:
+        self.config = config
+        self.parts = parts
+        self.state = state
+        self.callbacks = list(callbacks)
+        self.stop_request = ""  # this rank's own wish, not yet agreed
+        self.stop_reason = ""  # agreed: the loop ends after the current step
+
+    def fit(self) -> RunState:
+        """Trains; returns the state reached."""
+        try:
+            self.call("on_start")
+            while self.state.step < self.parts.batch_size.total_steps and not self.stop_reason:
+                self.call("on_step_begin")
+                metrics = self.train_step()
+                self.call("on_step_end", metrics)
+            self.call("on_end")
+        finally:
+            for callback in self.callbacks:
+                callback.close()
+        return self.state
+
+    def train_step(self) -> Metrics:
+        """One optimizer step over the global batch; the loss is its sum over tokens by its count of tokens."""
+        state, parts = self.state, self.parts
+        started, waited = time.perf_counter(), parts.train_data.wait_seconds
+        size = parts.batch_size.global_batch_at(state.consumed_samples)
+        learning_rate = parts.learning_rate.at(state.step, state.consumed_samples, state.consumed_tokens)
+        # Keeps the summed loss near 1 whatever the batch, so that fp16 gradients neither overflow nor vanish.
+        norm = 1.0 / (size * self.config.training.seq_length)
+        parts.data_parallel.zero_grads()
+        totals = torch.zeros(3, dtype=torch.float64, device=parts.mesh.device)
+        for batch, last in with_last(parts.train_data.global_batch(state.consumed_samples, size)):
+            if last:
+                parts.data_parallel.last_micro_batch()
+            loss_sum = micro_batch_loss(parts.model, batch, seed=self.config.training.seed)
+            (loss_sum * (parts.optimizer.loss_scale * norm)).backward()
+            totals[0] += loss_sum.detach()
+            totals[1] += batch.loss_mask_BS.sum()
+        parts.data_parallel.finish_grads()
+        totals[2] = float(bool(self.stop_request))
+        loss_total, tokens, stops = self.reduce(totals)
+        result = parts.optimizer.step(learning_rate, gradient_scale=1.0 / (norm * max(tokens, 1.0)))
+        parts.data_parallel.gather_parameters()
+        state.step += 1
+        state.consumed_samples += size
+        state.consumed_tokens += size * self.config.training.seq_length
+        if stops and not self.stop_reason:
+            self.stop_reason = self.stop_request or "another rank asked to stop"
+        return {
+            "step": state.step,
+            "loss": loss_total / max(tokens, 1.0),
+            "grad_norm": result.grad_norm,
+            "lr": learning_rate,
+            "loss_scale": result.loss_scale,
+            "skipped": result.skipped,
+            "global_batch_size": size,
+            "consumed_samples": state.consumed_samples,
+            "consumed_tokens": state.consumed_tokens,
+            "loss_tokens": int(tokens),
+            "step_seconds": time.perf_counter() - started,
+            "data_wait": parts.train_data.wait_seconds - waited,
+        }
+
+    def reduce(self, totals: torch.Tensor) -> list[float]:
+        """Sums (loss, tokens, stop votes) over the data-parallel ranks; each model replica counts once."""
+        mesh = self.parts.mesh
+        if mesh.tp.rank != 0 or mesh.pp.rank != mesh.pp.size - 1:
+            totals[:2] = 0.0
+        if mesh.world.size > 1:
+            torch.distributed.all_reduce(totals, group=mesh.world.group)
+        return totals.tolist()
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """Calls one hook of every callback, in order."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(self, *arguments)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The model in evaluation mode, without gradients."""
+        self.parts.data_parallel.wait_parameters()
+        self.parts.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.parts.model.train()
+
+
+def with_last(batches: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
+    """Each item, and whether it is the last."""
+    batches = iter(batches)
+    current = next(batches)
+    for following in batches:
+        yield current, False
+        current = following
+    yield current, True

@@ -1,0 +1,125 @@
+"""What a run leaves to read: metrics.jsonl, tensorboard events and, if asked, Weights & Biases."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from steel_megatron.config import ConfigError
+from steel_megatron.training.callbacks import Callback, Metrics
+
+if TYPE_CHECKING:
+    from steel_megatron.training.loop import Trainer
+
+
+class MetricsFile(Callback):
+    """One JSON object per step in ``SAVE/metrics.jsonl``.
+
+    A resumed run first drops the lines of steps after its checkpoint, so that each step stands there once; a line cut
+    off by a kill goes too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: IO[str] | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            truncate_metrics(self.path, trainer.state.step)
+        self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
+
+    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+        assert self.file is not None
+        self.file.write(json.dumps({key: _plain(value) for key, value in metrics.items()}) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a metrics file, in order."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue  # the last line of a killed run
+    return rows
+
+
+def truncate_metrics(path: Path, step: int) -> None:
+    """Keeps the lines of steps up to ``step``; atomic."""
+    kept = [row for row in read_metrics(path) if row["step"] <= step]
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+class TensorboardEvents(Callback):
+    """Scalars under ``train/`` and ``valid/`` by step; a resumed run hides the steps after its checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer: Any = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        step = trainer.state.step
+        self.writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
+
+    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+        for key, value in scalars(metrics).items():
+            self.writer.add_scalar(key, value, trainer.state.step)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+class WandbRun(Callback):
+    """The same scalars to Weights & Biases."""
+
+    def __init__(self, project: str, name: str | None, folder: Path) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ConfigError("--wandb-project, but wandb is not installed", fix="pip install wandb") from error
+        self.wandb = wandb
+        self.project = project
+        self.name = name
+        self.folder = folder
+
+    def on_start(self, trainer: Trainer) -> None:
+        self.wandb.init(
+            project=self.project, name=self.name, dir=str(self.folder), config=trainer.config.to_dict(), resume="allow"
+        )
+
+    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+        self.wandb.log(scalars(metrics), step=trainer.state.step)
+
+    def on_end(self, trainer: Trainer) -> None:
+        self.wandb.finish()
+
+
+def scalars(metrics: Metrics) -> dict[str, float]:
+    """The finite numbers of a step under tensorboard's names."""
+    numbers = {}
+    for key, value in metrics.items():
+        if isinstance(value, (int, float)) and math.isfinite(value) and key != "step":
+            group, _, rest = key.partition("_")
+            numbers[f"valid/{rest}" if group == "valid" else f"train/{key}"] = float(value)
+        elif isinstance(value, dict):
+            numbers.update({f"{key}/{name}": float(number) for name, number in value.items()})
+    return numbers
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

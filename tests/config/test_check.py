@@ -1,0 +1,54 @@
+"""Impossible combinations are refused with values, rule and fix."""
+
+from __future__ import annotations
+
+import pytest
+
+from steel_megatron.config import ConfigError, RunConfig, check_run
+
+
+def config(**knobs) -> RunConfig:
+    run = RunConfig()
+    run.training.train_iters = 10
+    for name, value in knobs.items():
+        run.set(name, value)
+    return run
+
+
+def test_defaults_are_possible_and_the_batch_is_derived():
+    run = config(micro_batch_size=3)
+    check_run(run, world_size=4)
+    assert run.training.global_batch_size == 12
+
+
+@pytest.mark.parametrize(
+    ("knobs", "world", "parts"),
+    [
+        ({"hidden_size": 100, "num_attention_heads": 7, "num_query_groups": 7}, 1, ["100", "7", "--kv-channels"]),
+        ({"num_attention_heads": 8, "num_query_groups": 3}, 1, ["1, 2, 4, 8"]),
+        ({"kv_channels": 5}, 1, ["RoPE", "even"]),
+        ({"num_layers": 0}, 1, ["--num-layers 0"]),
+        ({"hidden_dropout": 1.0}, 1, ["--hidden-dropout", "[0, 1)"]),
+        ({"global_batch_size": 10, "micro_batch_size": 4}, 2, ["10", "multiple", "8 or 16"]),
+        ({"seq_length": 4096}, 1, ["4096", "2048", "raise --max-position-embeddings"]),
+        ({"tensor_model_parallel_size": 3}, 4, ["4 processes", "multiple of 3"]),
+        ({"tensor_model_parallel_size": 3}, 3, ["32 heads over 3"]),
+        ({"train_iters": None}, 1, ["--train-iters or --train-samples"]),
+        ({"train_samples": 5}, 1, ["together"]),
+        ({"min_lr": 1.0}, 1, ["--min-lr"]),
+        ({"lr_warmup_iters": 5, "lr_warmup_tokens": 5}, 1, ["--lr-warmup-iters and --lr-warmup-tokens"]),
+        ({"lr_warmup_fraction": 1.5}, 1, ["[0, 1]"]),
+        ({"data_path": ["a"], "train_data_path": ["b"]}, 1, ["--data-path"]),
+        ({"rampup_batch_size": [4, 4, 100]}, 1, ["--train-samples"]),
+        (
+            {"rampup_batch_size": [4, 8, 100], "train_iters": None, "train_samples": 100, "global_batch_size": 16},
+            1,
+            ["increments"],
+        ),
+    ],
+)
+def test_impossible_combinations(knobs, world, parts):
+    with pytest.raises(ConfigError) as caught:
+        check_run(config(**knobs), world)
+    for part in parts:
+        assert part in str(caught.value)

@@ -1,0 +1,84 @@
+"""A run file: sections or bare names, typed, with errors that say where and what to write instead."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steel_megatron.config import KNOBS, ConfigError, RunConfig, load_run_config, preset_names, save_run_config
+
+
+def load(tmp_path, text: str) -> RunConfig:
+    file = tmp_path / "run.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load_run_config(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {num_layer: 2}", "did you mean num_layers"),
+        ("trainig: {seed: 1}", "did you mean training"),
+        ("model: {lr: 1.0}", "move it to section 'optimizer'"),
+        ("training: {seq_length: many}", "a whole number of tokens"),
+        ("training: {seq_length: 12.5}", "a whole number"),
+        ("training: {precision: bf8}", "one of bf16, fp16, fp32"),
+        ("optimizer: {lr: }", "a number"),
+        ("training: {seed: true}", "a whole number"),
+        ("preset: steel_1", "did you mean steel_1b"),
+        ("- a\n- b", "mapping"),
+        ("model: [1]", "mapping"),
+        ("model: {", "not valid YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, text)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere.yaml"):
+        load_run_config(tmp_path / "nowhere.yaml")
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    config = load(tmp_path, "lr: 3e-4\ntrain_samples: 1e9\nbucket_size: 25_000_000\n")
+    assert config.optimizer.lr == 3e-4
+    assert config.training.train_samples == 10**9
+    assert config.parallel.bucket_size == 25_000_000
+
+
+def test_large_integers_keep_every_digit(tmp_path):
+    assert load(tmp_path, "train_samples: 9007199254740993").training.train_samples == 9007199254740993
+
+
+def test_the_file_overrides_the_preset(tmp_path):
+    names = preset_names()
+    assert "demo" in names
+    config = load(tmp_path, "preset: demo\nmodel: {num_layers: 3}")
+    assert config.model.num_layers == 3
+    assert config.model.hidden_size == load_run_config(preset="demo").model.hidden_size
+
+
+def test_every_preset_loads():
+    for name in preset_names():
+        load_run_config(preset=name)
+
+
+@given(st.data())
+def test_saved_configuration_reads_back_the_same(tmp_path_factory, data):
+    config = RunConfig()
+    for knob in data.draw(st.lists(st.sampled_from(sorted(KNOBS.values(), key=lambda k: k.name)), max_size=8)):
+        one = {
+            bool: st.booleans(),
+            int: st.integers(-(2**60), 2**60),
+            float: st.floats(allow_nan=False, allow_infinity=False),
+            str: st.sampled_from(knob.choices) if knob.choices else st.text(st.characters(codec="utf-8"), max_size=9),
+        }[knob.kind]
+        config.set(knob.name, data.draw(st.lists(one) if knob.is_list else one))
+    path = tmp_path_factory.mktemp("config") / "config.yaml"
+    save_run_config(config, path)
+    assert dataclasses.asdict(load_run_config(path)) == dataclasses.asdict(config)
