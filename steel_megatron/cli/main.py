@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, Parser, SteelError, nearest
 
-# Command → what `steel --help` says of it. The module steel_megatron/cli/<command>_command.py (dashes as underscores) holds
+# Command → what `steel --help` says of it. The module cli/<command>_command.py (dashes as underscores) holds
 # add_arguments(parser) and run(args) -> exit status; it is imported only when its command is called.
 COMMANDS = {
     "convert": "raw corpus records → {text, source, id} jsonl",
