@@ -14,7 +14,7 @@ class CheckpointConfig:
     save: str | None = knob(None, "Folder of the run: checkpoints, metrics, tensorboard, configuration.")
     load: str | None = knob(
         None,
-        "Folder of a run to continue; an error if it holds no checkpoint. Unset: --save is continued if it has one.",
+        "Folder of a run to continue; an error if it has no checkpoint. Unset: --save is continued if it has one.",
     )
     ckpt_step: int | None = knob(None, "Step to load; the newest whole one when unset.")
     pretrained_checkpoint: str | None = knob(None, "Start a new run from these weights only.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from steel_megatron.checkpoint.rng import capture_random_state, restore_random_state
+from steel_megatron.checkpoint.rng import capture_random_state
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.checkpoint.version import code_version
 from steel_megatron.config import CheckpointConfig

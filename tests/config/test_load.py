@@ -40,7 +40,7 @@ def test_mistakes_are_named(tmp_path, text, message):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere.yaml"):
+    with pytest.raises(ConfigError, match="nowhere"):
         load_run_config(tmp_path / "nowhere.yaml")
 
 
