@@ -1,0 +1,1 @@
+"""Floor 2: indexed files → order → windows → batches."""
