@@ -1,0 +1,148 @@
+"""What a dataset was made of: ``{prefix}.manifest.json`` beside ``{prefix}.bin`` and ``{prefix}.idx``.
+
+It is written last and in one step: a dataset whose manifest is there is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steel_megatron import __version__
+from steel_megatron.config import DataError
+from steel_megatron.tokenizer import Tokenizer
+
+VERSION = 1
+HASH_BLOCK = 8 << 20  # bytes read at once
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file by size and content; ``path`` says where it was."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TokenizerRecord:
+    """The tokenizer that made the ids."""
+
+    type: str
+    fingerprint: str
+    vocab_size: int
+    eod_id: int | None
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> TokenizerRecord:
+        return cls(tokenizer.type, tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.eod_id)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The record of one tokenised dataset.
+
+    ``rejects`` counts lines by reason, ``text_bytes`` the UTF-8 bytes of the texts taken, ``largest_id`` is -1 when
+    there is no token. ``outputs`` holds ``bin`` and ``idx``.
+    """
+
+    key: str
+    append_eod: bool
+    tokenizer: TokenizerRecord
+    dtype: str
+    inputs: tuple[FileRecord, ...]
+    documents: int
+    tokens: int
+    largest_id: int
+    text_bytes: int
+    blank_lines: int
+    rejects: Mapping[str, int]
+    outputs: Mapping[str, FileRecord]
+    code_version: str = __version__
+    version: int = field(default=VERSION)
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        return self.tokenizer.fingerprint
+
+    @property
+    def eod_id(self) -> int | None:
+        return self.tokenizer.eod_id
+
+    @property
+    def vocabulary_needed(self) -> int:
+        """The least vocabulary that holds every token of the data."""
+        return self.largest_id + 1
+
+    @classmethod
+    def find(cls, prefix: str | os.PathLike[str]) -> Manifest | None:
+        """The manifest of a dataset, or None when it has none.
+
+        Raises:
+            DataError: there is one, but it cannot be read.
+        """
+        path = manifest_path(prefix)
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_bytes())
+            if content["version"] != VERSION:
+                raise DataError(
+                    f"{path} has version {content['version']}",
+                    rule=f"this code reads version {VERSION}",
+                    fix="use the code that made the dataset, or tokenise it again",
+                )
+            content["tokenizer"] = TokenizerRecord(**content["tokenizer"])
+            content["inputs"] = tuple(FileRecord(**record) for record in content["inputs"])
+            content["outputs"] = {name: FileRecord(**record) for name, record in content["outputs"].items()}
+            return cls(**content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path} is damaged: {type(error).__name__}: {error}",
+                rule="it is what 'steel tokenize' wrote",
+                fix="tokenise the data again with --overwrite, or remove the manifest to use the data unchecked",
+            ) from None
+
+    def write(self, prefix: str | os.PathLike[str]) -> None:
+        """Writes ``{prefix}.manifest.json`` in one step."""
+        path = manifest_path(prefix)
+        temporary = path.with_name(path.name + ".partial")
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+
+
+def manifest_path(prefix: str | os.PathLike[str]) -> Path:
+    """``{prefix}.manifest.json``."""
+    return Path(f"{os.fspath(prefix)}.manifest.json")
+
+
+def hash_file(path: str | os.PathLike[str], progress: Callable[[int], Any] | None = None) -> FileRecord:
+    """Size and hash of a file; ``progress`` is called with the bytes of each block read."""
+    digest, size = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while block := file.read(HASH_BLOCK):
+            digest.update(block)
+            size += len(block)
+            if progress is not None:
+                progress(len(block))
+    return FileRecord(os.fspath(path), size, digest.hexdigest())
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
