@@ -85,11 +85,12 @@ def checked_phases(phases: Sequence[Phase]) -> list[Phase]:
     return kept
 
 
-def phases_record(phases: Iterable[Phase], sources: Mapping[str, SourceFacts]) -> list[dict[str, Any]]:
+def phases_record(phases: Iterable[Phase], sources: Mapping[str, SourceFacts], seed: int) -> list[dict[str, Any]]:
     """The phases as plain JSON values, for a checkpoint."""
     return [
         {
             "from": phase.start,
+            "seed": seed,
             "sources": {
                 name: {
                     "weight": str(share),
@@ -121,10 +122,16 @@ def check_resume(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, An
         consumed: samples used so far; phases may change from this sample on.
 
     Raises:
-        CheckpointError: a mixture before ``consumed`` differs, or a source has other data under the same name.
+        CheckpointError: the seed or a mixture before ``consumed`` differs, or a name stands for other data than it did.
     """
     if consumed == 0:
         return
+    if old[0]["seed"] != new[0]["seed"]:
+        raise CheckpointError(
+            f"--seed was {old[0]['seed']}, is {new[0]['seed']}",
+            rule="the order of samples follows from the seed and stays as it is over a run",
+            fix=f"use --seed {old[0]['seed']}, or start a new run in another --save folder",
+        )
     past_old = [phase for phase in phases_from_record(old) if phase.start < consumed]
     past_new = [phase for phase in phases_from_record(new) if phase.start < consumed]
     for number in range(max(len(past_old), len(past_new))):

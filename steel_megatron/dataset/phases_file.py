@@ -58,8 +58,8 @@ def read_phases(path: Path, seq_length: int) -> tuple[list[Phase], dict[str, str
 
     Args:
         path: YAML, a list of ``{from: SAMPLE, sources: {NAME: {path: PREFIX, weight: WEIGHT}}}``, with ``from_tokens:
-            TOKENS`` instead of ``from`` where wanted. A source whose path an earlier phase has given may be written ``NAME: WEIGHT``. Relative paths are taken
-            from the file's folder.
+            TOKENS`` instead of ``from`` where wanted. A source whose path an earlier phase has given may be written
+            ``NAME: WEIGHT``. Relative paths are taken from the file's folder.
         seq_length: tokens of a sample; a phase from a token begins with the first sample that begins at it or later.
 
     Returns:

@@ -23,9 +23,9 @@ from steel_megatron.dataset.phases_file import parse_data_path, read_phases
 FACTS = {name: SourceFacts(f"/data/{name}", 1000, "f-" + name) for name in ("wiki", "web", "code")}
 
 
-def record(*phases: Phase, **facts: SourceFacts) -> list[dict]:
+def record(*phases: Phase, seed: int = 1, **facts: SourceFacts) -> list[dict]:
     # Through JSON, as a checkpoint does.
-    return json.loads(json.dumps(phases_record(phases, FACTS | facts)))
+    return json.loads(json.dumps(phases_record(phases, FACTS | facts, seed)))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,12 @@ def test_a_phase_that_has_ended_may_not_go() -> None:
 
 def test_nothing_used_nothing_kept() -> None:
     check_resume(record(FIRST), record(Phase.of(0, {"code": 1})), consumed=0)
+
+
+def test_the_seed_stays() -> None:
+    with pytest.raises(CheckpointError, match="--seed was 1, is 2"):
+        check_resume(record(FIRST), record(FIRST, seed=2), consumed=1)
+    check_resume(record(FIRST), record(FIRST, seed=2), consumed=0)
 
 
 def test_folder_may_change_but_not_data() -> None:
