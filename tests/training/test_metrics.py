@@ -1,0 +1,45 @@
+"""metrics.jsonl holds each step once, whatever was cut off; tensorboard gets finite numbers only."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import SimpleNamespace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steel_megatron.training.metrics import MetricsFile, read_metrics, scalars, truncate_metrics
+
+
+def trainer_at(step: int) -> SimpleNamespace:
+    return SimpleNamespace(state=SimpleNamespace(step=step))
+
+
+@given(steps=st.integers(1, 20), kept=st.integers(0, 20), cut=st.integers(0, 30))
+def test_resume_drops_later_steps_and_a_cut_line(tmp_path_factory, steps, kept, cut):
+    path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
+    text = "".join(json.dumps({"step": step, "loss": step / 7}) + "\n" for step in range(1, steps + 1))
+    path.write_text(text + json.dumps({"step": steps + 1, "loss": 1.0})[: min(cut, 20)])
+    truncate_metrics(path, kept)
+    assert [row["step"] for row in read_metrics(path)] == list(range(1, min(steps, kept) + 1))
+
+
+def test_lines_are_there_at_once_and_continue(tmp_path):
+    path = tmp_path / "run" / "metrics.jsonl"
+    first = MetricsFile(path)
+    first.on_start(trainer_at(0))
+    for step in (1, 2, 3):
+        first.on_step_end(trainer_at(step), {"step": step, "loss": float("nan")})
+    assert [row["loss"] for row in read_metrics(path)] == [None] * 3  # JSON has no NaN
+    second = MetricsFile(path)
+    second.on_start(trainer_at(2))
+    second.on_step_end(trainer_at(3), {"step": 3, "loss": 0.5})
+    second.close()
+    first.close()
+    assert [(row["step"], row["loss"]) for row in read_metrics(path)] == [(1, None), (2, None), (3, 0.5)]
+
+
+def test_scalars_are_finite_numbers_by_group():
+    found = scalars({"step": 3, "loss": 2.0, "valid_loss": 1.0, "mfu": None, "grad_norm": math.inf, "skipped": False})
+    assert found == {"train/loss": 2.0, "valid/loss": 1.0, "train/skipped": 0.0}
