@@ -1,0 +1,51 @@
+"""Small datasets on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from steel_megatron.dataset.indexed import IndexedWriter
+
+from steel_megatron.dataset.manifest import FileRecord, Manifest, TokenizerRecord, manifest_path
+from steel_megatron.dataset.sources import TokenizerFacts
+
+
+def write_dataset(
+    prefix: Path,
+    *,
+    documents: int,
+    length: int,
+    first_token: int = 0,
+    tokenizer: TokenizerFacts | None = None,
+    append_eod: bool = False,
+) -> str:
+    """Documents of equal length whose tokens count up over the whole dataset; a manifest if ``tokenizer`` is given.
+
+    Returns the prefix as text.
+    """
+    manifest_path(prefix).unlink(missing_ok=True)
+    for suffix in (".bin", ".idx"):
+        Path(f"{prefix}{suffix}").unlink(missing_ok=True)
+    with IndexedWriter(str(prefix), np.dtype(np.int32)) as writer:
+        for document in range(documents):
+            start = first_token + document * length
+            writer.add_document(np.arange(start, start + length, dtype=np.int32))
+    if tokenizer is not None:
+        assert tokenizer.fingerprint is not None
+        assert tokenizer.vocab_size is not None
+        Manifest(
+            key="text",
+            append_eod=append_eod,
+            tokenizer=TokenizerRecord("NullTokenizer", tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.eod_id),
+            dtype="int32",
+            inputs=(),
+            documents=documents,
+            tokens=documents * length,
+            largest_id=first_token + documents * length - 1,
+            text_bytes=0,
+            blank_lines=0,
+            rejects={},
+            outputs={name: FileRecord(f"{prefix}.{name}", 0, "") for name in ("bin", "idx")},
+        ).write(prefix)
+    return str(prefix)
