@@ -1,0 +1,90 @@
+"""Embedding and cross entropy over a vocabulary of which each tp rank holds a range.
+
+Shapes: B batch, S sequence, T tokens, H hidden, V vocabulary (padded), R tp ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from steel_megatron.parallel.collectives import split_evenly
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.regions import leave_region
+from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.tensor import hf_names
+from steel_megatron.parallel.weight_grad import await_parameter, embedding_weight_gradient
+
+
+class VocabParallelEmbedding(nn.Module):
+    """Rank r holds rows [r V/R, (r+1) V/R) of the table.
+
+        forward   y = Σ_r (rows of its ids, 0 for the others)      all-reduce, or reduce-scatter along the sequence
+        backward  dW_r[id] += dy for its ids                       dy whole on every rank
+
+    Saved: the ids. At R = 1 it is a plain lookup.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        padded_vocab_size: int,
+        hidden_size: int,
+        *,
+        name: str,
+        mesh: Mesh,
+        dtype: torch.dtype,
+        device: torch.device | str | None = None,
+        init: Init = Init(),  # noqa: B008 - frozen
+        hf: Mapping[str, HFName] | None = None,
+        tied: str | None = None,
+    ) -> None:
+        """``name`` and ``hf`` are stems, as in :class:`~steel_megatron.parallel.tensor.Out`."""
+        super().__init__()
+        self.mesh = mesh
+        own = split_evenly(padded_vocab_size, mesh.tp)
+        self.first = mesh.tp.rank * own
+        weight = nn.Parameter(torch.empty(own, hidden_size, dtype=dtype, device=device))
+        piece = Piece(
+            f"{name}.weight",
+            (own, hidden_size),
+            (padded_vocab_size, hidden_size),
+            (self.first, 0),
+            init,
+            rows=vocab_size,
+            hf=hf_names(hf or {}, "weight"),
+        )
+        self.weight = attach_spec(weight, ParamSpec((piece,), decay=True, tied=tied))
+
+    def forward(self, tokens_BS: Tensor) -> Tensor:
+        """Token ids → (B, S, H), or (B, S/R, H) under sequence parallel."""
+        await_parameter(self.weight)
+        if self.mesh.tp.size == 1:
+            return lookup(tokens_BS, self.weight)
+        local_BS = tokens_BS - self.first
+        others_BS = (local_BS < 0) | (local_BS >= self.weight.shape[0])
+        local_BS = local_BS.masked_fill(others_BS, 0)
+        y_BSH = lookup(local_BS, self.weight).masked_fill(others_BS.unsqueeze(-1), 0.0)
+        return leave_region(y_BSH, self.mesh)
+
+
+def lookup(ids: Tensor, weight: Tensor) -> Tensor:
+    """Rows of ``weight`` (V, H) by ids (…); the gradient is added to the looked-up rows of the buffer only."""
+    return _Lookup.apply(ids, weight)
+
+
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, ids: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.weight = weight
+        return F.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None]:
+        (ids,), dy = ctx.saved_tensors, grads[0]
+        return None, embedding_weight_gradient(ctx.weight, dy.reshape(-1, dy.shape[-1]), ids.reshape(-1))

@@ -1,0 +1,77 @@
+"""Weight gradients that go straight into the gradient buffer.
+
+A parameter with ``main_grad`` (a view of the data-parallel buffer, usually fp32) gets ``main_grad += dW`` here and no
+``.grad``: no temporary of the weight's size is kept, and micro-batches add up in fp32.
+
+Shapes: T tokens, I in features, O out features, V vocabulary, H hidden.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import cast
+
+import torch
+from torch import Tensor
+
+
+def main_grad_of(parameter: Tensor) -> Tensor | None:
+    """The parameter's view of the gradient buffer; None before data parallel has taken it over."""
+    return cast("Tensor | None", getattr(parameter, "main_grad", None))
+
+
+def await_parameter(parameter: Tensor) -> None:
+    """Waits until the parameter's values have been gathered after the last optimizer step."""
+    ready = getattr(parameter, "await_gather", None)
+    if ready is not None:
+        ready()
+
+
+def linear_weight_gradient(weight: Tensor, grad_TO: Tensor, x_TI: Tensor) -> Tensor | None:
+    """dW = gradᵀ x. Added to ``main_grad`` (then None), else returned for autograd."""
+    main_grad = main_grad_of(weight)
+    if main_grad is None:
+        return grad_TO.t() @ x_TI
+    if main_grad.dtype == grad_TO.dtype:
+        main_grad.addmm_(grad_TO.t(), x_TI)
+    elif grad_TO.is_cuda and main_grad.dtype == torch.float32 and _fp32_accumulation(grad_TO.dtype, grad_TO.device):
+        torch.addmm(main_grad, grad_TO.t(), x_TI, out_dtype=torch.float32, out=main_grad)
+    else:
+        main_grad.add_(grad_TO.t() @ x_TI)
+    return None
+
+
+def bias_gradient(bias: Tensor, grad_TO: Tensor) -> Tensor | None:
+    """db = Σ_T grad, like :func:`linear_weight_gradient`."""
+    main_grad = main_grad_of(bias)
+    if main_grad is None:
+        return grad_TO.sum(0)
+    main_grad.add_(grad_TO.sum(0, dtype=main_grad.dtype))
+    return None
+
+
+def embedding_weight_gradient(weight: Tensor, grad_TH: Tensor, ids_T: Tensor) -> Tensor | None:
+    """dW[ids] += grad, touching only the rows that were looked up.
+
+    Deterministic: serial per element on a CPU, by sorted indices on a GPU.
+    """
+    main_grad = main_grad_of(weight)
+    target = torch.zeros_like(weight, dtype=torch.float32) if main_grad is None else main_grad
+    values = grad_TH.to(target.dtype)
+    if target.is_cuda:
+        target.index_put_((ids_T,), values, accumulate=True)
+    else:
+        target.index_add_(0, ids_T, values)
+    return target.to(weight.dtype) if main_grad is None else None
+
+
+@functools.cache
+def _fp32_accumulation(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether this torch multiplies ``dtype`` matrices and adds the product to an fp32 matrix in place."""
+    ones = torch.ones(16, 16, dtype=dtype, device=device)
+    total = torch.ones(16, 16, dtype=torch.float32, device=device)
+    try:
+        torch.addmm(total, ones, ones, out_dtype=torch.float32, out=total)
+    except (RuntimeError, TypeError, NotImplementedError):
+        return False
+    return bool((total == 17.0).all())
