@@ -49,7 +49,7 @@ class Manifest:
     """The record of one tokenised dataset.
 
     ``rejects`` counts lines by reason, ``text_bytes`` the UTF-8 bytes of the texts taken, ``largest_id`` is -1 when
-    there is no token. ``outputs`` holds ``bin`` and ``idx``.
+    there is no token. ``outputs`` holds ``bin`` and ``idx`` by their names without folder, so that a dataset can be moved.
     """
 
     key: str
@@ -113,7 +113,8 @@ class Manifest:
         """Writes ``{prefix}.manifest.json`` in one step."""
         path = manifest_path(prefix)
         temporary = path.with_name(path.name + ".partial")
-        with open(temporary, "w", encoding="utf-8") as file:
+        # A file name that is not UTF-8 is written with JSON escapes by the error handler.
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump(asdict(self), file, indent=2, ensure_ascii=False)
             file.write("\n")
             file.flush()

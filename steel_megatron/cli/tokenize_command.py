@@ -1,0 +1,76 @@
+"""JSON lines → {output-prefix}_{key}_document.{bin,idx,manifest.json}, Megatron's format, with Megatron's flags."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from steel_megatron.config import ConfigError
+from steel_megatron.dataset.tokenize import tokenize
+from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``steel tokenize`` and of ``tools/preprocess/preprocess_data.py``."""
+    data = parser.add_argument_group("input")
+    data.add_argument(
+        "--input", nargs="+", required=True, help="Files, folders or glob patterns of JSON lines, plain, .gz or .zst."
+    )
+    data.add_argument(
+        "--json-keys", nargs="+", default=["text"], metavar="KEY", help="Fields to tokenise (default: text)."
+    )
+    data.add_argument("--split-sentences", action="store_true", help="Refused: a GPT model reads whole documents.")
+    tokens = parser.add_argument_group("tokenizer")
+    tokens.add_argument(
+        "--tokenizer-type", choices=TOKENIZER_TYPES, help="Kind; recognised from --tokenizer-model when not given."
+    )
+    tokens.add_argument(
+        "--tokenizer-model", metavar="MODEL", help="Folder with tokenizer.json, hub name, .tiktoken or .model file."
+    )
+    tokens.add_argument("--vocab-size", type=int, metavar="N", help="Number of ids of the NullTokenizer's data.")
+    tokens.add_argument("--append-eod", action="store_true", help="End each document with the end-of-document id.")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output-prefix", required=True, metavar="PREFIX", help="Path before _{key}_document.bin.")
+    output.add_argument("--overwrite", action="store_true", help="Replace a dataset that is there.")
+    output.add_argument("--strict", action="store_true", help="Exit status 1 when a line was rejected.")
+    run = parser.add_argument_group("run")
+    run.add_argument("--workers", type=int, default=1, metavar="N", help="Processes that encode (default: 1).")
+    run.add_argument(
+        "--log-interval", type=int, default=10_000, metavar="N", help="Documents between log lines (default: 10000)."
+    )
+    run.add_argument(
+        "--partitions", type=int, default=1, metavar="N", help="Taken for Megatron's sake; --workers does what it did."
+    )
+    run.add_argument(
+        "--keep-sequential-samples", action="store_true", help="Taken for Megatron's sake; the order is always kept."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tokenises; 1 with ``--strict`` when a line was rejected, else 0."""
+    if args.split_sentences:
+        raise ConfigError(
+            "--split-sentences",
+            rule="one document is one sequence: sentences apart are for BERT-like models, which this project has not",
+            fix="leave the flag out",
+        )
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    done = tokenize(
+        args.input,
+        args.output_prefix,
+        build_tokenizer(args.tokenizer_type, args.tokenizer_model, args.vocab_size),
+        keys=args.json_keys,
+        append_eod=args.append_eod,
+        workers=args.workers,
+        overwrite=args.overwrite,
+        log_interval=args.log_interval,
+    )
+    if done.done_before:
+        print("nothing to do: the same data is there already, from the same input, tokenizer and settings")
+    for prefix, manifest in done.manifests.items():
+        print(f"{prefix}.bin: {manifest.documents:,} documents, {manifest.tokens:,} tokens ({manifest.dtype})")
+    first = next(iter(done.manifests.values()))
+    if done.rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in first.rejects.items())
+        print(f"{done.rejected:,} lines rejected: {reasons}; see {done.rejects_path}")
+    return 1 if args.strict and done.rejected else 0

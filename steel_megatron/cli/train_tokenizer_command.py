@@ -1,0 +1,65 @@
+"""Trains a byte-level BPE on JSON lines and saves it as a folder that transformers' AutoTokenizer loads."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from steel_megatron.config import DataError
+from steel_megatron.dataset.inputs import find_inputs
+from steel_megatron.dataset.sample_texts import TextSample, parse_bytes
+from steel_megatron.tokenizer import build_tokenizer
+from steel_megatron.tokenizer.byte_bpe import QWEN_SPECIAL_TOKENS
+from steel_megatron.tokenizer.hf_folder import write_folder
+from steel_megatron.tokenizer.train import train_bpe
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``steel train-tokenizer``."""
+    parser.add_argument(
+        "--input", nargs="+", required=True, help="Files, folders or glob patterns of JSON lines, plain, .gz or .zst."
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="Folder to write.")
+    parser.add_argument(
+        "--vocab-size", type=int, required=True, metavar="N", help="Ids in all, the special tokens included."
+    )
+    parser.add_argument("--json-key", default="text", metavar="KEY", help="Field that holds the text (default: text).")
+    parser.add_argument(
+        "--special-tokens",
+        nargs="*",
+        default=list(QWEN_SPECIAL_TOKENS),
+        metavar="TOKEN",
+        help=f"Control tokens, which get the last ids (default: {' '.join(QWEN_SPECIAL_TOKENS)}).",
+    )
+    parser.add_argument(
+        "--max-bytes",
+        metavar="N",
+        help="Train on about so much text, taken from every file by its size; K, M, G for 10^3, 10^6, 10^9.",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="Replace a tokenizer that is there.")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains and saves."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    output = Path(args.output)
+    if (output / "tokenizer.json").exists() and not args.overwrite:
+        raise DataError(
+            f"{output / 'tokenizer.json'} is there already",
+            rule="a tokenizer is not replaced unasked: data made with it would lose its meaning",
+            fix="use another --output, or --overwrite",
+        )
+    files = find_inputs(args.input)
+    limit = None if args.max_bytes is None else parse_bytes(args.max_bytes)
+    sample = TextSample(files, args.json_key, limit)
+    backend = train_bpe(sample, args.vocab_size, args.special_tokens, show_progress=sys.stderr.isatty())
+    write_folder(backend, args.special_tokens, output)
+    tokenizer = build_tokenizer("HuggingFaceTokenizer", output)
+    if tokenizer.vocab_size < args.vocab_size:
+        log.warning("the text has pairs for %d ids only, not %d", tokenizer.vocab_size, args.vocab_size)
+    print(f"{output}: {tokenizer.vocab_size:,} ids, fingerprint {tokenizer.fingerprint}; {sample.summary()}")
+    return 0

@@ -1,0 +1,84 @@
+"""Texts of JSON lines in a stream, up to a limit that every file has its share of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from steel_megatron.config import ConfigError
+from steel_megatron.dataset.inputs import InputFile
+from steel_megatron.dataset.records import RejectedLineError, texts_of
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class TextSample:
+    """The texts from the head of each file; lines that are no record are counted and passed over.
+
+    Args:
+        key: field that holds the text.
+        max_bytes: UTF-8 bytes of text in all; a file gives up to its share by size on disk, and at least one text.
+            None takes everything.
+    """
+
+    def __init__(self, files: Sequence[Path], key: str, max_bytes: int | None = None) -> None:
+        self._files = list(files)
+        self._key = key
+        self._max_bytes = max_bytes
+        self.documents = self.text_bytes = 0
+        self.rejects: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[str]:
+        sizes = [file.stat().st_size for file in self._files]
+        total = sum(sizes) if self._max_bytes is None else min(self._max_bytes, sum(sizes))
+        with tqdm(total=total, desc="read text", unit="B", unit_scale=True, disable=None) as bar:
+            for file, size in zip(self._files, sizes, strict=True):
+                share = None if self._max_bytes is None else self._max_bytes * size / max(sum(sizes), 1)
+                taken = 0
+                for text in self._texts(file):
+                    length = len(text.encode("utf-8"))
+                    taken += length
+                    self.documents += 1
+                    self.text_bytes += length
+                    bar.update(length)
+                    yield text
+                    if share is not None and taken >= share:
+                        break
+
+    def summary(self) -> str:
+        """One line on what was read."""
+        line = f"read {self.documents:,} texts, {self.text_bytes / 1e6:,.1f} MB, from {len(self._files):,} files"
+        if self.rejects:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.rejects.most_common())
+            line += f"; passed over {sum(self.rejects.values()):,} lines: {reasons}"
+        return line
+
+    def _texts(self, file: Path) -> Iterator[str]:
+        for block in InputFile(file).blocks():
+            for line in block.data.split(b"\n"):
+                if line.strip():
+                    try:
+                        yield texts_of(line, [self._key])[0]
+                    except RejectedLineError as error:
+                        self.rejects[error.reason] += 1
+
+
+def parse_bytes(text: str) -> int:
+    """``"200M"`` as 200,000,000; the units are K, M, G and T.
+
+    Raises:
+        ConfigError: not such a number.
+    """
+    number, unit = (text[:-1], text[-1].upper()) if text and not text[-1].isdigit() else (text, "")
+    try:
+        count = int(float(number) * _UNITS[unit])
+    except (KeyError, ValueError, OverflowError):
+        count = 0
+    if count <= 0:
+        raise ConfigError(
+            f"{text!r} as a number of bytes", rule="a number above 0, perhaps with K, M, G or T behind it"
+        )
+    return count
