@@ -100,15 +100,13 @@ class BatchReader:
         Raises:
             DataError: a sample cannot be read or has a token outside the vocabulary; says which.
         """
-        samples = np.arange(first_sample, first_sample + size)
-        places = self.order.at_many(samples)
+        places = [self.order.at(sample) for sample in range(first_sample, first_sample + size)]
         tokens_BS = np.empty((size, self.seq_length), np.int64)
         labels_BS = np.empty((size, self.seq_length), np.int64)
         positions_BS = np.empty((size, self.seq_length), np.int64)
         apart = self.options.reset_position_ids or self.options.reset_attention_mask
         lengths: list[int] = []
-        names = [places.names[source] for source in places.sources]
-        for row, (name, window) in enumerate(zip(names, places.windows.tolist(), strict=True)):
+        for row, (name, _, window) in enumerate(places):
             try:
                 tokens = self.sources[name][window]
                 tokens_BS[row], labels_BS[row] = tokens[:-1], tokens[1:]
@@ -129,8 +127,8 @@ class BatchReader:
             loss_mask_BS=torch.from_numpy(self._loss_mask(tokens_BS)),
             positions_BS=torch.from_numpy(positions_BS) if self.options.reset_position_ids else None,
             lengths=lengths if self.options.reset_attention_mask else None,
-            sample_ids_B=torch.from_numpy(samples),
-            sources=names,
+            sample_ids_B=torch.arange(first_sample, first_sample + size),
+            sources=[place.source for place in places],
         )
 
     def _loss_mask(self, tokens_BS: NDArray[np.int64]) -> NDArray[np.bool_]:

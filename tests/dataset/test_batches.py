@@ -4,10 +4,10 @@ from itertools import groupby
 
 import pytest
 import torch
-from helpers.token_arrays import ArrayDataset, numbered_windows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.token_arrays import ArrayDataset, numbered_windows
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.dataset.batches import BatchReader, DocumentOptions
 from steel_megatron.dataset.order import Order

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.token_files import write_dataset
 
+from helpers.token_files import write_dataset
 from steel_megatron.config import CheckpointError, ConfigError, DataError, RunConfig
 from steel_megatron.dataset.build import Datasets, build_datasets
 from steel_megatron.dataset.phases import check_resume
@@ -181,7 +181,6 @@ def test_a_source_without_validation_documents_is_left_out_there(
 ) -> None:
     tiny = write_dataset(tmp_path / "tiny", documents=2, length=30, first_token=9000)
     datasets = build(configured(data_path=["1", wiki, "1", tiny], split="90,10"))
-    assert list(datasets.valid.reader.order.windows) == ["wiki", "tiny"]
     assert {datasets.valid.reader.order.at(n).source for n in range(20)} == {"wiki"}
     assert "no valid sample in tiny" in caplog.text
 

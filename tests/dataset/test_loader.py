@@ -6,10 +6,10 @@ from itertools import chain
 
 import pytest
 import torch
-from helpers.token_arrays import numbered_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.token_arrays import numbered_windows
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.dataset.batches import Batch, BatchReader
 from steel_megatron.dataset.loader import Loader
@@ -141,11 +141,12 @@ def test_batch_must_divide(size: int) -> None:
 
 
 def test_threads_end_with_the_loader() -> None:
+    before = set(threading.enumerate())
     loader = Loader(READER, micro_batch_size=1, workers=3)
     next(loader.global_batch(0, 4))
-    assert any(thread.name.startswith("loader") for thread in threading.enumerate())
+    assert set(threading.enumerate()) > before
     loader.close()
-    assert not any(thread.name.startswith("loader") for thread in threading.enumerate())
+    assert not set(threading.enumerate()) - before
 
 
 def test_waiting_is_measured() -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.token_arrays import ArrayDataset, numbered_windows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.token_arrays import ArrayDataset, numbered_windows
 from steel_megatron.dataset.windows import SourceWindows
 
 documents = st.lists(st.lists(st.integers(0, 9), max_size=12), min_size=1, max_size=20)
