@@ -56,7 +56,7 @@ class Loader:
         self._batch_size_at = batch_size_at
         self._end = end
         self._prefetch = max(prefetch, 1)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader") if workers > 0 else None
+        self._pool = None if workers <= 0 else ThreadPoolExecutor(workers, "loader", _use_device, (self.device,))
         self._ahead: deque[tuple[int, Future[Batch]]] = deque()  # first sample of the micro-batch → its reading
         self._plan: Iterator[int] = iter(())  # first samples of the micro-batches after those
 
@@ -134,3 +134,9 @@ class Loader:
     def _read(self, sample: int) -> Batch:
         batch = self.reader.read(sample, self.micro_batch_size)
         return batch.pin_memory() if self.device.type == "cuda" else batch
+
+
+def _use_device(device: torch.device) -> None:
+    """Threads start on GPU 0: page-locking memory there would open a context on a GPU that is another rank's."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
