@@ -42,7 +42,9 @@ class Piece:
 
     ``name`` is canonical ("blocks.3.attention.query.weight"), ``offset`` says where the block begins in the tensor of
     ``global_shape``, ``rows`` (a vocabulary's) are the rows of that tensor that are not padding. ``hf`` maps a name
-    style ("llama", "gpt2") to the piece's place in Hugging Face's models.
+    style ("llama", "gpt2") to the piece's place in Hugging Face's models. ``replicas``: so many neighbouring
+    tensor-parallel ranks hold this same block and each computes a part of its gradient (a key head that several ranks'
+    query heads share); data parallel sums the parts.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Piece:
     init: Init = Init()
     rows: int | None = None
     hf: Mapping[str, HFName] = field(default_factory=dict)
+    replicas: int = 1
 
     @property
     def numel(self) -> int:
@@ -61,6 +64,12 @@ class Piece:
     def sharded(self) -> bool:
         """Whether other tensor-parallel ranks hold other blocks of the tensor."""
         return self.shape != self.global_shape
+
+    def counts_on(self, tp_rank: int) -> bool:
+        """Whether this tensor-parallel rank is the one that counts the block where each element shall count once."""
+        if self.replicas > 1:
+            return tp_rank % self.replicas == 0
+        return self.sharded or tp_rank == 0
 
 
 @dataclass(frozen=True)

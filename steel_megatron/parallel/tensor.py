@@ -38,14 +38,15 @@ class Out:
     rows: int | None = None
     hf: Mapping[str, HFName] = field(default_factory=dict)
 
-    def share(self, axis: Axis) -> tuple[int, int]:
-        """(first feature, features) on this rank."""
+    def share(self, axis: Axis) -> tuple[int, int, int]:
+        """(first feature, features, ranks that hold the same ones) on this rank."""
         units = self.features // self.unit
         if units * self.unit == self.features and units % axis.size == 0:
             own = units // axis.size
-            return axis.rank * own * self.unit, own * self.unit
+            return axis.rank * own * self.unit, own * self.unit, 1
         if units * self.unit == self.features and axis.size % units == 0:
-            return axis.rank // (axis.size // units) * self.unit, self.unit
+            replicas = axis.size // units
+            return axis.rank // replicas * self.unit, self.unit, replicas
         raise ValueError(
             f"{self.name}: {self.features} features in units of {self.unit} do not spread over {axis.size} tp ranks"
         )
@@ -71,7 +72,7 @@ class ColumnParallelLinear(nn.Module):
         super().__init__()
         self.mesh = mesh
         shares = [out.share(mesh.tp) for out in outs]
-        self.sizes = [features for _, features in shares]
+        self.sizes = [features for _, features, _ in shares]
         weight = nn.Parameter(torch.empty(sum(self.sizes), in_features, dtype=dtype, device=device))
         pieces = [
             Piece(
@@ -82,8 +83,9 @@ class ColumnParallelLinear(nn.Module):
                 out.init,
                 out.rows,
                 hf_names(out.hf, "weight"),
+                replicas,
             )
-            for out, (first, own) in zip(outs, shares, strict=True)
+            for out, (first, own, replicas) in zip(outs, shares, strict=True)
         ]
         self.weight = attach_spec(weight, ParamSpec(tuple(pieces), decay=True))
         self.bias: nn.Parameter | None = None

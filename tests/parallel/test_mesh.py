@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
-from helpers.processes import run_processes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.processes import run_processes
 from steel_megatron.config import ConfigError, ParallelConfig
 from steel_megatron.parallel.mesh import (
     AXES,

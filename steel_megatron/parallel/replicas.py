@@ -1,0 +1,56 @@
+"""Gradients of parameters that several tensor-parallel ranks hold and of which each computed a part.
+
+Two kinds: norms and biases that saw a slice of the sequence (``sequence_parallel`` in their spec), and the key and
+value heads that several ranks share because there are fewer of them than ranks (``replicas`` in the piece).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from steel_megatron.parallel import collectives
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import row_blocks, spec_of
+
+
+class GradRows(Protocol):
+    """A run of rows of a parameter's gradient."""
+
+    @property
+    def parameter(self) -> nn.Parameter: ...
+    @property
+    def first_row(self) -> int: ...
+    @property
+    def grad_rows(self) -> Tensor: ...
+
+
+def sum_over_tensor_parallel(shards: Sequence[GradRows], mesh: Mesh) -> None:
+    """Adds up the parts in place, all in one all-reduce; every tp rank holds the same rows of each parameter.
+
+    With H heads over R > H ranks, rank r holds head h = r H / R. The message has room for all H heads of such a piece:
+    each rank adds its part at place h and takes the sum from there, so no group beside tp is needed.
+    """
+    if mesh.tp.size == 1:
+        return
+    parts: list[tuple[Tensor, int, int]] = []  # gradient rows, place, places
+    for shard in shards:
+        if spec_of(shard.parameter).sequence_parallel:
+            parts.append((shard.grad_rows, 0, 1))
+            continue
+        for piece, block in row_blocks(shard.parameter, shard.first_row, shard.grad_rows):
+            if piece.replicas > 1:
+                parts.append((block.tensor, mesh.tp.rank // piece.replicas, mesh.tp.size // piece.replicas))
+    if not parts:
+        return
+    sizes = [part.numel() * places for part, _, places in parts]
+    message = torch.zeros(sum(sizes), dtype=parts[0][0].dtype, device=parts[0][0].device)
+    views = [room.view(places, -1)[place] for room, (_, place, places) in zip(message.split(sizes), parts, strict=True)]
+    for view, (part, _, _) in zip(views, parts, strict=True):
+        view.copy_(part.reshape(-1))
+    collectives.all_reduce(message, mesh.tp).wait()
+    for view, (part, _, _) in zip(views, parts, strict=True):
+        part.copy_(view.view(part.shape))

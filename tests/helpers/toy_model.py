@@ -1,0 +1,97 @@
+"""A model of a few hundred weights made of every tensor-parallel layer, for tests below the real model.
+
+Shapes: B batch, S sequence, H hidden, F ffn, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from steel_megatron.parallel.cross_entropy import vocab_parallel_cross_entropy
+from steel_megatron.parallel.init import initialize_parameters
+from steel_megatron.parallel.linear import column_linear
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import Init, ParamSpec, Piece, attach_spec, blocks_of, parameters_with_spec
+from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
+from steel_megatron.parallel.vocab import VocabParallelEmbedding
+
+HIDDEN, HEAD, HEADS, KV_HEADS, VOCAB = 12, 6, 4, 2, 50
+
+
+class Scale(nn.Module):
+    """A norm's kind of parameter: replicated over tp, fed with a slice of the sequence under sequence parallel."""
+
+    def __init__(self, name: str, mesh: Mesh, dtype: torch.dtype) -> None:
+        super().__init__()
+        piece = Piece(name, (HIDDEN,), (HIDDEN,), (0,), Init("ones"))
+        spec = ParamSpec((piece,), decay=False, sequence_parallel=mesh.sequence_parallel)
+        self.weight = attach_spec(nn.Parameter(torch.empty(HIDDEN, dtype=dtype)), spec)
+
+    def forward(self, x_BSH: Tensor) -> Tensor:
+        return torch.nn.functional.rms_norm(x_BSH, (HIDDEN,)) * self.weight
+
+
+class ToyModel(nn.Module):
+    """Embedding, one attention-like layer with shared key heads, and a head."""
+
+    def __init__(self, mesh: Mesh, *, tied: bool = False, dtype: torch.dtype = torch.float32, seed: int = 1) -> None:
+        super().__init__()
+        self.mesh = mesh
+        padded = 64 * mesh.tp.size
+        init = Init("normal", 0.3)
+        self.embedding = VocabParallelEmbedding(
+            VOCAB, padded, HIDDEN, name="embedding", mesh=mesh, dtype=dtype, init=init, tied="vocab" if tied else None
+        )
+        self.norm = Scale("norm.weight", mesh, dtype)
+        outs = [
+            Out("attention.query", HEADS * HEAD, HEAD, init),
+            Out("attention.key", KV_HEADS * HEAD, HEAD, init),
+        ]
+        self.qk = ColumnParallelLinear(HIDDEN, outs, bias=True, mesh=mesh, dtype=dtype)
+        self.output = RowParallelLinear(
+            HEADS * HEAD, HIDDEN, name="attention.output", bias=True, mesh=mesh, dtype=dtype, unit=HEAD, init=init
+        )
+        self.head: ColumnParallelLinear | None = None
+        if not tied:
+            head = Out("head", padded, init=init, rows=VOCAB)
+            self.head = ColumnParallelLinear(HIDDEN, [head], bias=False, mesh=mesh, dtype=dtype)
+        initialize_parameters(parameters_with_spec([self]), seed)
+
+    def loss(self, tokens_BS: Tensor, labels_BS: Tensor) -> Tensor:
+        """Sum over tokens, fp32."""
+        x_BSH = self.embedding(tokens_BS)
+        query, key = self.qk(self.norm(x_BSH)).split(self.qk.sizes, dim=-1)
+        query = query.unflatten(-1, (-1, HEAD))
+        key = key.unflatten(-1, (-1, HEAD))
+        mixed = query * key.repeat_interleave(query.shape[2] // key.shape[2], dim=2).tanh()
+        x_BSH = x_BSH + self.output(mixed.flatten(2))
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        logits_BSV = column_linear(x_BSH, weight, None, self.mesh)
+        return vocab_parallel_cross_entropy(
+            logits_BSV.flatten(0, 1), labels_BS.flatten(), self.mesh, vocab_size=VOCAB
+        ).sum()
+
+
+def toy_batch(samples: int, length: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Tokens and labels (B, S)."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(0, VOCAB, (samples, length + 1), generator=generator)
+    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+
+def whole_gradients(model: nn.Module) -> dict[str, Tensor]:
+    """This rank's part of every gradient in a tensor of the whole's shape (zeros elsewhere), by canonical name."""
+    return whole_tensors(model, "main_grad")
+
+
+def whole_tensors(model: nn.Module, attribute: str | None = None) -> dict[str, Tensor]:
+    """Like :func:`whole_gradients` for the parameters or an attribute of them."""
+    found = {}
+    for parameter in parameters_with_spec([model]):
+        data = parameter.detach() if attribute is None else getattr(parameter, attribute)
+        for piece, block in blocks_of(parameter, data):
+            whole = torch.zeros(piece.global_shape)
+            whole[tuple(slice(o, o + n) for o, n in zip(piece.offset, piece.shape, strict=True))] = block.tensor.float()
+            found[piece.name] = whole if piece.rows is None else whole[: piece.rows]
+    return found
