@@ -1,0 +1,117 @@
+// Python module steel_megatron._indexed: the reader and writer over numpy arrays.
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+
+#include "reader.h"
+#include "writer.h"
+
+namespace py = pybind11;
+using indexed::FormatError;
+using indexed::Reader;
+using indexed::TokenView;
+using indexed::Writer;
+
+namespace {
+
+using Lengths = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+
+py::array contiguous(const py::array& array) {
+  if (array.ndim() != 1) throw FormatError("token ids in " + std::to_string(array.ndim()) + " dimensions", "they are one-dimensional");
+  return py::array::ensure(array, py::array::c_style);
+}
+
+TokenView view_of(const py::array& array) {
+  return {array.data(), static_cast<uint64_t>(array.size()), py::str(array.dtype().attr("name"))};
+}
+
+py::array_t<uint8_t> bytes_of(const py::object& owner, const indexed::MappedFile& file) {
+  auto array = py::array_t<uint8_t>(static_cast<py::ssize_t>(file.size()), reinterpret_cast<const uint8_t*>(file.data()),
+                                    owner);  // owner keeps the mapping alive
+  array.attr("setflags")(py::arg("write") = false);
+  return array;
+}
+
+indexed::Progress with_gil(const py::object& callback) {
+  if (callback.is_none()) return {};
+  return [&callback](uint64_t bytes) {
+    py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    callback(bytes);
+  };
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_indexed, module) {
+  module.doc() = "Reader and writer of Megatron's .bin/.idx datasets";
+
+  py::register_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const FormatError& error) {
+      const py::object type = py::module_::import("steel_megatron.config").attr("DataError");
+      PyErr_SetObject(type.ptr(), type(error.what(), error.rule, error.fix).ptr());
+    }
+  });
+
+  py::class_<Writer>(module, "Writer")
+      .def(py::init<const std::string&, const std::string&>(), py::arg("prefix"), py::arg("dtype"))
+      .def(
+          "add_sequences",
+          [](Writer& self, const py::array& tokens, const Lengths& lengths) {
+            const py::array kept = contiguous(tokens);
+            const TokenView view = view_of(kept);
+            py::gil_scoped_release release;
+            self.add_sequences(view, lengths.data(), static_cast<uint64_t>(lengths.size()));
+          },
+          py::arg("tokens"), py::arg("lengths"))
+      .def("end_document", &Writer::end_document)
+      .def(
+          "add_documents",
+          [](Writer& self, const py::array& tokens, const Lengths& lengths) {
+            const py::array kept = contiguous(tokens);
+            const TokenView view = view_of(kept);
+            py::gil_scoped_release release;
+            self.add_documents(view, lengths.data(), static_cast<uint64_t>(lengths.size()));
+          },
+          py::arg("tokens"), py::arg("lengths"))
+      .def(
+          "append_dataset",
+          [](Writer& self, const std::string& prefix, const py::object& progress) {
+            const auto callback = with_gil(progress);
+            py::gil_scoped_release release;
+            self.append_dataset(prefix, callback);
+          },
+          py::arg("prefix"), py::arg("progress") = py::none())
+      .def("finish", &Writer::finish, py::call_guard<py::gil_scoped_release>())
+      .def("abort", &Writer::abort)
+      .def_property_readonly("sequence_count", &Writer::sequence_count)
+      .def_property_readonly("document_count", &Writer::document_count)
+      .def_property_readonly("token_count", &Writer::token_count);
+
+  py::class_<Reader>(module, "Reader")
+      .def(py::init<const std::string&>(), py::arg("prefix"))
+      .def("validate", &Reader::validate, py::call_guard<py::gil_scoped_release>())
+      .def("boundary", &Reader::boundary)
+      .def("sequence_start", &Reader::sequence_start)
+      .def("document_starts_between",
+           [](const Reader& self, int64_t start, int64_t stop) {
+             const auto starts = self.document_starts_between(start, stop);
+             return py::array_t<int64_t>(static_cast<py::ssize_t>(starts.size()), starts.data());
+           })
+      .def_property_readonly("dtype", [](const Reader& self) { return self.dtype().name; })
+      .def_property_readonly("sequence_count", &Reader::sequence_count)
+      .def_property_readonly("document_count", &Reader::document_count)
+      .def_property_readonly("token_count", &Reader::token_count)
+      .def_property_readonly("multimodal", &Reader::multimodal)
+      .def_property_readonly("lengths_at", &Reader::lengths_at)
+      .def_property_readonly("pointers_at", &Reader::pointers_at)
+      .def_property_readonly("boundaries_at", &Reader::boundaries_at)
+      .def_property_readonly("modes_at", &Reader::modes_at)
+      .def_property_readonly("bin_bytes", [](const py::object& self) { return bytes_of(self, self.cast<const Reader&>().bin()); })
+      .def_property_readonly("idx_bytes", [](const py::object& self) { return bytes_of(self, self.cast<const Reader&>().idx()); });
+}

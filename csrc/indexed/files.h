@@ -1,0 +1,65 @@
+// Files: a buffered writer that survives being killed at any point, and a read-only mapping.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace indexed {
+
+// Called with the number of bytes done since the last call.
+using Progress = std::function<void(uint64_t)>;
+
+bool file_exists(const std::string& path);
+void remove_if_there(const std::string& path);
+void rename_file(const std::string& from, const std::string& to);
+// Makes the names in the file's folder survive a power cut.
+void sync_folder_of(const std::string& path);
+
+// Appends to a new file through a buffer. Errors are FormatErrors that name the path.
+class FileWriter {
+ public:
+  explicit FileWriter(std::string path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  void write(const void* data, uint64_t bytes);
+  template <typename T>
+  void put(T value) {
+    write(&value, sizeof(T));
+  }
+  // Appends bytes [offset, offset + bytes) of another file, inside the kernel where it can.
+  void copy_from(const std::string& source, uint64_t offset, uint64_t bytes, const Progress& progress);
+  void sync();   // empties the buffer and waits until the disk has it
+  void close();  // without sync
+
+  const std::string& path() const { return path_; }
+
+ private:
+  void flush();
+  void write_all(const char* data, uint64_t bytes);
+
+  std::string path_;
+  int descriptor_ = -1;
+  std::vector<char> buffer_;
+};
+
+// A whole file mapped read-only; an empty one has no address.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const char* data() const { return data_; }
+  uint64_t size() const { return size_; }
+
+ private:
+  const char* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+}  // namespace indexed

@@ -1,0 +1,209 @@
+"""Indexed datasets: Megatron's .bin/.idx files, read without copying and written without holding them.
+
+The work is done in C++ (csrc/indexed); docs/data_format.md describes the bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from steel_megatron.config import ConfigError, DataError
+
+try:
+    from steel_megatron import _indexed
+except ImportError as error:
+    raise ConfigError(
+        f"the C++ part of steel_megatron does not load ({error})",
+        rule="it is built when the package is installed",
+        fix="pip install -e . in the repository (needs a C++17 compiler)",
+    ) from error
+
+
+def best_dtype(vocab_size: int) -> str:
+    """Megatron's choice of token type: two bytes below 65,500 ids, else four."""
+    return "uint16" if vocab_size < 65500 else "int32"
+
+
+class IndexedDataset:
+    """A dataset opened by its prefix: in constant time and memory, whatever its size.
+
+    Raises:
+        DataError: a file is missing, cut off, damaged, or the two do not belong together.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+        self.prefix = os.fspath(prefix)
+        for suffix in (".idx", ".bin"):
+            if not os.path.isfile(self.prefix + suffix):
+                raise DataError(
+                    f"no file {self.prefix}{suffix}",
+                    rule="a dataset is a pair of files PREFIX.bin and PREFIX.idx",
+                    fix="give the path without .bin or .idx",
+                )
+        self._reader = _indexed.Reader(self.prefix)
+        self.dtype: np.dtype[Any] = np.dtype(self._reader.dtype)
+        self.tokens: NDArray[Any] = np.frombuffer(self._reader.bin_bytes, self.dtype)
+
+    @property
+    def sequence_count(self) -> int:
+        return int(self._reader.sequence_count)
+
+    @property
+    def document_count(self) -> int:
+        return int(self._reader.document_count)
+
+    @property
+    def token_count(self) -> int:
+        return int(self._reader.token_count)
+
+    @property
+    def multimodal(self) -> bool:
+        """Whether the index has a mode per sequence (Megatron's multimodal files)."""
+        return bool(self._reader.multimodal)
+
+    @property
+    def sequence_lengths(self) -> NDArray[np.int32]:
+        """Tokens of each sequence; a view of the mapped index."""
+        return self._index_array("<i4", self.sequence_count, self._reader.lengths_at)
+
+    @property
+    def sequence_pointers(self) -> NDArray[np.int64]:
+        """Byte in .bin at which each sequence begins; a view of the mapped index."""
+        return self._index_array("<i8", self.sequence_count, self._reader.pointers_at)
+
+    @property
+    def document_indices(self) -> NDArray[np.int64]:
+        """Sequence with which each document begins, and at last the number of sequences."""
+        return self._index_array("<i8", self.document_count + 1, self._reader.boundaries_at)
+
+    @property
+    def sequence_modes(self) -> NDArray[np.int8] | None:
+        """Mode of each sequence of a multimodal dataset."""
+        if not self.multimodal:
+            return None
+        return self._index_array("i1", self.sequence_count, self._reader.modes_at)
+
+    def sequence(self, number: int) -> NDArray[Any]:
+        """The tokens of a sequence; a view."""
+        self._check(number, self.sequence_count, "sequence")
+        return self.tokens[self._reader.sequence_start(number) : self._reader.sequence_start(number + 1)]
+
+    def document(self, number: int) -> NDArray[Any]:
+        """The tokens of all sequences of a document; a view."""
+        self._check(number, self.document_count, "document")
+        start, stop = self.document_token_range(number, number + 1)
+        return self.tokens[start:stop]
+
+    def document_token_range(self, first: int, last: int) -> tuple[int, int]:
+        """Tokens [start, stop) of the documents [first, last)."""
+        boundaries = (self._reader.boundary(self._check(place, self.document_count + 1, "document")) for place in (first, last))
+        start, stop = (int(self._reader.sequence_start(boundary)) for boundary in boundaries)
+        return start, stop
+
+    def document_starts_between(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Ascending tokens in [start, stop) at which a document begins; by binary search."""
+        starts: NDArray[np.int64] = self._reader.document_starts_between(start, stop)
+        return starts
+
+    def validate(self) -> None:
+        """Looks at every entry of the index.
+
+        Raises:
+            DataError: names the first wrong entry, its byte, what is there and what was expected.
+        """
+        self._reader.validate()
+
+    def _index_array(self, dtype: str, count: int, offset: int) -> NDArray[Any]:
+        return np.frombuffer(self._reader.idx_bytes, dtype, count, offset)
+
+    @staticmethod
+    def _check(number: int, count: int, what: str) -> int:
+        if not 0 <= number < count:
+            raise IndexError(f"{what} {number} of {count}")
+        return number
+
+
+class IndexedWriter:
+    """Writes a dataset in constant memory; nothing has its final name before :meth:`finish`.
+
+    As a context manager it finishes on success and removes its files on an exception. A killed run leaves files named
+    ``PREFIX.*.partial``, which nobody takes for a dataset and the next writer overwrites.
+
+    Args:
+        prefix: path without .bin or .idx.
+        dtype: type of the ids in the file; an id that it cannot hold is refused.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str], dtype: str | np.dtype[Any] = "int32") -> None:
+        self.prefix = os.fspath(prefix)
+        self.dtype = np.dtype(dtype)
+        self._writer = _indexed.Writer(self.prefix, self.dtype.name)
+
+    @property
+    def sequence_count(self) -> int:
+        return int(self._writer.sequence_count)
+
+    @property
+    def document_count(self) -> int:
+        return int(self._writer.document_count)
+
+    @property
+    def token_count(self) -> int:
+        return int(self._writer.token_count)
+
+    def add_document(self, document: ArrayLike | Iterable[ArrayLike]) -> None:
+        """A document: one array of ids, or a list of arrays, one per sequence."""
+        nested = isinstance(document, Sequence) and bool(document) and not np.isscalar(document[0])
+        if nested:
+            sequences = [np.asarray(sequence) for sequence in document]  # type: ignore[union-attr]  # nested above
+            ids = np.concatenate(sequences)
+            lengths = [len(sequence) for sequence in sequences]
+        else:
+            ids = np.asarray(document)
+            lengths = [len(ids)] if len(ids) else []
+        if len(ids) == 0:
+            ids = ids.astype(self.dtype)
+        self._writer.add_sequences(ids, np.asarray(lengths, np.int64))
+        self._writer.end_document()
+
+    def add_many(self, ids: NDArray[Any], lengths: NDArray[Any]) -> None:
+        """Documents of one sequence each: ids of all, one after the other, and the number of each.
+
+        A length of 0 makes a document without a sequence, as Megatron does for an empty text.
+        """
+        self._writer.add_documents(ids, lengths)
+
+    def append_dataset(
+        self, prefix: str | os.PathLike[str], progress: Callable[[int], object] | None = None
+    ) -> None:
+        """All documents of another dataset of the same type, in constant memory.
+
+        Args:
+            progress: called with the bytes copied since the last call.
+        """
+        self._writer.append_dataset(os.fspath(prefix), progress)
+
+    def finish(self) -> None:
+        """Writes the index and gives the files their names; an older dataset of that prefix is replaced."""
+        self._writer.finish()
+
+    def abort(self) -> None:
+        """Removes what was written."""
+        self._writer.abort()
+
+    def __enter__(self) -> IndexedWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.abort()
