@@ -1,0 +1,1 @@
+"""Floor 5: Hugging Face in and out."""

@@ -1,0 +1,57 @@
+"""Weights of a model in memory ↔ a Hugging Face state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from steel_megatron.config import ConfigError
+from steel_megatron.convert.families import Family
+from steel_megatron.convert.names import match_names, targets_of
+from steel_megatron.parallel.spec import Block, Piece, blocks_of, parameters_with_spec
+
+
+def to_hugging_face(model: nn.Module, family: Family, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """The model's weights under the family's names, without padding, as new tensors.
+
+    Args:
+        model: a whole model (one tensor-parallel and one pipeline rank).
+        family: see :func:`~steel_megatron.convert.families.family_of`.
+        dtype: type of the result; the parameters' own when None.
+    """
+    blocks = _whole_blocks(model)
+    tensors = {name: block.tensor for name, (_, block) in blocks.items()}
+    return {target.name: target.join(tensors, dtype) for target in targets_of(parameters_with_spec([model]), family)}
+
+
+def from_hugging_face(state: Mapping[str, Tensor], model: nn.Module, family: Family, where: str = "state dict") -> None:
+    """Fills the model's parameters in place, converting to their type; rows of padding become 0.
+
+    Raises:
+        CheckpointError: the names or shapes are not the model's; ``where`` is named.
+    """
+    targets = targets_of(parameters_with_spec([model]), family)
+    names = match_names({name: tuple(tensor.shape) for name, tensor in state.items()}, targets, family, where)
+    blocks = _whole_blocks(model)
+    with torch.no_grad():
+        for target in targets:
+            for name, part in target.split(state[names[target.name]]).items():
+                _, block = blocks[name]
+                block.tensor[: len(part)].copy_(part)
+                block.tensor[len(part) :].zero_()
+
+
+def _whole_blocks(model: nn.Module) -> dict[str, tuple[Piece, Block]]:
+    blocks = {}
+    for parameter in parameters_with_spec([model]):
+        for piece, block in blocks_of(parameter):
+            if piece.sharded:
+                raise ConfigError(
+                    f"{piece.name} is spread over tensor-parallel ranks",
+                    rule="conversion in memory takes a whole model",
+                    fix="save a checkpoint and use steel export",
+                )
+            blocks[piece.name] = (piece, block)
+    return blocks
