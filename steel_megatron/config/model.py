@@ -42,6 +42,11 @@ class ModelConfig:
     rope_scaling_original_max_position_embeddings: int = knob(
         8192, "Context length before llama3 or yarn scaling.", unit="tokens"
     )
+    rope_scaling_beta_fast: float = knob(32.0, "Rotations above which yarn leaves a frequency as it is.")
+    rope_scaling_beta_slow: float = knob(1.0, "Rotations below which yarn stretches a frequency in full.")
+    rope_scaling_attention_factor: float | None = knob(
+        None, "Factor of yarn on cosine and sine; 0.1 ln(rope_scaling_factor) + 1 when unset."
+    )
     normalization: str = knob("RMSNorm", "Normalisation layer.", choices=("RMSNorm", "LayerNorm"))
     norm_epsilon: float = knob(1e-5, "Epsilon inside the normalisation.")
     activation: str = knob(

@@ -102,7 +102,9 @@ class IndexedDataset:
 
     def document_token_range(self, first: int, last: int) -> tuple[int, int]:
         """Tokens [start, stop) of the documents [first, last)."""
-        boundaries = (self._reader.boundary(self._check(place, self.document_count + 1, "document")) for place in (first, last))
+        boundaries = (
+            self._reader.boundary(self._check(place, self.document_count + 1, "document")) for place in (first, last)
+        )
         start, stop = (int(self._reader.sequence_start(boundary)) for boundary in boundaries)
         return start, stop
 
@@ -179,9 +181,7 @@ class IndexedWriter:
         """
         self._writer.add_documents(ids, lengths)
 
-    def append_dataset(
-        self, prefix: str | os.PathLike[str], progress: Callable[[int], object] | None = None
-    ) -> None:
+    def append_dataset(self, prefix: str | os.PathLike[str], progress: Callable[[int], object] | None = None) -> None:
         """All documents of another dataset of the same type, in constant memory.
 
         Args:

@@ -1,0 +1,129 @@
+"""Multi-head, grouped-query or multi-query attention.
+
+Shapes: B batch, S sequence, H hidden, N query heads and K key/value heads of this rank, D head size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.model.context import Context
+from steel_megatron.model.norm import Norm
+from steel_megatron.ops.attention import AttentionDropout, attention, cached_attention
+from steel_megatron.ops.rope import rotate
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import HFName, Init
+from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
+
+
+class Attention(nn.Module):
+    """Projections, RoPE and causal attention. ``recompute``: do not keep the core's activations, compute them again."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        layer: int,
+        mesh: Mesh,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+        recompute: bool,
+    ) -> None:
+        super().__init__()
+        self.layer = layer
+        self.recompute = recompute
+        self.head_dim = config.head_dim
+        self.dropout_rate = config.attention_dropout
+        self.first_head = mesh.tp.rank * (config.num_attention_heads // mesh.tp.size)
+        stem, llama, gpt2 = (
+            f"blocks.{layer}.attention",
+            f"model.layers.{layer}.self_attn",
+            f"transformer.h.{layer}.attn",
+        )
+        heads = {"query": config.num_attention_heads, "key": config.query_groups, "value": config.query_groups}
+        outs = [
+            Out(
+                f"{stem}.{what}",
+                count * self.head_dim,
+                unit=self.head_dim,
+                init=Init(std=config.init_method_std),
+                hf={
+                    "llama": HFName(f"{llama}.{what[0]}_proj"),
+                    "gpt2": HFName(f"{gpt2}.c_attn", transpose=True, part=(place, 3)),
+                },
+            )
+            for place, (what, count) in enumerate(heads.items())
+        ]
+        self.query_key_value = ColumnParallelLinear(
+            config.hidden_size,
+            outs,
+            bias=config.add_qkv_bias or config.add_bias_linear,
+            mesh=mesh,
+            dtype=dtype,
+            device=device,
+        )
+        self.output = RowParallelLinear(
+            config.num_attention_heads * self.head_dim,
+            config.hidden_size,
+            name=f"{stem}.output",
+            unit=self.head_dim,
+            bias=config.add_bias_linear,
+            mesh=mesh,
+            dtype=dtype,
+            device=device,
+            init=output_init(config),
+            hf={"llama": HFName(f"{llama}.o_proj"), "gpt2": HFName(f"{gpt2}.c_proj", transpose=True)},
+        )
+        self.query_norm: Norm | None = None
+        self.key_norm: Norm | None = None
+        if config.qk_layernorm:
+            self.query_norm, self.key_norm = (
+                Norm(
+                    self.head_dim,
+                    config,
+                    name=f"{stem}.{what}_norm",
+                    hf={"llama": HFName(f"{llama}.{what[0]}_norm")},
+                    mesh=mesh,
+                    partial=True,
+                    dtype=dtype,
+                    device=device,
+                )
+                for what in ("query", "key")
+            )
+
+    def forward(self, x_BSH: Tensor, context: Context) -> Tensor:
+        """(B, S, H) → (B, S, H), not yet added to the residual stream."""
+        parts = self.query_key_value(x_BSH).split(self.query_key_value.sizes, dim=-1)
+        q_BSND, k_BSKD, v_BSKD = (part.unflatten(-1, (-1, self.head_dim)) for part in parts)
+        if self.recompute and torch.is_grad_enabled():
+            y_BSND = checkpoint(
+                self.core, q_BSND, k_BSKD, v_BSKD, context, use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            y_BSND = self.core(q_BSND, k_BSKD, v_BSKD, context)
+        return self.output(y_BSND.flatten(-2))
+
+    def core(self, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, context: Context) -> Tensor:
+        """Everything between the projections, without weights but the norms' of queries and keys."""
+        if self.query_norm is not None and self.key_norm is not None:
+            q_BSND, k_BSKD = self.query_norm(q_BSND), self.key_norm(k_BSKD)
+        if context.rotation is not None:
+            q_BSND, k_BSKD = rotate(q_BSND, context.rotation), rotate(k_BSKD, context.rotation)
+        if context.cache is not None:
+            k_BPKD, v_BPKD = context.cache.extend(self.layer, k_BSKD, v_BSKD)
+            return cached_attention(q_BSND, k_BPKD, v_BPKD, context.cache.padding_B)
+        dropout = None
+        if self.dropout_rate and context.dropout is not None:
+            dropout = AttentionDropout(self.dropout_rate, context.dropout, self.layer, self.first_head)
+        return attention(q_BSND, k_BSKD, v_BSKD, context.packing, dropout)
+
+
+def output_init(config: ModelConfig) -> Init:
+    """Of the two projections that add to the residual stream: narrower with depth (GPT-2's rule)."""
+    scale = math.sqrt(2 * config.num_layers) if config.depth_scaled_init else 1.0
+    return Init(std=config.init_method_std / scale)

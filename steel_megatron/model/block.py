@@ -1,0 +1,71 @@
+"""One transformer block: attention and MLP, each normalised before and added to the residual stream.
+
+Shapes: B batch, S sequence (S/R under sequence parallel), H hidden.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.model.attention import Attention
+from steel_megatron.model.context import Context
+from steel_megatron.model.mlp import MLP
+from steel_megatron.model.norm import Norm
+from steel_megatron.ops.dropout import ATTENTION_OUTPUT, MLP_OUTPUT, dropout
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import HFName
+
+
+class Block(nn.Module):
+    """Pre-norm block; ``layer`` is its number in the whole model."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        layer: int,
+        mesh: Mesh,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+        recompute_attention: bool,
+    ) -> None:
+        super().__init__()
+        self.layer = layer
+        self.mesh = mesh
+        self.dropout_rate = config.hidden_dropout
+
+        def norm(name: str, llama: str, gpt2: str) -> Norm:
+            return Norm(
+                config.hidden_size,
+                config,
+                name=f"blocks.{layer}.{name}",
+                hf={
+                    "llama": HFName(f"model.layers.{layer}.{llama}"),
+                    "gpt2": HFName(f"transformer.h.{layer}.{gpt2}"),
+                },
+                mesh=mesh,
+                partial=mesh.sequence_parallel,
+                dtype=dtype,
+                device=device,
+            )
+
+        self.attention_norm = norm("attention_norm", "input_layernorm", "ln_1")
+        self.attention = Attention(config, layer, mesh, dtype=dtype, device=device, recompute=recompute_attention)
+        self.mlp_norm = norm("mlp_norm", "post_attention_layernorm", "ln_2")
+        self.mlp = MLP(config, layer, mesh, dtype=dtype, device=device)
+
+    def forward(self, x_BSH: Tensor, context: Context) -> Tensor:
+        """(B, S, H) → (B, S, H)."""
+        x_BSH = x_BSH + self._drop(self.attention(self.attention_norm(x_BSH), context), context, ATTENTION_OUTPUT)
+        return x_BSH + self._drop(self.mlp(self.mlp_norm(x_BSH)), context, MLP_OUTPUT)
+
+    def _drop(self, x_BSH: Tensor, context: Context, site: int) -> Tensor:
+        first = first_position(x_BSH, self.mesh)
+        return dropout(x_BSH, self.dropout_rate, context.dropout, self.layer, site, first_position=first)
+
+
+def first_position(x_BSH: Tensor, mesh: Mesh) -> int:
+    """Where this rank's slice of the sequence begins, outside tensor-parallel regions."""
+    return mesh.tp.rank * x_BSH.shape[1] if mesh.sequence_parallel else 0

@@ -1,0 +1,117 @@
+"""Token and position embedding, and the head.
+
+Shapes: B batch, S sequence, H hidden, V this rank's rows of the padded vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.model.block import first_position
+from steel_megatron.ops.dropout import EMBEDDING, DropoutKey, dropout
+from steel_megatron.parallel.linear import column_linear
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, hf_names
+from steel_megatron.parallel.vocab import VocabParallelEmbedding, lookup
+
+TIED = "embedding"  # name of the tied group of embedding and head
+
+
+class Embedding(nn.Module):
+    """Tokens, learned positions where the model has them, and dropout."""
+
+    def __init__(
+        self, config: ModelConfig, mesh: Mesh, *, dtype: torch.dtype, device: torch.device | str | None
+    ) -> None:
+        super().__init__()
+        assert config.vocab_size is not None, "vocab_size is set before the model is built"
+        self.mesh = mesh
+        self.dropout_rate = config.hidden_dropout
+        self.tokens = VocabParallelEmbedding(
+            config.vocab_size,
+            config.padded_vocab_size(mesh.tp.size),
+            config.hidden_size,
+            name="embedding",
+            mesh=mesh,
+            dtype=dtype,
+            device=device,
+            init=Init(std=config.init_method_std),
+            hf={"llama": HFName("model.embed_tokens"), "gpt2": HFName("transformer.wte")},
+            tied=TIED if config.tied else None,
+        )
+        self.positions: PositionEmbedding | None = None
+        if config.position_embedding_type == "learned_absolute":
+            self.positions = PositionEmbedding(config, mesh, dtype=dtype, device=device)
+
+    def forward(self, tokens_BS: Tensor, positions: Tensor | None, key: DropoutKey | None) -> Tensor:
+        """Token ids → (B, S, H), or (B, S/R, H) under sequence parallel. ``positions``: (1 or B, S), None: from 0."""
+        x_BSH = self.tokens(tokens_BS)
+        first = first_position(x_BSH, self.mesh)
+        if self.positions is not None:
+            if positions is None:
+                positions = torch.arange(tokens_BS.shape[1], device=tokens_BS.device).unsqueeze(0)
+            x_BSH = x_BSH + self.positions(positions[:, first : first + x_BSH.shape[1]])
+        return dropout(x_BSH, self.dropout_rate, key, 0, EMBEDDING, first_position=first)
+
+
+class PositionEmbedding(nn.Module):
+    """A learned vector per position (GPT-2)."""
+
+    def __init__(
+        self, config: ModelConfig, mesh: Mesh, *, dtype: torch.dtype, device: torch.device | str | None
+    ) -> None:
+        super().__init__()
+        shape = (config.max_position_embeddings, config.hidden_size)
+        piece = Piece(
+            "position_embedding.weight",
+            shape,
+            shape,
+            (0, 0),
+            Init(std=config.init_method_std),
+            hf=hf_names({"gpt2": HFName("transformer.wpe")}, "weight"),
+        )
+        spec = ParamSpec((piece,), decay=True, sequence_parallel=mesh.sequence_parallel)
+        self.weight = attach_spec(nn.Parameter(torch.empty(shape, dtype=dtype, device=device)), spec)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """int64 (…) → (…, H)."""
+        return lookup(positions, self.weight)
+
+
+class Head(nn.Module):
+    """Logits: a matrix of its own, or the embedding's when tied."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        mesh: Mesh,
+        *,
+        embedding: Embedding | None,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+    ) -> None:
+        super().__init__()
+        self.mesh = mesh
+        self.own: ColumnParallelLinear | None = None
+        if embedding is None:
+            out = Out(
+                "head",
+                config.padded_vocab_size(mesh.tp.size),
+                init=Init(std=config.init_method_std),
+                rows=config.vocab_size,
+                hf={"llama": HFName("lm_head"), "gpt2": HFName("lm_head")},
+            )
+            self.own = ColumnParallelLinear(
+                config.hidden_size, [out], bias=False, mesh=mesh, dtype=dtype, device=device
+            )
+        else:
+            self.tied = embedding.tokens  # a submodule, so that its weight is waited for before forward
+
+    def forward(self, x_BSH: Tensor) -> Tensor:
+        """(B, S, H) → (B, S, V); columns of the vocabulary's padding are there and are nobody's."""
+        if self.own is not None:
+            return self.own(x_BSH)
+        return column_linear(x_BSH, self.tied.weight, None, self.mesh)

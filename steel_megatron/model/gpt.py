@@ -1,0 +1,162 @@
+"""The GPT-style model, or the part of it that one pipeline stage holds.
+
+Shapes: B batch, S sequence, H hidden, V this rank's columns of the padded vocabulary, T = B·S tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.model.block import Block
+from steel_megatron.model.cache import KVCache
+from steel_megatron.model.context import Context
+from steel_megatron.model.embedding import Embedding, Head
+from steel_megatron.model.norm import Norm
+from steel_megatron.ops.attention import Packing
+from steel_megatron.ops.dropout import DropoutKey
+from steel_megatron.ops.rope import RopeSettings, Rotation, rotation
+from steel_megatron.parallel.cross_entropy import vocab_parallel_cross_entropy
+from steel_megatron.parallel.init import initialize_parameters
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import HFName, parameters_with_spec
+
+
+class GPT(nn.Module):
+    """Embedding, blocks, final norm and head.
+
+    Args:
+        config: the shape; ``vocab_size`` is set.
+        mesh: the rank grid; weights are this rank's tensor-parallel share.
+        dtype: of weights and activations.
+        device: where the weights are; the mesh's when None ("meta": shapes only).
+        layers: numbers of the blocks of this stage; all when None.
+        first: this stage has the embedding and takes token ids; else it takes hidden states.
+        last: this stage has the final norm and the head; else it returns hidden states.
+        seed: of the initial weights, which depend on nothing else; None leaves them uninitialised.
+        recompute: ``none``, ``full`` (keep only each block's input) or ``selective`` (do not keep the attention core's).
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        mesh: Mesh,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str | None = None,
+        layers: range | None = None,
+        first: bool = True,
+        last: bool = True,
+        seed: int | None = None,
+        recompute: str = "none",
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.mesh = mesh
+        self.recompute = recompute
+        self.rope = RopeSettings.from_config(config) if config.position_embedding_type == "rope" else None
+        device = mesh.device if device is None else device
+        self.embedding = Embedding(config, mesh, dtype=dtype, device=device) if first else None
+        self.blocks = nn.ModuleList(
+            Block(config, i, mesh, dtype=dtype, device=device, recompute_attention=recompute == "selective")
+            for i in layers or range(config.num_layers)
+        )
+        self.final_norm: Norm | None = None
+        self.head: Head | None = None
+        if last:
+            self.final_norm = Norm(
+                config.hidden_size,
+                config,
+                name="final_norm",
+                hf={"llama": HFName("model.norm"), "gpt2": HFName("transformer.ln_f")},
+                mesh=mesh,
+                partial=mesh.sequence_parallel,
+                dtype=dtype,
+                device=device,
+            )
+            if config.tied and self.embedding is None:
+                raise ValueError("a tied head on a stage without the embedding needs pipeline parallel")
+            tied_to = self.embedding if config.tied else None
+            self.head = Head(config, mesh, embedding=tied_to, dtype=dtype, device=device)
+        if seed is not None:
+            initialize_parameters(parameters_with_spec([self]), seed)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        positions_BS: Tensor | None = None,
+        *,
+        packing: Packing | None = None,
+        dropout: DropoutKey | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Logits (B, S, V), or hidden states (B, S, H) of a stage that is not the last.
+
+        Without tensor parallel the columns of the vocabulary's padding are cut off.
+
+        Args:
+            inputs: token ids (B, S); hidden states (B, S, H) on a stage that is not the first.
+            positions_BS: int64; from 0 on (after the cache's) when None.
+            packing: documents that attend within themselves.
+            dropout: None: no dropout (evaluation).
+            cache: keys and values of earlier tokens; moved on by S.
+        """
+        if cache is not None and positions_BS is None:
+            positions_BS = cache.positions(inputs.shape[1])
+        hidden_BSH = self._hidden(inputs, positions_BS, packing, dropout, cache)
+        if cache is not None:
+            cache.length += inputs.shape[1]
+        if self.head is None:
+            return hidden_BSH
+        logits_BSV = self.head(hidden_BSH)
+        return logits_BSV[..., : self.config.vocab_size] if self.mesh.tp.size == 1 else logits_BSV
+
+    def loss(
+        self,
+        inputs: Tensor,
+        labels_BS: Tensor,
+        loss_mask_BS: Tensor,
+        positions_BS: Tensor | None = None,
+        *,
+        packing: Packing | None = None,
+        dropout: DropoutKey | None = None,
+    ) -> Tensor:
+        """fp32 scalar: the cross entropy SUMMED over the tokens of the mask; the mean is the global batch's to take."""
+        assert self.head is not None, "only the last stage has a loss"
+        assert self.config.vocab_size is not None
+        logits_BSV = self.head(self._hidden(inputs, positions_BS, packing, dropout, None))
+        losses_T = vocab_parallel_cross_entropy(
+            logits_BSV.flatten(0, 1),
+            labels_BS.flatten(),
+            self.mesh,
+            vocab_size=self.config.vocab_size,
+            overwrite_logits=True,
+        )
+        return (losses_T * loss_mask_BS.flatten()).sum()
+
+    def _hidden(
+        self,
+        inputs: Tensor,
+        positions_BS: Tensor | None,
+        packing: Packing | None,
+        dropout: DropoutKey | None,
+        cache: KVCache | None,
+    ) -> Tensor:
+        x_BSH = inputs if self.embedding is None else self.embedding(inputs, positions_BS, dropout)
+        context = Context(self._rotation(inputs, positions_BS), packing, dropout, cache)
+        for block in self.blocks:
+            if self.recompute == "full" and torch.is_grad_enabled():
+                x_BSH = checkpoint(block, x_BSH, context, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x_BSH = block(x_BSH, context)
+        return x_BSH if self.final_norm is None else self.final_norm(x_BSH)
+
+    def _rotation(self, inputs: Tensor, positions_BS: Tensor | None) -> Rotation | None:
+        if self.rope is None:
+            return None
+        length = inputs.shape[1]
+        if self.embedding is None and self.mesh.sequence_parallel:
+            length *= self.mesh.tp.size
+        return rotation(self.rope, length if positions_BS is None else positions_BS, inputs.device)

@@ -1,0 +1,54 @@
+"""Normalisation layers with their specs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.ops.norm import layer_norm, rms_norm
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.tensor import hf_names
+
+
+class Norm(nn.Module):
+    """RMSNorm or LayerNorm over the last dimension, as the configuration says.
+
+    Every tensor-parallel rank holds the whole layer. ``partial``: each rank feeds it a part of the data (a slice of the
+    sequence, its own heads), so its gradients are summed over tensor parallel.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        config: ModelConfig,
+        *,
+        name: str,
+        hf: Mapping[str, HFName],
+        mesh: Mesh,
+        partial: bool,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+    ) -> None:
+        super().__init__()
+        self.epsilon = config.norm_epsilon
+        self.bias: nn.Parameter | None = None
+
+        def parameter(kind: str, init: Init) -> nn.Parameter:
+            piece = Piece(f"{name}.{kind}", (size,), (size,), (0,), init, hf=hf_names(hf, kind))
+            spec = ParamSpec((piece,), decay=False, sequence_parallel=partial and mesh.tp.size > 1)
+            return attach_spec(nn.Parameter(torch.empty(size, dtype=dtype, device=device)), spec)
+
+        self.weight = parameter("weight", Init("ones"))
+        self.layer_norm = config.normalization == "LayerNorm"
+        if self.layer_norm:
+            self.bias = parameter("bias", Init("zeros"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, size) → the same shape and type."""
+        if self.layer_norm:
+            return layer_norm(x, self.weight, self.bias, self.epsilon)
+        return rms_norm(x, self.weight, self.epsilon)

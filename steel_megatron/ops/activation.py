@@ -1,0 +1,70 @@
+"""Activations of the MLP.
+
+Shapes: gate_up (…, 2F) holds the gate's F channels, then the up projection's; plain activations take (…, F).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from steel_megatron.ops.chunks import row_chunks
+
+
+def gated_activation(gate_up: Tensor, name: str) -> Tensor:
+    """``act(gate) * up`` for ``name`` "swiglu" (SiLU) or "geglu" (exact GELU); Shazeer, 2020. (…, 2F) → (…, F)."""
+    if name == "swiglu":
+        return _SwiGLU.apply(gate_up)
+    if name == "geglu":
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.gelu(gate) * up
+    raise ValueError(f"{name!r} is not a gated activation")
+
+
+def plain_activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The element-wise function of "gelu", "gelu_tanh", "relu", "squared_relu" or "silu"."""
+    return _PLAIN[name]
+
+
+def _squared_relu(x: Tensor) -> Tensor:
+    return F.relu(x).square()
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": _gelu_tanh,
+    "relu": F.relu,
+    "squared_relu": _squared_relu,
+    "silu": F.silu,
+}
+
+
+class _SwiGLU(torch.autograd.Function):
+    """Saves its input only and computes the SiLU again in the backward pass; gradients are written in place of a cat."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (gate_up,) = ctx.saved_tensors
+        width = gate_up.shape[-1]
+        flat, grad = gate_up.reshape(-1, width), grads[0].reshape(-1, width // 2)
+        result = torch.empty_like(flat)
+        for rows in row_chunks(len(flat), width, flat.device):
+            gate, up = flat[rows].chunk(2, dim=-1)
+            grad_gate, grad_up = result[rows].chunk(2, dim=-1)
+            torch.mul(grad[rows], F.silu(gate), out=grad_up)
+            torch.ops.aten.silu_backward.grad_input(grad[rows] * up, gate, grad_input=grad_gate)
+        return result.view_as(gate_up)

@@ -1,0 +1,159 @@
+"""Causal attention: whole sequences, packed documents, and a few new tokens on top of a cache.
+
+Shapes: B batch, S sequence, N query heads, K key/value heads (N a multiple of K), D head size, T = B·S tokens of a packed
+micro-batch, P positions in a cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor
+
+from steel_megatron.ops.dropout import ATTENTION_PROBABILITIES, DropoutKey, drop_elements
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Documents of a micro-batch, one after the other over its flattened B·S tokens; each attends within itself.
+
+    A document does not reach over the border of two samples. ``cu_seqlens`` (documents + 1) int32 holds where they
+    begin, on the micro-batch's device; ``lengths`` the same as lengths on the host. No mask is ever made.
+    """
+
+    lengths: tuple[int, ...]
+    cu_seqlens: Tensor
+    longest: int
+
+    @classmethod
+    def from_lengths(cls, lengths: Sequence[int], device: torch.device | str) -> Packing:
+        starts = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32)
+        return cls(tuple(lengths), starts.to(device, non_blocking=True), max(lengths))
+
+
+@dataclass(frozen=True)
+class AttentionDropout:
+    """Dropout on attention probabilities: its rate, its key, and where the heads of this rank begin."""
+
+    rate: float
+    key: DropoutKey
+    layer: int
+    first_head: int = 0
+
+
+def attention(
+    q_BSND: Tensor,
+    k_BSKD: Tensor,
+    v_BSKD: Tensor,
+    packing: Packing | None = None,
+    dropout: AttentionDropout | None = None,
+) -> Tensor:
+    """softmax(q kᵀ / √D) v over each token's past, and within its document if ``packing`` is given. → (B, S, N, D)."""
+    if dropout is not None:
+        return _explicit(q_BSND, k_BSKD, v_BSKD, packing, dropout)
+    if packing is None:
+        return _causal(q_BSND, k_BSKD, v_BSKD)
+    if q_BSND.device.type == "cuda":
+        return _varlen(q_BSND, k_BSKD, v_BSKD, packing)
+    return _per_document(q_BSND, k_BSKD, v_BSKD, packing)
+
+
+def cached_attention(q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, padding_B: Tensor | None = None) -> Tensor:
+    """Attention of the last S of P positions over all P; ``padding_B`` positions at the left of a row do not count."""
+    new, total = q_BSND.shape[1], k_BPKD.shape[1]
+    if padding_B is None and new == total:
+        return _causal(q_BSND, k_BPKD, v_BPKD)
+    mask = None
+    if new > 1 or padding_B is not None:
+        key = torch.arange(total, device=q_BSND.device)
+        query = torch.arange(total - new, total, device=q_BSND.device)
+        mask = (key <= query.unsqueeze(1)).view(1, 1, new, total)
+        if padding_B is not None:
+            # A padding query sees itself, so that its softmax is not empty; nobody reads its output.
+            real = key.view(1, 1, 1, total) >= padding_B.view(-1, 1, 1, 1)
+            mask = (mask & real) | (key == query.unsqueeze(1))
+    q, k, v = (x.transpose(1, 2) for x in (q_BSND, k_BPKD, v_BPKD))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=_grouped(q, k)).transpose(1, 2)
+
+
+def _causal(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in (q_BSND, k_BSKD, v_BSKD))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=_grouped(q, k)).transpose(1, 2)
+
+
+def _grouped(q_BNSD: Tensor, k_BKSD: Tensor) -> bool:
+    return q_BNSD.shape[1] != k_BKSD.shape[1]
+
+
+def _varlen(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    q, k, v = (x.flatten(0, 1) for x in (q_BSND, k_BSKD, v_BSKD))
+    arguments = _varlen_causal()
+    if "enable_gqa" in arguments:
+        arguments["enable_gqa"] = q.shape[1] != k.shape[1]
+    elif q.shape[1] != k.shape[1]:
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+    starts, longest = packing.cu_seqlens, packing.longest
+    return varlen_attn(q, k, v, starts, starts, longest, longest, **arguments).view_as(q_BSND)
+
+
+@functools.cache
+def _varlen_parameters() -> frozenset[str]:
+    from torch.nn.attention.varlen import varlen_attn
+
+    return frozenset(inspect.signature(varlen_attn).parameters)
+
+
+def _varlen_causal() -> dict[str, object]:
+    """How this torch is told that attention is causal: the argument changed its name between releases."""
+    known = _varlen_parameters()
+    arguments: dict[str, object] = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
+    if "enable_gqa" in known:
+        arguments["enable_gqa"] = False
+    return arguments
+
+
+def _per_document(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing) -> Tensor:
+    parts = [x.flatten(0, 1).split(packing.lengths) for x in (q_BSND, k_BSKD, v_BSKD)]
+    outputs = [_causal(q[None], k[None], v[None]).squeeze(0) for q, k, v in zip(*parts, strict=True)]
+    return torch.cat(outputs).view_as(q_BSND)
+
+
+def _explicit(
+    q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing | None, dropout: AttentionDropout
+) -> Tensor:
+    """Probabilities written out, so that dropout can be counted by element; memory grows with the square of lengths."""
+    batch, length, heads, size = q_BSND.shape
+    device = q_BSND.device
+    numbers_N = torch.arange(dropout.first_head, dropout.first_head + heads, device=device)
+    rows = [numbers_N, torch.arange(length, device=device)]
+    keys_BNS = dropout.key.row_keys(dropout.layer, ATTENTION_PROBABILITIES, rows)
+    outputs = []
+    for sample, start, stop in _documents(batch, length, packing):
+        here = slice(start, stop)
+        q = q_BSND[sample, here].transpose(0, 1)
+        k, v = (x[sample, here].transpose(0, 1).repeat_interleave(heads // x.shape[2], 0) for x in (k_BSKD, v_BSKD))
+        future = torch.ones(stop - start, stop - start, dtype=torch.bool, device=device).triu(1)
+        scores = (q @ k.transpose(1, 2)).float().mul(1 / math.sqrt(size)).masked_fill(future, -torch.inf)
+        probabilities = scores.softmax(-1)
+        # Columns are counted within the sample, so packed and whole samples agree where they see the same keys.
+        dropped = drop_elements(probabilities, keys_BNS[sample, :, here], dropout.rate, first_column=start)
+        outputs.append((dropped.to(v.dtype) @ v).transpose(0, 1))
+    return torch.cat(outputs).view(batch, length, heads, size)
+
+
+def _documents(batch: int, length: int, packing: Packing | None) -> Iterator[tuple[int, int, int]]:
+    """(sample, first position, end) of each document, in order."""
+    place = 0
+    for document in packing.lengths if packing is not None else (length,) * batch:
+        sample, start = divmod(place, length)
+        yield sample, start, start + document
+        place += document

@@ -1,0 +1,64 @@
+"""RMSNorm and LayerNorm over the last dimension; statistics in fp32 whatever the type of the input.
+
+Shapes: x_TH rows of H elements (any leading dimensions), weight_H, bias_H, rstd_T1 fp32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from steel_megatron.ops.chunks import row_chunks
+
+
+def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
+    """``x / sqrt(mean(x²) + epsilon) * weight``, rounded once to the type of ``x`` (Zhang and Sennrich, 2019)."""
+    if x.device.type == "cpu":
+        return _RMSNorm.apply(x, weight_H, epsilon)
+    return F.rms_norm(x, weight_H.shape, weight_H, epsilon)
+
+
+def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
+    """``(x - mean) / sqrt(var + epsilon) * weight + bias`` (Ba et al., 2016)."""
+    return F.layer_norm(x, weight_H.shape, weight_H, bias_H, epsilon)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """Saves the input and one fp32 number per row; torch's own CPU version keeps whole fp32 copies.
+
+    With n = x * rstd and g = grad * weight: grad_x = rstd * (g - n * mean(g * n)), grad_weight = sum over rows of grad * n.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
+        hidden = weight_H.numel()
+        x_TH = x.reshape(-1, hidden)
+        norm_T1 = torch.linalg.vector_norm(x_TH, dim=-1, keepdim=True, dtype=torch.float32)
+        rstd_T1 = norm_T1.square_().div_(hidden).add_(epsilon).rsqrt_()
+        weight = weight_H.float()
+        y_TH = torch.empty_like(x_TH)
+        for rows in row_chunks(len(x_TH), hidden, x.device):
+            torch.mul(x_TH[rows] * rstd_T1[rows], weight, out=y_TH[rows])
+        ctx.save_for_backward(x, weight_H, rstd_T1)
+        return y_TH.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight_H, rstd_T1 = ctx.saved_tensors
+        hidden = weight_H.numel()
+        x_TH, grad_TH = x.reshape(-1, hidden), grads[0].reshape(-1, hidden)
+        weight = weight_H.float()
+        grad_weight = torch.zeros_like(weight)
+        grad_x_TH = torch.empty_like(x_TH)
+        for rows in row_chunks(len(x_TH), hidden, x.device):
+            rstd = rstd_T1[rows]
+            normed = x_TH[rows] * rstd
+            grad = grad_TH[rows].float()
+            product = grad * normed
+            grad_weight += product.sum(0)
+            mean_T1 = (product @ weight).div_(hidden).unsqueeze(1)
+            grad_x_TH[rows] = torch.addcmul(grad * weight, normed, mean_T1, value=-1).mul_(rstd)
+        return grad_x_TH.view_as(x), grad_weight.to(weight_H.dtype), None

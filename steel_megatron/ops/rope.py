@@ -1,0 +1,170 @@
+"""Rotary position embedding (Su et al., 2021), half-split as in Llama: channel i is paired with channel i + R/2.
+
+Shapes: B batch, S sequence, N heads, D head size, R rotated channels (the first R of D), P positions of the table.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.ops.chunks import row_chunks
+
+
+@dataclass(frozen=True)
+class RopeSettings:
+    """What fixes the rotation of a position: see the knobs ``rotary_*`` and ``rope_scaling_*``."""
+
+    rotary_dim: int
+    base: float
+    scaling_type: str = "none"
+    factor: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_max_position_embeddings: int = 8192
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float | None = None
+
+    @classmethod
+    def from_config(cls, config: ModelConfig) -> RopeSettings:
+        """The settings of a model."""
+        return cls(
+            rotary_dim=int(config.head_dim * config.rotary_percent),
+            base=config.rotary_base,
+            scaling_type=config.rope_scaling_type,
+            factor=config.rope_scaling_factor,
+            low_freq_factor=config.rope_scaling_low_freq_factor,
+            high_freq_factor=config.rope_scaling_high_freq_factor,
+            original_max_position_embeddings=config.rope_scaling_original_max_position_embeddings,
+            beta_fast=config.rope_scaling_beta_fast,
+            beta_slow=config.rope_scaling_beta_slow,
+            attention_factor=config.rope_scaling_attention_factor,
+        )
+
+
+def frequencies(settings: RopeSettings) -> tuple[Tensor, float]:
+    """fp32 angles per position (R/2), and the factor on cosine and sine.
+
+    ``linear`` divides all frequencies (Chen et al., 2023); ``llama3`` divides those of long wavelength and blends in
+    between (Llama 3.1's rule); ``yarn`` blends by the number of rotations within the original context and raises the
+    attention's temperature (Peng et al., 2023).
+    """
+    half = settings.rotary_dim // 2
+    exponents = torch.arange(0, settings.rotary_dim, 2, dtype=torch.float32) / settings.rotary_dim
+    original = 1.0 / settings.base**exponents
+    if settings.scaling_type == "none":
+        return original, 1.0
+    stretched = original / settings.factor
+    if settings.scaling_type == "linear":
+        return stretched, 1.0
+    if settings.scaling_type == "llama3":
+        rotations = settings.original_max_position_embeddings * original / (2 * math.pi)
+        low, high = settings.low_freq_factor, settings.high_freq_factor
+        keep = ((rotations - low) / (high - low)).clamp(0.0, 1.0)
+        return keep * original + (1.0 - keep) * stretched, 1.0
+    if settings.scaling_type == "yarn":
+        first = max(math.floor(_channel_of_rotations(settings, settings.beta_fast)), 0)
+        last = min(math.ceil(_channel_of_rotations(settings, settings.beta_slow)), settings.rotary_dim - 1)
+        span = max(last - first, 0.001)
+        stretch = ((torch.arange(half, dtype=torch.float32) - first) / span).clamp(0.0, 1.0)
+        return (1.0 - stretch) * original + stretch * stretched, _yarn_attention_factor(settings)
+    raise ValueError(f"unknown RoPE scaling {settings.scaling_type!r}")
+
+
+def _channel_of_rotations(settings: RopeSettings, rotations: float) -> float:
+    """The (fractional) frequency index that turns ``rotations`` times within the original context."""
+    wavelength = settings.original_max_position_embeddings / (rotations * 2 * math.pi)
+    return settings.rotary_dim * math.log(wavelength) / (2 * math.log(settings.base))
+
+
+def _yarn_attention_factor(settings: RopeSettings) -> float:
+    if settings.attention_factor is not None:
+        return settings.attention_factor
+    return 0.1 * math.log(settings.factor) + 1.0 if settings.factor > 1.0 else 1.0
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """fp32 cosine and sine (1 or B, S, 1, R/2) of the positions of a micro-batch."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def rotation(settings: RopeSettings, positions: Tensor | int, device: torch.device, first: int = 0) -> Rotation:
+    """The rotation of given positions (int64, (B, S)), or of ``positions`` = S consecutive ones from ``first`` on."""
+    if isinstance(positions, int):
+        cos, sin = _table(settings, _table_length(first + positions), device)
+        window = slice(first, first + positions)
+        return Rotation(cos[None, window, None], sin[None, window, None])
+    cos, sin = _positions_table(settings, positions)
+    return Rotation(cos.unsqueeze(2), sin.unsqueeze(2))
+
+
+def rotate(x_BSND: Tensor, by: Rotation) -> Tensor:
+    """Rotates the first R channels of each head; computed in fp32, rounded once to the type of the input."""
+    return _Rotate.apply(x_BSND, by.cos, by.sin)
+
+
+class _Rotate(torch.autograd.Function):
+    """Linear in x, so nothing of it is saved: the backward pass turns the gradient the other way."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BSND: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x_BSND, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(grads[0], cos, -sin), None, None
+
+
+def _turn(x_BSND: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = cos.shape[-1]
+    result = torch.empty(x_BSND.shape, dtype=x_BSND.dtype, device=x_BSND.device)
+    result[..., 2 * half :] = x_BSND[..., 2 * half :]
+    for samples, rows in _tiles(x_BSND):
+        part = x_BSND[samples, rows, :, : 2 * half].float()
+        turned = torch.empty_like(part)
+        c, s = (t[samples if len(t) > 1 else slice(None), rows] for t in (cos, sin))
+        first, second = part.chunk(2, dim=-1)
+        turned_first, turned_second = turned.chunk(2, dim=-1)
+        torch.mul(first, c, out=turned_first).addcmul_(second, s, value=-1)
+        torch.mul(second, c, out=turned_second).addcmul_(first, s)
+        result[samples, rows, :, : 2 * half] = turned
+    return result
+
+
+def _tiles(x_BSND: Tensor) -> list[tuple[slice, slice]]:
+    batch, length, heads, size = x_BSND.shape
+    if x_BSND.device.type != "cpu":
+        return [(slice(None), slice(None))]
+    rows = list(row_chunks(length, heads * size, x_BSND.device))
+    return [(slice(sample, sample + 1), part) for sample in range(batch) for part in rows]
+
+
+def _table_length(positions: int) -> int:
+    return max(1 << (positions - 1).bit_length(), 256)
+
+
+@functools.lru_cache(maxsize=16)
+def _table(settings: RopeSettings, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and sine (P, R/2) of the positions [0, length)."""
+    # A table first asked for in inference mode must still serve training.
+    with torch.inference_mode(False), torch.no_grad():
+        return _positions_table(settings, torch.arange(length, device=device))
+
+
+def _positions_table(settings: RopeSettings, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine (…, R/2) of any positions (…)."""
+    per_position, factor = frequencies(settings)
+    angles = positions.unsqueeze(-1).float() * per_position.to(positions.device)
+    return angles.cos() * factor, angles.sin() * factor
