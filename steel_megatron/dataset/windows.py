@@ -6,13 +6,12 @@ last token of a window is the first of the next, so every token but the first is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from steel_megatron.dataset.indexed import IndexedDataset
+from steel_megatron.dataset.indexed import IndexedDataset
 
 
 class SourceWindows:

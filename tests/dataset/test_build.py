@@ -125,6 +125,14 @@ def test_phases_and_resume(tmp_path: Path, wiki: str, web: str) -> None:
         check_resume(saved, build(configured(phases=second, split="80,20")).phases, consumed=24)
 
 
+def test_phases_with_validation_data_of_its_own_use_every_document(tmp_path: Path, wiki: str, web: str) -> None:
+    path = phases_file(tmp_path, "- {sources: {wiki: {path: wiki, weight: 1}}}")
+    datasets = build(configured(phases=path, valid_data_path=[web]))
+    assert datasets.train.reader.order.windows == {"wiki": (2000 - 1) // LENGTH}
+    assert datasets.valid.reader.order.windows == {"web": (1500 - 1) // LENGTH}
+    assert datasets.test is None
+
+
 def test_other_data_under_the_same_name_is_refused(tmp_path: Path, wiki: str) -> None:
     config = configured(data_path=[wiki])
     saved = build(config).phases

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.token_arrays import ArrayDataset, numbered_windows
+from helpers.token_files import write_sparse_dataset
+from steel_megatron.dataset.indexed import IndexedDataset, IndexedWriter
+from steel_megatron.dataset.order import Order
+from steel_megatron.dataset.phases import Phase
 from steel_megatron.dataset.windows import SourceWindows
 
 documents = st.lists(st.lists(st.integers(0, 9), max_size=12), min_size=1, max_size=20)
@@ -34,6 +42,56 @@ def test_document_starts(docs: list[list[int]], length: int, data: st.DataObject
     for k in range(len(windows)):
         here = owner[k * length : (k + 1) * length]
         assert windows.document_starts(k).tolist() == [i for i in range(1, length) if here[i] != here[i - 1]]
+
+
+@settings(max_examples=15)
+@given(documents.filter(any), st.integers(1, 9))
+def test_files_give_the_same_as_memory(docs: list[list[int]], length: int) -> None:
+    with TemporaryDirectory() as folder:
+        with IndexedWriter(f"{folder}/data", "uint16") as writer:
+            for document in docs:
+                halves = [document[: len(document) // 2], document[len(document) // 2 :]]  # two sequences
+                writer.add_document([np.array(half, np.uint16) for half in halves if half])
+        files = SourceWindows(IndexedDataset(f"{folder}/data"), 0, len(docs), length)
+        memory = SourceWindows(ArrayDataset(docs), 0, len(docs), length)
+        assert len(files) == len(memory)
+        for k in range(len(files)):
+            assert files[k].tolist() == memory[k].tolist()
+            assert files.document_starts(k).tolist() == memory.document_starts(k).tolist()
+
+
+def test_first_sample_of_a_trillion_tokens_touches_next_to_nothing(tmp_path: Path) -> None:
+    length = 2 * 10**9
+    prefix = write_sparse_dataset(tmp_path / "sparse", documents=500, length=length)
+    before = resident_bytes("sparse.bin")
+    tracemalloc.start()
+    dataset = IndexedDataset(prefix)
+    windows = SourceWindows(dataset, 0, 500, 2048)
+    order = Order(1234, [Phase.of(0, {"web": 1})], {"web": len(windows)})
+    tokens = [np.array(windows[order.at(sample).window]) for sample in range(3)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert windows.tokens == 10**12
+    assert len(windows) == (10**12 - 1) // 2048
+    assert all(len(part) == 2049 for part in tokens)
+    assert peak < 1 << 20
+    assert resident_bytes("sparse.bin") - before < 4 << 20
+    last = len(windows) - 1
+    assert windows[last].tolist() == [0] * 2049
+    boundary = length // 2048
+    assert windows.document_starts(boundary).tolist() == [length - boundary * 2048]
+
+
+def resident_bytes(name: str) -> int:
+    """Bytes of mapped files of that name that are in memory; 0 where the system does not say."""
+    resident, inside = 0, False
+    maps = Path("/proc/self/smaps")
+    for line in maps.read_text().splitlines() if maps.exists() else ():
+        if "-" in line.split()[0]:
+            inside = line.endswith(name)
+        elif inside and line.startswith("Rss:"):
+            resident += 1024 * int(line.split()[1])
+    return resident
 
 
 def test_windows_are_views() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
-from steel_megatron.dataset.indexed import IndexedWriter
 
+from steel_megatron.dataset.indexed import IndexedWriter
 from steel_megatron.dataset.manifest import FileRecord, Manifest, TokenizerRecord, manifest_path
 from steel_megatron.dataset.sources import TokenizerFacts
 
@@ -48,4 +49,16 @@ def write_dataset(
             rejects={},
             outputs={name: FileRecord(f"{prefix}.{name}", 0, "") for name in ("bin", "idx")},
         ).write(prefix)
+    return str(prefix)
+
+
+def write_sparse_dataset(prefix: Path, *, documents: int, length: int) -> str:
+    """uint16 zeros that take no room on the disk but their index; documents of equal length."""
+    with open(f"{prefix}.bin", "wb") as file:
+        file.truncate(2 * length * documents)
+    with open(f"{prefix}.idx", "wb") as file:
+        file.write(b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, 8, documents, documents + 1))
+        np.full(documents, length, np.int32).tofile(file)
+        (np.arange(documents, dtype=np.int64) * (2 * length)).tofile(file)
+        np.arange(documents + 1, dtype=np.int64).tofile(file)
     return str(prefix)
