@@ -5,6 +5,8 @@ Shapes: B batch, S sequence, H hidden, F ffn, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,15 @@ from steel_megatron.parallel.cross_entropy import vocab_parallel_cross_entropy
 from steel_megatron.parallel.init import initialize_parameters
 from steel_megatron.parallel.linear import column_linear
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import Init, ParamSpec, Piece, attach_spec, blocks_of, parameters_with_spec
+from steel_megatron.parallel.spec import (
+    Block,
+    Init,
+    ParamSpec,
+    Piece,
+    attach_spec,
+    blocks_of,
+    parameters_with_spec,
+)
 from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
 from steel_megatron.parallel.vocab import VocabParallelEmbedding
 
@@ -87,7 +97,7 @@ def whole_gradients(model: nn.Module) -> dict[str, Tensor]:
 
 def whole_tensors(model: nn.Module, attribute: str | None = None) -> dict[str, Tensor]:
     """Like :func:`whole_gradients` for the parameters or an attribute of them."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for parameter in parameters_with_spec([model]):
         data = parameter.detach() if attribute is None else getattr(parameter, attribute)
         for piece, block in blocks_of(parameter, data):
@@ -95,3 +105,17 @@ def whole_tensors(model: nn.Module, attribute: str | None = None) -> dict[str, T
             whole[tuple(slice(o, o + n) for o, n in zip(piece.offset, piece.shape, strict=True))] = block.tensor.float()
             found[piece.name] = whole if piece.rows is None else whole[: piece.rows]
     return found
+
+
+def assert_blocks_equal(blocks: Iterable[tuple[Piece, Block]], whole: dict[str, Tensor], **tolerance: float) -> int:
+    """Compares blocks with the same places of whole tensors; padding rows must be 0. Returns the elements compared."""
+    elements = 0
+    for piece, block in blocks:
+        expected = torch.zeros(piece.global_shape)
+        expected[: len(whole[piece.name])] = whole[piece.name]
+        place = tuple(slice(o, o + n) for o, n in zip(block.offset, block.tensor.shape, strict=True))
+        torch.testing.assert_close(
+            block.tensor.float(), expected[place], msg=lambda text, name=piece.name: f"{name}: {text}", **tolerance
+        )
+        elements += block.tensor.numel()
+    return elements

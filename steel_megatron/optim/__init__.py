@@ -1,0 +1,1 @@
+"""Floor 4: the optimizer, its schedules and what guards it."""

@@ -1,0 +1,74 @@
+"""The norm of the whole gradient, each element counted once on any layout, and the search for what is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from steel_megatron.config import SteelError
+from steel_megatron.parallel.collectives import all_reduce
+from steel_megatron.parallel.data import Shard
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import row_blocks, spec_of
+
+
+class NonFiniteGradientError(SteelError):
+    """Gradients are infinite or not numbers; no weight has been touched."""
+
+
+def counted_gradients(shards: Sequence[Shard], mesh: Mesh, sharded: bool) -> list[Tensor]:
+    """The views of this rank's reduced gradients that it counts towards the norm.
+
+    Over all ranks they cover every element of every layout-independent tensor once: of dp ranks that hold the same
+    rows (without a sharded optimizer) the first counts, of tp ranks with the same block one, of the two ends of a
+    pipeline that share a tied tensor the first.
+    """
+    if not sharded and mesh.dp.rank != 0:
+        return []
+    counted = []
+    for shard in shards:
+        if spec_of(shard.parameter).tied is not None and mesh.pp.rank != 0:
+            continue
+        pieces = spec_of(shard.parameter).pieces
+        if all(piece.counts_on(mesh.tp.rank) for piece in pieces):
+            counted.append(shard.grad_rows)  # one kernel for all pieces
+            continue
+        for piece, block in row_blocks(shard.parameter, shard.first_row, shard.grad_rows):
+            if piece.counts_on(mesh.tp.rank):
+                counted.append(block.tensor)
+    return counted
+
+
+def gradient_norm(counted: Sequence[Tensor], mesh: Mesh) -> Tensor:
+    """fp64 scalar on the device: the 2-norm over all ranks' counted gradients, the same on every rank."""
+    if not counted:
+        total = torch.zeros((), dtype=torch.float64, device=mesh.device)
+    elif counted[0].dtype == torch.float32:
+        total = torch.nn.utils.get_total_norm(counted).double().square()
+    else:
+        total = sum(torch.linalg.vector_norm(grad, dtype=torch.float32).double().square() for grad in counted)
+    return all_reduce(total, mesh.world).wait().sqrt()
+
+
+def non_finite_error(shards: Sequence[Shard], mesh: Mesh, step: int) -> NonFiniteGradientError:
+    """Names the parameters at fault on all ranks; a collective call, made only when the norm is not finite."""
+    own = []
+    for shard in shards:
+        if not torch.isfinite(shard.grad_rows).all():
+            for piece, block in row_blocks(shard.parameter, shard.first_row, shard.grad_rows):
+                bad = int((~torch.isfinite(block.tensor)).sum())
+                if bad:
+                    own.append(f"{piece.name} ({bad} of {block.tensor.numel()} elements on rank {mesh.world.rank})")
+    names: list[list[str]] = [own[:3]]
+    if mesh.world.size > 1:
+        names = [[] for _ in range(mesh.world.size)]
+        dist.all_gather_object(names, own[:3])
+    found = [name for rank in names for name in rank][:6]
+    return NonFiniteGradientError(
+        f"step {step}: the gradient norm is not finite; first at {', '.join(found) or 'the sum of the squares'}",
+        rule="gradients are finite before the optimizer touches a weight",
+        fix="go back to an earlier checkpoint with another --seed or a lower --lr, or look at that step's data",
+    )
