@@ -204,7 +204,7 @@ def write_options(family: Family, model: ModelConfig) -> dict[str, Any]:
     if family is LLAMA:
         options |= {"attention_bias": model.add_bias_linear, "mlp_bias": model.add_bias_linear}
     else:
-        options |= {"use_sliding_window": False}
+        options |= {"use_sliding_window": False, "sliding_window": None}
     if family is QWEN3:
         options |= {"attention_bias": False}
     if family is not QWEN2 or model.head_dim * model.num_attention_heads != model.hidden_size:

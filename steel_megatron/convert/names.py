@@ -59,7 +59,10 @@ def targets_of(parameters: Iterable[Tensor], family: Family) -> list[Target]:
             if family.style not in piece.hf:
                 raise ValueError(f"{piece.name} declares no place in {family.name}")
             place = piece.hf[family.style]
-            groups.setdefault(place.name, {})[place.part[0]] = piece
+            parts = groups.setdefault(place.name, {})
+            if place.part[0] in parts:
+                raise ValueError(f"{piece.name} and {parts[place.part[0]].name} both claim {place.name}")
+            parts[place.part[0]] = piece
     targets = []
     for name, parts in groups.items():
         pieces = tuple(parts[k] for k in sorted(parts))

@@ -91,6 +91,7 @@ class GPT(nn.Module):
         packing: Packing | None = None,
         dropout: DropoutKey | None = None,
         cache: KVCache | None = None,
+        last_only: bool = False,
     ) -> Tensor:
         """Logits (B, S, V), or hidden states (B, S, H) of a stage that is not the last.
 
@@ -102,6 +103,7 @@ class GPT(nn.Module):
             packing: documents that attend within themselves.
             dropout: None: no dropout (evaluation).
             cache: keys and values of earlier tokens; moved on by S.
+            last_only: logits of the last position only, (B, 1, V).
         """
         if cache is not None and positions_BS is None:
             positions_BS = cache.positions(inputs.shape[1])
@@ -110,7 +112,7 @@ class GPT(nn.Module):
             cache.length += inputs.shape[1]
         if self.head is None:
             return hidden_BSH
-        logits_BSV = self.head(hidden_BSH)
+        logits_BSV = self.head(hidden_BSH[:, -1:] if last_only else hidden_BSH)
         return logits_BSV[..., : self.config.vocab_size] if self.mesh.tp.size == 1 else logits_BSV
 
     def loss(

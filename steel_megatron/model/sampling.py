@@ -85,16 +85,17 @@ class Sampler:
         self._generators = [torch.Generator().manual_seed(_row_seed(seed, row)) for row in range(rows)]
 
     def __call__(self, logits_BV: Tensor, tokens: Sequence[Tensor] | None = None) -> Tensor:
-        """The next token of each row, int64 (B,)."""
+        """The next token of each row, int64 (B,) on the logits' device."""
         logits_BV = filter_logits(logits_BV, self.settings, tokens)
         if self.settings.greedy:
             return logits_BV.argmax(dim=-1)
-        draws = torch.cat([torch.rand(1, generator=generator, dtype=torch.float64) for generator in self._generators])
+        draws = [torch.rand(1, generator=generator, dtype=torch.float64) for generator in self._generators]
         cumulative_BV = logits_BV.softmax(dim=-1).double().cumsum(dim=-1)
         # The first token whose cumulative probability is above the draw: one without probability is never it.
-        points = draws.to(logits_BV.device)[:, None] * cumulative_BV[:, -1:]
-        chosen = torch.searchsorted(cumulative_BV, points, right=True).squeeze(-1)
-        return chosen.clamp_(max=logits_BV.shape[-1] - 1)
+        total_B1 = cumulative_BV[:, -1:]
+        below_B1 = torch.nextafter(total_B1, torch.zeros_like(total_B1))
+        points_B1 = torch.minimum(torch.cat(draws).to(total_B1.device)[:, None] * total_B1, below_B1)
+        return torch.searchsorted(cumulative_BV, points_B1, right=True).squeeze(-1)
 
 
 def _row_seed(seed: int, row: int) -> int:

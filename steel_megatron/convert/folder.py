@@ -1,0 +1,207 @@
+"""A Hugging Face model folder on disk: reading its options and weights, writing its shards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from steel_megatron.config import CheckpointError, ConfigError
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+class StateFolder:
+    """The safetensors of a folder, read lazily.
+
+    Raises:
+        CheckpointError: no safetensors there, a shard is missing or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        files = _shards(folder)
+        self._handles: dict[str, Any] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._file_of: dict[str, str] = {}
+        for file in files:
+            try:
+                handle = safe_open(folder / file, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(f"{folder / file} cannot be read: {error}", fix="copy the file again") from None
+            self._handles[file] = handle
+            for name in handle.keys():  # noqa: SIM118 - no mapping
+                self.shapes[name] = tuple(handle.get_slice(name).get_shape())
+                self._file_of[name] = file
+
+    def __getitem__(self, name: str) -> Tensor:
+        """One tensor, mapped from the file."""
+        return self._handles[self._file_of[name]].get_tensor(name)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The complete options of a folder's config.json, defaults filled in by transformers.
+
+    Raises:
+        CheckpointError: no such folder or file. ConfigError: transformers does not take it.
+    """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder} holds no config.json",
+            rule="a Hugging Face model folder has one",
+            fix="check the path given to --hf",
+        )
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
+    except Exception as error:  # each configuration class raises its own kinds
+        raise ConfigError(
+            f"{folder / 'config.json'}: {error}", rule="it is a config.json that transformers reads"
+        ) from error
+
+
+def write_shards(
+    folder: Path,
+    tensors: Sequence[tuple[str, int]],
+    build: Callable[[Sequence[str]], Mapping[str, Tensor]],
+    max_shard_size: int,
+) -> int:
+    """Writes safetensors files, with an index if there is more than one; returns the bytes of all tensors.
+
+    Args:
+        folder: where they are written.
+        tensors: (name, bytes) of each, in order.
+        build: makes the tensors of one shard; only one shard's tensors are held at a time.
+        max_shard_size: bytes of a file; a larger tensor gets a file of its own.
+    """
+    shards = plan_shards(tensors, max_shard_size)
+    weight_map = {}
+    for number, names in enumerate(shards, 1):
+        file = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(dict(build(names)), folder / file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(names, file)
+    total = sum(size for _, size in tensors)
+    if len(shards) > 1:
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    return total
+
+
+def plan_shards(tensors: Sequence[tuple[str, int]], max_shard_size: int) -> list[list[str]]:
+    """Names by shard: filled in order, a new one begun when the next tensor does not fit."""
+    shards: list[list[str]] = []
+    room = 0
+    for name, size in tensors:
+        if not shards or size > room:
+            shards.append([])
+            room = max_shard_size
+        shards[-1].append(name)
+        room -= size
+    return shards
+
+
+def parse_size(text: str) -> int:
+    """Bytes from "5GB", "500MB", "2GiB" or a number.
+
+    Raises:
+        ConfigError: none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
+    size = int(float(match.group(1)) * _UNITS[match.group(2) or ""]) if match else 0
+    if size <= 0:
+        raise ConfigError(
+            f"size {text!r}", rule="a number of bytes, or a number with KB, MB, GB, TB, KiB, MiB, GiB, TiB"
+        )
+    return size
+
+
+@contextmanager
+def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
+    """A folder to fill under a temporary name; it becomes ``target`` when the block ends without an error.
+
+    Raises:
+        ConfigError: ``target`` holds something, and ``overwrite`` is False or it is no model folder.
+    """
+    check_target(target, overwrite)
+    target = target.absolute()
+    temporary = target.with_name(f".{target.name}.tmp{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            _sync(path)
+        _sync(temporary)
+        old = None
+        if target.exists():
+            old = target.with_name(f".{target.name}.old{os.getpid()}")
+            target.rename(old)
+        temporary.rename(target)
+        _sync(target.parent)
+        if old is not None:
+            shutil.rmtree(old)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Refuses to write over what is not ours to replace; see :func:`new_folder`."""
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if not target.exists():
+        return
+    if not overwrite:
+        raise ConfigError(
+            f"{target} holds something already", rule="nothing is written over", fix="--overwrite replaces it"
+        )
+    if not (target / "config.json").is_file():
+        raise ConfigError(
+            f"--overwrite of {target}, which has no config.json",
+            rule="only a model folder is replaced",
+            fix="remove it yourself, or choose another --output",
+        )
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON object as transformers does."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _shards(folder: Path) -> list[str]:
+    if (folder / INDEX).is_file():
+        try:
+            files = sorted(set(json.loads((folder / INDEX).read_bytes())["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{folder / INDEX} is damaged: {error!r}", fix="copy the file again") from None
+        missing = [file for file in files if not (folder / file).is_file()]
+        if missing:
+            raise CheckpointError(f"{folder} lacks {', '.join(missing)}", rule=f"{INDEX} names it", fix="copy it again")
+        return files
+    if (folder / SINGLE).is_file():
+        return [SINGLE]
+    pickled = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
+    raise CheckpointError(
+        f"{folder} holds no {SINGLE}" + (f" (only {', '.join(pickled[:3])})" if pickled else ""),
+        rule="weights are read from safetensors files",
+        fix="save the model again with transformers' save_pretrained" if pickled else "check the path given to --hf",
+    )
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,57 @@
+"""The tokenizer that belongs to a run's or a model's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steel_megatron.config import DataConfig, DataError
+from steel_megatron.tokenizer.base import Tokenizer
+from steel_megatron.tokenizer.build import build_tokenizer, recognise
+
+COPY = "tokenizer"  # the folder in which a run keeps its tokenizer
+
+
+def tokenizer_of_run(
+    folder: Path, data: DataConfig, vocab_size: int | None, given: str | None = None
+) -> Tokenizer | None:
+    """The tokenizer of a run; None when nothing names one.
+
+    Args:
+        folder: the run's folder; its copy of the tokenizer is taken if there is one.
+        data: what the run was configured with; a relative path is looked up from here and from ``folder``.
+        vocab_size: the model's; a NullTokenizer has no other source for it.
+        given: ``--tokenizer-model``, which wins.
+
+    Raises:
+        DataError: the tokenizer that is named is not there.
+    """
+    if given is not None:
+        return build_tokenizer(None, given)
+    if (folder / COPY).is_dir():
+        return build_tokenizer(None, folder / COPY)
+    if data.tokenizer_type == "NullTokenizer":
+        return None if vocab_size is None else build_tokenizer("NullTokenizer", None, vocab_size - 1)
+    if data.tokenizer_model is None:
+        return None
+    model = data.tokenizer_model
+    if not Path(model).exists() and (folder / model).exists():
+        model = str(folder / model)
+    try:
+        return build_tokenizer(data.tokenizer_type, model)
+    except DataError as error:
+        raise DataError(
+            f"the tokenizer of {folder}: {error.given}",
+            rule=error.rule,
+            fix="name its place now with --tokenizer-model",
+        ) from error
+
+
+def tokenizer_of_folder(folder: Path, given: str | None = None) -> Tokenizer | None:
+    """The tokenizer of a Hugging Face folder, or the one given; None when the folder has none."""
+    if given is not None:
+        return build_tokenizer(None, given)
+    try:
+        recognise(folder)
+    except DataError:
+        return None
+    return build_tokenizer(None, folder)
