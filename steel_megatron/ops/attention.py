@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -96,13 +97,21 @@ def _varlen(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing) ->
     from torch.nn.attention.varlen import varlen_attn
 
     q, k, v = (x.flatten(0, 1) for x in (q_BSND, k_BSKD, v_BSKD))
-    arguments = _varlen_causal()
-    if "enable_gqa" in arguments:
-        arguments["enable_gqa"] = q.shape[1] != k.shape[1]
-    elif q.shape[1] != k.shape[1]:
+    grouped = q.shape[1] != k.shape[1]
+    arguments, takes_groups = _varlen_arguments()
+    if takes_groups:
+        arguments["enable_gqa"] = grouped
+    elif grouped:
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
     starts, longest = packing.cu_seqlens, packing.longest
-    return varlen_attn(q, k, v, starts, starts, longest, longest, **arguments).view_as(q_BSND)
+    output: Tensor = varlen_attn(q, k, v, starts, starts, longest, longest, **arguments)
+    return output.view_as(q_BSND)
+
+
+def _varlen_arguments() -> tuple[dict[str, Any], bool]:
+    """How this torch is told that attention is causal, and whether it takes grouped heads: it changed by release."""
+    known = _varlen_parameters()
+    return ({"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}), "enable_gqa" in known
 
 
 @functools.cache
@@ -110,15 +119,6 @@ def _varlen_parameters() -> frozenset[str]:
     from torch.nn.attention.varlen import varlen_attn
 
     return frozenset(inspect.signature(varlen_attn).parameters)
-
-
-def _varlen_causal() -> dict[str, object]:
-    """How this torch is told that attention is causal: the argument changed its name between releases."""
-    known = _varlen_parameters()
-    arguments: dict[str, object] = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
-    if "enable_gqa" in known:
-        arguments["enable_gqa"] = False
-    return arguments
 
 
 def _per_document(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing) -> Tensor:

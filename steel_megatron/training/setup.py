@@ -1,28 +1,29 @@
-"""Builds a run from its configuration: data, rank grid, model, optimizer, and the state it starts from."""
+"""Builds a run from its configuration: data, model, gradient buffers, optimizer, and the state it starts from."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import os
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.config import RunConfig, check_run, save_run_config
+from steel_megatron.checkpoint.rng import restore_random_state
+from steel_megatron.config import RunConfig
 from steel_megatron.dataset.build import Datasets, build_datasets
 from steel_megatron.dataset.loader import Loader
+from steel_megatron.dataset.phases import check_resume
+from steel_megatron.dataset.sources import TokenizerFacts
 from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import Optimizer
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import param_dtype, parameters_with_spec
+from steel_megatron.parallel.spec import Block, blocks_of, param_dtype, parameters_with_spec
+from steel_megatron.tokenizer.base import Tokenizer
+from steel_megatron.training.start import Start
+from steel_megatron.training.state import RunState
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,90 @@ class Parts:
     optimizer: Optimizer
     learning_rate: LearningRate
     batch_size: BatchSize
-    train_data: Loader
-    valid_data: Loader | None
-    phases: list[dict[str, Any]]  # the data order's phases, as a checkpoint keeps them
-    tokenizer_fingerprint: str | None
+    datasets: Datasets
+
+    @property
+    def train_data(self) -> Loader:
+        return self.datasets.train
+
+    @property
+    def valid_data(self) -> Loader | None:
+        return self.datasets.valid
+
+
+def build_data(
+    config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, batch_size: BatchSize, state: RunState
+) -> Datasets:
+    """Opens the data, and sets the model's vocabulary from tokenizer or data where the configuration leaves it open."""
+    known = TokenizerFacts(vocab_size=config.model.vocab_size)
+    if tokenizer is not None:
+        size = config.model.vocab_size or tokenizer.vocab_size
+        known = TokenizerFacts(tokenizer.fingerprint, size, tokenizer.eod_id)
+    datasets = build_datasets(
+        config,
+        total_samples=batch_size.total_samples,
+        dp_rank=mesh.dp.rank,
+        dp_size=mesh.dp.size,
+        device=mesh.device,
+        tokenizer=known,
+        consumed_samples=state.consumed_samples,
+        batch_size_at=batch_size.global_batch_at,
+    )
+    config.model.vocab_size = datasets.tokenizer.vocab_size
+    return datasets
+
+
+def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: Datasets, initialise: bool) -> Parts:
+    """Model and optimizer; ``initialise`` False leaves the weights to a checkpoint."""
+    training, parallel = config.training, config.parallel
+    learning_rate = LearningRate(config.optimizer, training)
+    dtype = param_dtype(training.precision)
+    model = GPT(
+        config.model,
+        mesh,
+        dtype=dtype,
+        seed=training.seed if initialise else None,
+        recompute=training.recompute_granularity,
+    )
+    shard = parallel.use_distributed_optimizer
+    data_parallel = DataParallel(
+        [model],
+        mesh,
+        shard=mesh.dp.size > 1 if shard is None else shard,
+        grad_dtype=torch.float32 if training.accumulate_allreduce_grads_in_fp32 else dtype,
+        bucket_size=parallel.bucket_size,
+        overlap_grad_reduce=parallel.overlap_grad_reduce,
+        overlap_param_gather=parallel.overlap_param_gather,
+    )
+    optimizer = Optimizer(data_parallel, config.optimizer, training, mesh)
+    return Parts(mesh, model, data_parallel, optimizer, learning_rate, batch_size, datasets)
+
+
+def model_blocks(model: GPT) -> dict[str, Block]:
+    """The model's parameters under their layout-independent names; loading into them sets the weights."""
+    return {
+        f"model.{piece.name}": block
+        for parameter in parameters_with_spec([model])
+        for piece, block in blocks_of(parameter)
+    }
+
+
+def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
+    """Fills model, optimizer and random states from the checkpoint that the run starts from."""
+    if start.store is None:
+        return
+    whole = not start.weights_only and not config.checkpoint.no_load_optim
+    blocks: dict[str, Any] = model_blocks(parts.model)
+    if whole:
+        check_resume(start.facts["phases"], parts.datasets.phases, start.facts["state"]["consumed_samples"])
+        blocks |= parts.optimizer.blocks()
+    start.store.load(start.step, blocks)
+    if whole:
+        parts.optimizer.load_scalars(start.facts["optimizer"])
+        parts.optimizer.reload_parameters()
+    else:
+        parts.optimizer.reset_masters()
+    random_state = None if start.weights_only or config.checkpoint.no_load_rng else start.store.random_state(start.step)
+    if random_state is not None:
+        restore_random_state(random_state)
+    log.info("%s %s, step %d", "weights from" if start.weights_only else "continuing", start.store.root, start.step)

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.config import CheckpointConfig, CheckpointError, ConfigError
+from steel_megatron.config import CheckpointConfig, CheckpointError, ConfigError, ModelConfig
 
 log = logging.getLogger(__name__)
+
+# What a checkpoint and the model that loads it must have in common.
+SHAPE = (
+    "num_layers",
+    "hidden_size",
+    "ffn_hidden_size",
+    "num_attention_heads",
+    "num_query_groups",
+    "kv_channels",
+    "vocab_size",
+    "position_embedding_type",
+    "normalization",
+    "activation",
+    "add_bias_linear",
+    "add_qkv_bias",
+    "qk_layernorm",
+    "untie_embeddings_and_output_weights",
+)
 
 
 @dataclass
@@ -24,6 +43,32 @@ class Start:
     step: int = 0
     weights_only: bool = False
     facts: dict[str, Any] = field(default_factory=dict)  # the checkpoint's part that is not tensors
+
+    def check(self, model: ModelConfig, tokenizer_fingerprint: str | None) -> None:
+        """Refuses a checkpoint of another model shape or tokenizer, and says in what it differs."""
+        if self.store is None:
+            return
+        where = self.store.folder(self.step)
+        saved = self.facts["config"]["model"]
+        now = dataclasses.asdict(model)
+        differences = [
+            f"{name} {saved[name]} there, {now[name]} here"
+            for name in SHAPE
+            if name in saved and saved[name] != now[name]
+        ]
+        if differences:
+            raise CheckpointError(
+                f"{where} holds another model: {'; '.join(differences)}",
+                rule="a checkpoint is continued with the model it was made of",
+                fix=f"use the configuration in {where / 'facts.json'}, or another --save or --load folder",
+            )
+        known = self.facts.get("tokenizer_fingerprint")
+        if None not in (known, tokenizer_fingerprint) and known != tokenizer_fingerprint:
+            raise CheckpointError(
+                f"{where} was trained with tokenizer {known}, this run's is {tokenizer_fingerprint}",
+                rule="a model keeps its tokenizer",
+                fix="give the tokenizer and data that the checkpoint was trained with",
+            )
 
 
 def check_start(config: CheckpointConfig) -> None:
@@ -72,3 +117,17 @@ def find_start(config: CheckpointConfig) -> Start:
         start.weights_only = weights_only
         return start
     return Start()
+
+
+def _newest(store: CheckpointStore, step: int | None) -> Start | None:
+    """The newest whole checkpoint, or the one of a given step."""
+    if step is None:
+        step = store.newest()
+    elif step not in store.steps():
+        return None
+    elif problems := store.verify(step):
+        raise CheckpointError(
+            f"{store.folder(step)} is damaged: {'; '.join(problems[:3])}",
+            fix="leave --ckpt-step out to take the newest whole checkpoint",
+        )
+    return None if step is None else Start(store, step, facts=store.facts(step))

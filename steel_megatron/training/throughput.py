@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from steel_megatron.model.flops import Flops
 from steel_megatron.training.callbacks import Callback, Metrics
 
 if TYPE_CHECKING:
@@ -58,15 +59,15 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 class Throughput(Callback):
-    """Adds ``tokens_per_second``, ``tflops_per_device``, ``mfu``, ``memory_gb`` and ``eta_seconds``.
+    """Adds ``tokens_per_second``, ``tflops_per_device``, ``mfu``, ``mfu_causal``, ``memory_gb`` and ``eta_seconds``.
 
-    MFU = FLOPs per token that the model's definition requires (forward and backward, recomputation not counted)
-    × tokens per second / (devices × dense peak). The clock runs from the end of one step to the end of the next, less
-    what validation and saving took.
+    MFU = FLOPs per token that the model's definition requires (see :mod:`steel_megatron.model.flops`) × tokens per
+    second / (devices × dense peak); ``mfu`` and ``tflops_per_device`` count attention to all keys, ``mfu_causal`` only
+    to the past. The clock runs over training steps alone, not over validation and saving.
     """
 
-    def __init__(self, flops_per_token: float, peak_tflops: float | None) -> None:
-        self.flops_per_token = flops_per_token
+    def __init__(self, flops: Flops, peak_tflops: float | None) -> None:
+        self.flops = flops
         self.peak_tflops = peak_tflops
         self.begun = 0.0
         self.recent: list[float] = []
@@ -78,11 +79,13 @@ class Throughput(Callback):
         seconds = time.perf_counter() - self.begun
         devices = trainer.parts.mesh.world.size
         rate = metrics["global_batch_size"] * trainer.config.training.seq_length / seconds
-        tflops = rate * self.flops_per_token / devices / 1e12
+        tflops = rate * self.flops.total / devices / 1e12
         self.recent = [*self.recent[-49:], seconds]
         left = trainer.parts.batch_size.total_steps - trainer.state.step
         metrics["tokens_per_second"] = rate
         metrics["tflops_per_device"] = tflops
         metrics["mfu"] = tflops / self.peak_tflops if self.peak_tflops else None
+        causal = self.flops.total_causal / self.flops.total
+        metrics["mfu_causal"] = tflops * causal / self.peak_tflops if self.peak_tflops else None
         metrics["memory_gb"] = peak_memory_bytes(trainer.parts.mesh.device) / 1e9
         metrics["eta_seconds"] = left * sorted(self.recent)[len(self.recent) // 2]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from steel_megatron.model.flops import Flops
 from steel_megatron.training import throughput
 from steel_megatron.training.throughput import Throughput, device_peak_tflops, peak_memory_bytes
 
@@ -48,12 +49,14 @@ def test_the_formula(monkeypatch):
         ),
     )
     metrics = {"global_batch_size": 8}
-    callback = Throughput(flops_per_token=6e9, peak_tflops=0.24)
+    flops = Flops(attention_projections=1e9, mlp=2e9, head=1e9, attention_all_keys=2e9)
+    callback = Throughput(flops, peak_tflops=0.24)
     callback.on_step_begin(trainer)
     callback.on_step_end(trainer, metrics)
     assert metrics["tokens_per_second"] == 40.0  # 8 samples of 10 tokens in 2 s
     assert metrics["tflops_per_device"] == pytest.approx(0.12)  # 40 × 6e9 over 2 devices
     assert metrics["mfu"] == pytest.approx(0.5)
+    assert metrics["mfu_causal"] == pytest.approx(0.5 * 5 / 6)
     assert metrics["eta_seconds"] == 10.0  # 5 steps of 2 s
 
 

@@ -1,0 +1,65 @@
+"""What the ranks of a run tell one another about a checkpoint; in a single process everything is local."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+
+from steel_megatron.config import CheckpointError
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def host_group() -> dist.ProcessGroup | None:
+    """A group that sends from host memory, so that a save needs no GPU memory; None: the default one, or no group."""
+    if not dist.is_initialized() or dist.get_backend() == "gloo":
+        return None
+    return _gloo_group(dist.group.WORLD)
+
+
+@functools.lru_cache(maxsize=1)
+def _gloo_group(world: Any) -> dist.ProcessGroup | None:
+    return dist.new_group(backend="gloo")
+
+
+def gather(value: T) -> list[T]:
+    """Every rank's value, on every rank."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value, group=host_group())
+    return values
+
+
+def everywhere(action: Callable[[], T], what: str) -> list[T]:
+    """Runs an action on every rank and returns all results; if it failed on one, all raise with its reason.
+
+    Raises:
+        CheckpointError: naming ``what`` was done, the rank and the cause.
+    """
+    failure, result = "", None
+    try:
+        result = action()
+    except (OSError, RuntimeError, ValueError, CheckpointError) as error:
+        failure = f"{type(error).__name__}: {error}"
+    outcomes = gather((failure, result))
+    failed = [f"rank {number}: {reason}" for number, (reason, _) in enumerate(outcomes) if reason]
+    if failed:
+        raise CheckpointError(f"{what} failed on {failed[0]}")
+    return [value for _, value in outcomes]  # type: ignore[misc]  # no rank failed, so every result is there
+
+
+def on_main(action: Callable[[], T], what: str) -> T:
+    """Runs an action on rank 0 while the others wait; all get its result or its failure."""
+    return everywhere(lambda: action() if rank() == 0 else None, what)[0]  # type: ignore[return-value]  # rank 0's

@@ -1,0 +1,133 @@
+"""A training run from the first check to the last checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from steel_megatron.checkpoint.store import CheckpointStore
+from steel_megatron.config import RunConfig, check_run, save_run_config
+from steel_megatron.model.flops import model_flops
+from steel_megatron.optim.batch_size import BatchSize
+from steel_megatron.parallel.mesh import Mesh, initialize, launch_from, shutdown
+from steel_megatron.tokenizer.base import Tokenizer
+from steel_megatron.training.callbacks import Callback
+from steel_megatron.training.checkpointing import Checkpointing
+from steel_megatron.training.console import Console
+from steel_megatron.training.exits import Exits
+from steel_megatron.training.garbage import GarbageCollection
+from steel_megatron.training.lock import FolderLock
+from steel_megatron.training.loop import Trainer
+from steel_megatron.training.metrics import MetricsFile, TensorboardEvents, WandbRun
+from steel_megatron.training.profiling import Profiling
+from steel_megatron.training.setup import Parts, build_data, build_parts, load_start
+from steel_megatron.training.start import check_start, find_start
+from steel_megatron.training.state import RunState
+from steel_megatron.training.throughput import Throughput, device_peak_tflops
+from steel_megatron.training.validation import Validation
+from steel_megatron.training.vocabulary import keep_tokenizer, run_tokenizer
+
+log = logging.getLogger(__name__)
+
+
+def train(config: RunConfig) -> RunState:
+    """Trains as the configuration says; what is impossible is refused before any process starts work.
+
+    Call it in every process of torchrun, or in a single process.
+    """
+    started = time.monotonic()
+    launch = launch_from(os.environ)
+    set_up_logging(launch.rank if launch else 0)
+    check_run(config, launch.world_size if launch else 1)
+    check_start(config.checkpoint)
+    tokenizer = run_tokenizer(config)
+    mesh = initialize(config.parallel, config.training.device)
+    try:
+        return run(config, mesh, tokenizer, started)
+    finally:
+        shutdown()
+
+
+def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: float) -> RunState:
+    """The part of a run that needs all processes."""
+    main = mesh.world.rank == 0
+    folder = Path(config.checkpoint.save) if config.checkpoint.save else None
+    lock = FolderLock(folder) if folder is not None and main else None
+    state = RunState()
+    start = find_start(config.checkpoint)
+    if start.store is not None and not start.weights_only:
+        state.load(start.facts["state"])
+    batch_size = BatchSize(config.training)
+    datasets = build_data(config, mesh, tokenizer, batch_size, state)
+    try:
+        start.check(config.model, datasets.tokenizer.fingerprint)
+        parts = build_parts(config, mesh, batch_size, datasets, initialise=start.store is None)
+        load_start(config, parts, start)
+        if main and folder is not None:
+            save_run_config(config, folder / "config.yaml")
+            if tokenizer is not None:
+                keep_tokenizer(tokenizer, folder)
+        log.info("%s", describe(config, parts))
+        trainer = Trainer(config, parts, state, callbacks_of(config, parts, folder, started))
+        return trainer.fit()
+    finally:
+        datasets.close()
+        if lock is not None:
+            lock.release()
+
+
+def callbacks_of(config: RunConfig, parts: Parts, folder: Path | None, started: float) -> list[Callback]:
+    """The callbacks of a run. Their order matters: each sees in the metrics what those before it added."""
+    training, logging_, mesh = config.training, config.logging, parts.mesh
+    main = mesh.world.rank == 0
+    progress = main and sys.stderr.isatty()
+    callbacks: list[Callback] = []
+    if logging_.profile and mesh.world.rank in logging_.profile_ranks:
+        traces = (folder or Path()) / "profile"
+        callbacks.append(Profiling(traces, logging_.profile_step_start, logging_.profile_step_end, mesh.world.rank))
+    peak = device_peak_tflops(mesh.device, training.precision, logging_.peak_tflops)
+    callbacks += [Exits(training, started), Throughput(model_flops(config.model, training.seq_length), peak)]
+    if parts.valid_data is not None:
+        callbacks.append(Validation(training.eval_interval, training.eval_iters, progress))
+    if main and folder is not None:
+        callbacks.append(MetricsFile(folder / "metrics.jsonl"))
+        if logging_.tensorboard:
+            callbacks.append(TensorboardEvents(Path(logging_.tensorboard_dir or folder / "tensorboard")))
+    if main and logging_.wandb_project:
+        callbacks.append(WandbRun(logging_.wandb_project, logging_.wandb_exp_name, folder or Path()))
+    if main:
+        callbacks.append(Console(logging_.log_interval, progress))
+    if folder is not None:
+        callbacks.append(Checkpointing(CheckpointStore(folder), config.checkpoint))
+    if training.manual_gc:
+        callbacks.append(GarbageCollection(training.manual_gc_interval))
+    return callbacks
+
+
+def describe(config: RunConfig, parts: Parts) -> str:
+    """What is about to be trained, for the log."""
+    mesh, training = parts.mesh, config.training
+    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
+    layout = f"tp {mesh.tp.size} × pp {mesh.pp.size} × dp {mesh.dp.size}"
+    optimizer = "sharded over dp (ZeRO-1)" if parts.data_parallel.sharded else "whole on every rank"
+    return "\n".join(
+        [
+            f"model: {parameters:,} parameters on this rank, vocabulary {config.model.vocab_size:,} "
+            f"padded to {config.model.padded_vocab_size(mesh.tp.size):,}, {training.precision}",
+            f"layout: {mesh.world.size} processes on {mesh.device.type}, {layout}; optimizer {optimizer}",
+            f"batch: {training.micro_batch_size} × {mesh.dp.size} dp, {training.global_batch_size} samples of "
+            f"{training.seq_length} tokens per step; {parts.batch_size.total_steps:,} steps, "
+            f"{parts.batch_size.total_samples * training.seq_length:,} tokens",
+            parts.datasets.describe(),
+        ]
+    )
+
+
+def set_up_logging(rank: int) -> None:
+    """Log lines of the main rank; only warnings, with their rank, of the others."""
+    level = logging.INFO if rank == 0 else logging.WARNING
+    prefix = "" if rank == 0 else f"[rank {rank}] "
+    logging.basicConfig(level=level, format=prefix + "%(message)s", stream=sys.stdout, force=True)
