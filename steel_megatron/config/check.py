@@ -63,6 +63,12 @@ def check_layout(model: ModelConfig, parallel: ParallelConfig, world_size: int) 
             f"ffn hidden size {model.ffn_hidden_size} over {tp} tensor-parallel ranks",
             rule="--tensor-model-parallel-size divides --ffn-hidden-size",
         )
+    if model.query_groups % tp and tp % model.query_groups:
+        raise ConfigError(
+            f"{model.query_groups} key/value heads over {tp} tensor-parallel ranks",
+            rule="one of the two divides the other",
+            fix="change --tensor-model-parallel-size or --num-query-groups",
+        )
 
 
 def check_run(config: RunConfig, world_size: int = 1) -> None:
@@ -73,6 +79,19 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     for name in ("seq_length", "micro_batch_size"):
         _positive(name, getattr(training, name))
     parallel = config.parallel
+    if parallel.pipeline_model_parallel_size > 1:
+        raise ConfigError(
+            f"--pipeline-model-parallel-size {parallel.pipeline_model_parallel_size}",
+            rule="training runs tensor, sequence and data parallel; the model is not yet cut into pipeline stages",
+            fix="use --pipeline-model-parallel-size 1",
+        )
+    tp = parallel.tensor_model_parallel_size
+    if parallel.sequence_parallel and training.seq_length % tp:
+        raise ConfigError(
+            f"--seq-length {training.seq_length} with --sequence-parallel over {tp} ranks",
+            rule="each tensor-parallel rank holds the same number of positions",
+            fix=f"use a multiple of {tp}",
+        )
     dp = world_size // (parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size)
     one_pass = training.micro_batch_size * dp
     if training.global_batch_size is None:

@@ -104,6 +104,7 @@ class DataParallel:
 
     def finish_grads(self) -> None:
         """After the last backward pass: every shard's ``grad_rows`` hold the sum over all ranks' tokens."""
+        self.wait_parameters()  # of what no forward pass asked for; the optimizer is about to write
         for bucket in range(len(self._reductions), len(self.buckets)):
             self._reduce(bucket)
         for reduction in self._reductions:

@@ -170,10 +170,10 @@ def initialize(parallel: ParallelConfig, device_choice: str = "auto") -> Mesh:
     device = choose_device(device_choice, launch.local_rank if launch else 0)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    sizes = axis_sizes(parallel, launch.world_size if launch else 1)
+    axis_groups(sizes, parallel.rank_order, "tp")  # a wrong order is refused before processes wait for one another
     if launch is None or launch.world_size == 1:
-        axis_sizes(parallel, 1)
         return Mesh.single(device)
-    sizes = axis_sizes(parallel, launch.world_size)
     if parallel.rank_order.startswith("tp") and launch.local_world_size % sizes["tp"]:
         raise ConfigError(
             f"tensor parallel {sizes['tp']} with {launch.local_world_size} processes per node",

@@ -33,6 +33,17 @@ def test_defaults_are_possible_and_the_batch_is_derived():
         ({"seq_length": 4096}, 1, ["4096", "2048", "raise --max-position-embeddings"]),
         ({"tensor_model_parallel_size": 3}, 4, ["4 processes", "multiple of 3"]),
         ({"tensor_model_parallel_size": 3}, 3, ["32 heads over 3"]),
+        (
+            {"num_attention_heads": 12, "num_query_groups": 3, "kv_channels": 64, "tensor_model_parallel_size": 2},
+            2,
+            ["3 key/value heads over 2"],
+        ),
+        ({"pipeline_model_parallel_size": 2}, 2, ["pipeline-model-parallel-size 2"]),
+        (
+            {"seq_length": 30, "sequence_parallel": True, "tensor_model_parallel_size": 4},
+            4,
+            ["--seq-length 30", "multiple of 4"],
+        ),
         ({"train_iters": None}, 1, ["--train-iters or --train-samples"]),
         ({"train_samples": 5}, 1, ["together"]),
         ({"min_lr": 1.0}, 1, ["--min-lr"]),

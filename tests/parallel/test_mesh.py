@@ -76,6 +76,8 @@ def test_without_torchrun_nothing_is_initialised(monkeypatch):
     assert not dist.is_initialized()
     assert mesh.world.size == mesh.dp.size == 1
     assert mesh.dp.group is None
+    with pytest.raises(ConfigError, match="rank-order tp-pp"):
+        initialize(ParallelConfig(rank_order="tp-pp"), "cpu")
     with pytest.raises(ConfigError, match="1 processes for tensor 2"):
         initialize(ParallelConfig(tensor_model_parallel_size=2), "cpu")
 
