@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -34,15 +35,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}", fix=f"see '{self.prog} --help'")
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        known, unknown = super().parse_known_args(None if args is None else dashed(args), namespace)
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Like argparse's, but an unknown flag names the nearest known one."""
+        words = sys.argv[1:] if args is None else args
+        known, unknown = self.parse_known_args(dashed(words), namespace)
         if unknown:
             flags = [flag for action in self._actions for flag in action.option_strings]
             raise ConfigError(
                 f"{self.prog}: unknown argument {unknown[0]!r}",
                 fix=nearest(unknown[0].split("=")[0], flags) or f"see '{self.prog} --help'",
             )
-        return known, unknown
+        return known
 
 
 def dashed(argv: Iterable[str]) -> list[str]:
