@@ -1,7 +1,7 @@
 """Collectives over one axis of the grid, alone in this file so that a backend's weak spots are met in one place.
 
-gloo's own reduce-scatter and all-gather are slower than its reduce and broadcast by a factor of two to five; on host
-memory the two are made of those. Every function is the identity on an axis of one rank.
+gloo's own reduce-scatter and all-gather take twice as long as its reduces and broadcasts, and more; on host
+memory the two are made of those (benchmarks/collectives.py). Every function is the identity on an axis of one rank.
 """
 
 from __future__ import annotations

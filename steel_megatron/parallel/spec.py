@@ -141,6 +141,19 @@ def row_blocks(parameter: Tensor, first: int, rows: Tensor) -> Iterator[tuple[Pi
         start += piece.shape[0]
 
 
+def without_padding(piece: Piece, block: Block) -> Block | None:
+    """The part of a piece's block that is not a vocabulary's padding, in the tensor without it; None if nothing is left.
+
+    How much padding there is depends on the layout, so checkpoints hold none.
+    """
+    if piece.rows is None:
+        return block
+    rows = min(piece.rows - block.offset[0], block.tensor.shape[0])
+    if rows <= 0:
+        return None
+    return Block(block.tensor[:rows], (piece.rows, *block.global_shape[1:]), block.offset)
+
+
 def parameters_with_spec(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     """All parameters of the modules, each once, in order of registration; each must have a spec."""
     found: dict[int, nn.Parameter] = {}
