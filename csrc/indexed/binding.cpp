@@ -19,9 +19,15 @@ namespace {
 
 using Lengths = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
 
-py::array contiguous(const py::array& array) {
-  if (array.ndim() != 1) throw FormatError("token ids in " + std::to_string(array.ndim()) + " dimensions", "they are one-dimensional");
-  return py::array::ensure(array, py::array::c_style);
+// One-dimensional, without gaps, bytes in the machine's order.
+py::array plain(const py::array& array) {
+  if (array.ndim() != 1) {
+    throw FormatError("token ids in " + std::to_string(array.ndim()) + " dimensions", "they are one-dimensional");
+  }
+  const py::array native = array.dtype().attr("isnative").cast<bool>()
+                               ? array
+                               : py::array(array.attr("astype")(array.dtype().attr("newbyteorder")("=")));
+  return py::array::ensure(native, py::array::c_style);
 }
 
 TokenView view_of(const py::array& array) {
@@ -29,8 +35,8 @@ TokenView view_of(const py::array& array) {
 }
 
 py::array_t<uint8_t> bytes_of(const py::object& owner, const indexed::MappedFile& file) {
-  auto array = py::array_t<uint8_t>(static_cast<py::ssize_t>(file.size()), reinterpret_cast<const uint8_t*>(file.data()),
-                                    owner);  // owner keeps the mapping alive
+  const auto* data = reinterpret_cast<const uint8_t*>(file.data());
+  auto array = py::array_t<uint8_t>(static_cast<py::ssize_t>(file.size()), data, owner);  // owner keeps the mapping
   array.attr("setflags")(py::arg("write") = false);
   return array;
 }
@@ -63,7 +69,7 @@ PYBIND11_MODULE(_indexed, module) {
       .def(
           "add_sequences",
           [](Writer& self, const py::array& tokens, const Lengths& lengths) {
-            const py::array kept = contiguous(tokens);
+            const py::array kept = plain(tokens);
             const TokenView view = view_of(kept);
             py::gil_scoped_release release;
             self.add_sequences(view, lengths.data(), static_cast<uint64_t>(lengths.size()));
@@ -73,7 +79,7 @@ PYBIND11_MODULE(_indexed, module) {
       .def(
           "add_documents",
           [](Writer& self, const py::array& tokens, const Lengths& lengths) {
-            const py::array kept = contiguous(tokens);
+            const py::array kept = plain(tokens);
             const TokenView view = view_of(kept);
             py::gil_scoped_release release;
             self.add_documents(view, lengths.data(), static_cast<uint64_t>(lengths.size()));
@@ -96,8 +102,8 @@ PYBIND11_MODULE(_indexed, module) {
   py::class_<Reader>(module, "Reader")
       .def(py::init<const std::string&>(), py::arg("prefix"))
       .def("validate", &Reader::validate, py::call_guard<py::gil_scoped_release>())
-      .def("boundary", &Reader::boundary)
-      .def("sequence_start", &Reader::sequence_start)
+      .def("sequence_range", &Reader::sequence_range)
+      .def("document_range", &Reader::document_range)
       .def("document_starts_between",
            [](const Reader& self, int64_t start, int64_t stop) {
              const auto starts = self.document_starts_between(start, stop);
@@ -112,6 +118,8 @@ PYBIND11_MODULE(_indexed, module) {
       .def_property_readonly("pointers_at", &Reader::pointers_at)
       .def_property_readonly("boundaries_at", &Reader::boundaries_at)
       .def_property_readonly("modes_at", &Reader::modes_at)
-      .def_property_readonly("bin_bytes", [](const py::object& self) { return bytes_of(self, self.cast<const Reader&>().bin()); })
-      .def_property_readonly("idx_bytes", [](const py::object& self) { return bytes_of(self, self.cast<const Reader&>().idx()); });
+      .def_property_readonly("bin_bytes",
+                             [](const py::object& self) { return bytes_of(self, self.cast<const Reader&>().bin()); })
+      .def_property_readonly("idx_bytes",
+                             [](const py::object& self) { return bytes_of(self, self.cast<const Reader&>().idx()); });
 }

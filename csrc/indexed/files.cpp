@@ -27,12 +27,58 @@ constexpr uint64_t kCopyBytes = 64 << 20;  // between two calls of progress
   throw FormatError("cannot " + what + " " + path + ": " + std::strerror(code), "", fix);
 }
 
-}  // namespace
+// A file that is copied from.
+class InputFile {
+ public:
+  explicit InputFile(std::string path) : path_(std::move(path)) {
+    descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor_ < 0) fail("open", path_);
+  }
+  ~InputFile() { ::close(descriptor_); }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
 
-bool file_exists(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0;
+  int descriptor() const { return descriptor_; }
+
+  // Bytes read; 0 at the end of the file.
+  uint64_t read(char* data, uint64_t bytes, uint64_t offset) const {
+    for (;;) {
+      const ssize_t done = ::pread(descriptor_, data, bytes, static_cast<off_t>(offset));
+      if (done >= 0) return static_cast<uint64_t>(done);
+      if (errno != EINTR) fail("read", path_);
+    }
+  }
+
+  // Bytes of [offset, offset + bytes) before the first that take room on the disk; 0 where the system cannot tell.
+  uint64_t hole_at(uint64_t offset, uint64_t bytes) const {
+    const off_t data = ::lseek(descriptor_, static_cast<off_t>(offset), SEEK_DATA);
+    if (data < 0) return errno == ENXIO && offset + bytes <= size() ? bytes : 0;  // ENXIO: a hole up to the end
+    return std::min(static_cast<uint64_t>(data) - offset, bytes);
+  }
+
+ private:
+  uint64_t size() const {
+    struct stat info {};
+    return ::fstat(descriptor_, &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
+  }
+
+  std::string path_;
+  int descriptor_;
+};
+
+// Bytes copied; 0 where it does not work: two file systems, an old kernel.
+uint64_t copy_in_kernel(int from, uint64_t offset, int to, uint64_t bytes) {
+#ifdef __linux__
+  auto position = static_cast<off_t>(offset);
+  const ssize_t done = ::copy_file_range(from, &position, to, nullptr, bytes, 0);
+  return done > 0 ? static_cast<uint64_t>(done) : 0;
+#else
+  (void)from, (void)offset, (void)to, (void)bytes;
+  return 0;
+#endif
 }
+
+}  // namespace
 
 void remove_if_there(const std::string& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) fail("remove", path);
@@ -53,9 +99,40 @@ void sync_folder_of(const std::string& path) {
 }
 
 FileWriter::FileWriter(std::string path) : path_(std::move(path)) {
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail("create", path_);
+  for (;;) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) fail("create", path_);
+    try {
+      if (lock()) break;
+    } catch (...) {
+      ::close(descriptor_);
+      throw;
+    }
+    ::close(descriptor_);
+  }
+  if (::ftruncate(descriptor_, 0) != 0) {
+    ::close(descriptor_);
+    fail("empty", path_);
+  }
   buffer_.reserve(kBufferBytes);
+}
+
+// False when the file was renamed or removed by its former writer between open and lock: then open again.
+bool FileWriter::lock() const {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  if (::fcntl(descriptor_, F_SETLK, &whole) != 0) {
+    if (errno == EACCES || errno == EAGAIN) {
+      throw FormatError(path_ + " is being written by another process", "one process writes a dataset",
+                        "wait for it, or choose another prefix");
+    }
+    return true;  // a file system without locks
+  }
+  struct stat opened {};
+  struct stat named {};
+  return ::fstat(descriptor_, &opened) == 0 && ::stat(path_.c_str(), &named) == 0 &&
+         opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
 
 FileWriter::~FileWriter() {
@@ -74,35 +151,29 @@ void FileWriter::write(const void* data, uint64_t bytes) {
 
 void FileWriter::copy_from(const std::string& source, uint64_t offset, uint64_t bytes, const Progress& progress) {
   flush();
-  const int from = ::open(source.c_str(), O_RDONLY | O_CLOEXEC);
-  if (from < 0) fail("open", source);
+  const InputFile from(source);
   std::vector<char> block;
   bool in_kernel = true;
-  try {
-    while (bytes > 0) {
+  while (bytes > 0) {
+    const uint64_t hole = from.hole_at(offset, bytes);
+    uint64_t done = hole;
+    if (hole > 0) {
+      skip(hole);
+    } else {
       const uint64_t wanted = std::min(bytes, kCopyBytes);
-      ssize_t done = -1;
-      if (in_kernel) {
-        auto position = static_cast<off_t>(offset);
-        done = ::copy_file_range(from, &position, descriptor_, nullptr, wanted, 0);
-        in_kernel = done > 0;  // other file systems, old kernels: through memory
-      }
+      if (in_kernel) done = copy_in_kernel(from.descriptor(), offset, descriptor_, wanted);
+      in_kernel = done > 0;
       if (!in_kernel) {
         block.resize(kBufferBytes);
-        done = ::pread(from, block.data(), std::min<uint64_t>(wanted, block.size()), static_cast<off_t>(offset));
-        if (done < 0) fail("read", source);
+        done = from.read(block.data(), std::min<uint64_t>(wanted, block.size()), offset);
         if (done == 0) throw FormatError(source + " ends at byte " + std::to_string(offset) + " while it is copied");
-        write_all(block.data(), static_cast<uint64_t>(done));
+        write_all(block.data(), done);
       }
-      offset += static_cast<uint64_t>(done);
-      bytes -= static_cast<uint64_t>(done);
-      if (progress) progress(static_cast<uint64_t>(done));
     }
-  } catch (...) {
-    ::close(from);
-    throw;
+    offset += done;
+    bytes -= done;
+    if (progress) progress(done);
   }
-  ::close(from);
 }
 
 void FileWriter::flush() {
@@ -122,16 +193,14 @@ void FileWriter::write_all(const char* data, uint64_t bytes) {
   }
 }
 
+void FileWriter::skip(uint64_t bytes) {
+  const off_t end = ::lseek(descriptor_, static_cast<off_t>(bytes), SEEK_CUR);
+  if (end < 0 || ::ftruncate(descriptor_, end) != 0) fail("extend", path_);
+}
+
 void FileWriter::sync() {
   flush();
   if (::fsync(descriptor_) != 0) fail("sync", path_);
-}
-
-void FileWriter::close() {
-  if (descriptor_ < 0) return;
-  const int descriptor = descriptor_;
-  descriptor_ = -1;
-  if (::close(descriptor) != 0) fail("close", path_);
 }
 
 MappedFile::MappedFile(const std::string& path) {
@@ -156,6 +225,10 @@ MappedFile::MappedFile(const std::string& path) {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
+}
+
+void MappedFile::drop() const {
+  if (data_ != nullptr) ::madvise(const_cast<char*>(data_), size_, MADV_DONTNEED);
 }
 
 }  // namespace indexed

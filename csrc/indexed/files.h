@@ -11,7 +11,6 @@ namespace indexed {
 // Called with the number of bytes done since the last call.
 using Progress = std::function<void(uint64_t)>;
 
-bool file_exists(const std::string& path);
 void remove_if_there(const std::string& path);
 void rename_file(const std::string& from, const std::string& to);
 // Makes the names in the file's folder survive a power cut.
@@ -20,6 +19,7 @@ void sync_folder_of(const std::string& path);
 // Appends to a new file through a buffer. Errors are FormatErrors that name the path.
 class FileWriter {
  public:
+  // What a killed process left at the path is overwritten; what another process is writing is refused.
   explicit FileWriter(std::string path);
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
@@ -30,21 +30,24 @@ class FileWriter {
   void put(T value) {
     write(&value, sizeof(T));
   }
-  // Appends bytes [offset, offset + bytes) of another file, inside the kernel where it can.
+  // Appends bytes [offset, offset + bytes) of another file, inside the kernel where it can; holes stay holes.
   void copy_from(const std::string& source, uint64_t offset, uint64_t bytes, const Progress& progress);
-  void sync();   // empties the buffer and waits until the disk has it
-  void close();  // without sync
+  void sync();  // empties the buffer and waits until the disk has it
 
   const std::string& path() const { return path_; }
 
  private:
   void flush();
   void write_all(const char* data, uint64_t bytes);
+  void skip(uint64_t bytes);
+  bool lock() const;
 
   std::string path_;
   int descriptor_ = -1;
   std::vector<char> buffer_;
 };
+
+constexpr uint64_t kDropEntries = 1 << 20;  // a loop over a mapped index calls drop() after so many
 
 // A whole file mapped read-only; an empty one has no address.
 class MappedFile {
@@ -56,6 +59,8 @@ class MappedFile {
 
   const char* data() const { return data_; }
   uint64_t size() const { return size_; }
+  // Gives back the memory of the pages read so far; they are read again when needed.
+  void drop() const;
 
  private:
   const char* data_ = nullptr;

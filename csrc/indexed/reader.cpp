@@ -41,8 +41,11 @@ void Reader::read_header() {
   sequence_count_ = load<uint64_t>(at(kSequenceCountAt));
   boundary_count_ = load<uint64_t>(at(kDocumentCountAt));
   // Counts that could overflow the sum below are wrong anyway: each entry takes bytes of the file.
-  if (sequence_count_ > idx_.size()) damaged(text(sequence_count_) + " sequences in a file of " + text(idx_.size()) + " bytes", kSequenceCountAt);
-  if (boundary_count_ > idx_.size()) damaged(text(boundary_count_) + " document boundaries in a file of " + text(idx_.size()) + " bytes", kDocumentCountAt);
+  const auto too_many = [this](uint64_t count, const char* what, uint64_t byte) {
+    if (count > idx_.size()) damaged(text(count) + what + " in a file of " + text(idx_.size()) + " bytes", byte);
+  };
+  too_many(sequence_count_, " sequences", kSequenceCountAt);
+  too_many(boundary_count_, " document boundaries", kDocumentCountAt);
   if (boundary_count_ == 0) damaged("no document boundary, expected one more than documents", kDocumentCountAt);
   const uint64_t expected = modes_at();
   multimodal_ = sequence_count_ > 0 && idx_.size() == expected + sequence_count_;
@@ -54,32 +57,46 @@ void Reader::read_header() {
 }
 
 void Reader::check_ends() const {
-  if (boundary(0) != 0) damaged("the first document begins at sequence " + text(boundary(0)) + ", expected 0", boundaries_at());
+  if (boundary(0) != 0) {
+    damaged("the first document begins at sequence " + text(boundary(0)) + ", expected 0", boundaries_at());
+  }
   const auto last = boundary(boundary_count_ - 1);
   if (last != static_cast<int64_t>(sequence_count_)) {
     damaged("the last document ends at sequence " + text(last) + ", expected " + text(sequence_count_),
             boundaries_at() + (boundary_count_ - 1) * kBoundaryBytes);
   }
-  uint64_t bytes = 0;
-  if (sequence_count_ > 0) {
-    if (pointer(0) != 0) damaged("the first sequence begins at byte " + text(pointer(0)) + " of .bin, expected 0", pointers_at());
-    const uint64_t sequence = sequence_count_ - 1;
-    if (length(sequence) < 0) damaged("the last sequence has " + text(int64_t{length(sequence)}) + " tokens", lengths_at() + sequence * kLengthBytes);
-    if (pointer(sequence) < 0) damaged("the last sequence begins at byte " + text(pointer(sequence)) + " of .bin", pointers_at() + sequence * kPointerBytes);
-    bytes = static_cast<uint64_t>(pointer(sequence)) + static_cast<uint64_t>(length(sequence)) * dtype_->bytes;
-  }
+  const uint64_t bytes = bytes_of_tokens();
   if (bin_.size() != bytes) {
-    throw FormatError(bin_path_ + " has " + text(bin_.size()) + " bytes, the index tells of " + text(bytes),
+    throw FormatError(bin_path_ + " has " + text(bin_.size()) + " bytes, expected " + text(bytes) + " by its index",
                       bin_.size() < bytes ? "the file is cut off, or the two do not belong together"
                                           : "the two do not belong together",
                       kFix);
   }
 }
 
+uint64_t Reader::bytes_of_tokens() const {
+  if (sequence_count_ == 0) return 0;
+  if (pointer(0) != 0) {
+    damaged("the first sequence begins at byte " + text(pointer(0)) + " of .bin, expected 0", pointers_at());
+  }
+  const uint64_t last = sequence_count_ - 1;
+  if (length(last) < 0) {
+    damaged("the last sequence has " + text(int64_t{length(last)}) + " tokens", lengths_at() + last * kLengthBytes);
+  }
+  if (pointer(last) < 0) {
+    damaged("the last sequence begins at byte " + text(pointer(last)) + " of .bin",
+            pointers_at() + last * kPointerBytes);
+  }
+  return static_cast<uint64_t>(pointer(last)) + static_cast<uint64_t>(length(last)) * dtype_->bytes;
+}
+
 void Reader::validate() const {
   int64_t expected = 0;
   for (uint64_t i = 0; i < sequence_count_; ++i) {
-    if (length(i) < 0) damaged("sequence " + text(i) + " has " + text(int64_t{length(i)}) + " tokens", lengths_at() + i * kLengthBytes);
+    if (i % kDropEntries == 0) idx_.drop();
+    if (length(i) < 0) {
+      damaged("sequence " + text(i) + " has " + text(int64_t{length(i)}) + " tokens", lengths_at() + i * kLengthBytes);
+    }
     if (pointer(i) != expected) {
       damaged("sequence " + text(i) + " begins at byte " + text(pointer(i)) + " of .bin, expected " + text(expected),
               pointers_at() + i * kPointerBytes);
@@ -87,18 +104,48 @@ void Reader::validate() const {
     expected += static_cast<int64_t>(length(i)) * static_cast<int64_t>(dtype_->bytes);
   }
   for (uint64_t i = 1; i < boundary_count_; ++i) {
+    if (i % kDropEntries == 0) idx_.drop();
     if (boundary(i) < boundary(i - 1) || boundary(i) > static_cast<int64_t>(sequence_count_)) {
-      damaged("document " + text(i) + " begins at sequence " + text(boundary(i)) + ", expected " + text(boundary(i - 1)) +
-                  " to " + text(sequence_count_),
+      damaged("document " + text(i) + " begins at sequence " + text(boundary(i)) + ", expected " +
+                  text(boundary(i - 1)) + " to " + text(sequence_count_),
               boundaries_at() + i * kBoundaryBytes);
     }
   }
 }
 
 int64_t Reader::sequence_start(uint64_t sequence) const {
-  if (sequence > sequence_count_) throw FormatError("sequence " + text(sequence) + " of " + text(sequence_count_));
   if (sequence == sequence_count_) return static_cast<int64_t>(token_count());
-  return pointer(sequence) / static_cast<int64_t>(dtype_->bytes);
+  const int64_t byte = pointer(sequence);
+  const auto size = static_cast<int64_t>(dtype_->bytes);
+  if (byte < 0 || byte > static_cast<int64_t>(bin_.size()) || byte % size != 0) {
+    damaged("sequence " + text(sequence) + " begins at byte " + text(byte) + " of .bin, expected a multiple of " +
+                text(size) + " up to " + text(bin_.size()),
+            pointers_at() + sequence * kPointerBytes);
+  }
+  return byte / size;
+}
+
+int64_t Reader::document_start(uint64_t document) const {
+  const int64_t sequence = boundary(document);
+  if (sequence < 0 || sequence > static_cast<int64_t>(sequence_count_)) {
+    damaged("document " + text(document) + " begins at sequence " + text(sequence) + ", expected 0 to " +
+                text(sequence_count_),
+            boundaries_at() + document * kBoundaryBytes);
+  }
+  return sequence_start(static_cast<uint64_t>(sequence));
+}
+
+Range Reader::ordered(int64_t start, int64_t stop, uint64_t byte) const {
+  if (start > stop) damaged("it begins at token " + text(start) + " and ends at token " + text(stop), byte);
+  return {start, stop};
+}
+
+Range Reader::sequence_range(uint64_t sequence) const {
+  return ordered(sequence_start(sequence), sequence_start(sequence + 1), pointers_at() + sequence * kPointerBytes);
+}
+
+Range Reader::document_range(uint64_t first, uint64_t last) const {
+  return ordered(document_start(first), document_start(last), boundaries_at() + first * kBoundaryBytes);
 }
 
 std::vector<int64_t> Reader::document_starts_between(int64_t start, int64_t stop) const {
@@ -124,9 +171,9 @@ std::vector<int64_t> Reader::document_starts_between(int64_t start, int64_t stop
   }
   std::vector<int64_t> starts;
   for (; document + 1 < boundary_count_; ++document) {
-    if (boundary(document) >= static_cast<int64_t>(sequence_count_)) break;
-    const int64_t token = sequence_start(static_cast<uint64_t>(boundary(document)));
+    const int64_t token = document_start(document);
     if (token >= stop) break;
+    if (token == static_cast<int64_t>(token_count())) break;  // documents without tokens, at the end
     if (starts.empty() || starts.back() != token) starts.push_back(token);
   }
   return starts;

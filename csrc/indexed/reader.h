@@ -3,12 +3,15 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "files.h"
 #include "format.h"
 
 namespace indexed {
+
+using Range = std::pair<int64_t, int64_t>;
 
 class Reader {
  public:
@@ -22,8 +25,12 @@ class Reader {
   int64_t pointer(uint64_t sequence) const { return load<int64_t>(at(pointers_at() + sequence * kPointerBytes)); }
   int64_t boundary(uint64_t document) const { return load<int64_t>(at(boundaries_at() + document * kBoundaryBytes)); }
 
-  // Token at which a sequence begins; for the number of sequences, where the tokens end.
+  // Token at which a sequence begins; for the number of sequences, where the tokens end. FormatError if the index
+  // points outside the tokens there.
   int64_t sequence_start(uint64_t sequence) const;
+  // Tokens [start, stop) of a sequence, and of the documents [first, last).
+  Range sequence_range(uint64_t sequence) const;
+  Range document_range(uint64_t first, uint64_t last) const;
   // Ascending tokens in [start, stop) at which documents begin; documents without tokens have none of their own.
   std::vector<int64_t> document_starts_between(int64_t start, int64_t stop) const;
 
@@ -44,8 +51,11 @@ class Reader {
 
  private:
   const char* at(uint64_t byte) const { return idx_.data() + byte; }
+  int64_t document_start(uint64_t document) const;
+  Range ordered(int64_t start, int64_t stop, uint64_t byte) const;
   void read_header();
   void check_ends() const;
+  uint64_t bytes_of_tokens() const;
   [[noreturn]] void damaged(const std::string& what, uint64_t byte) const;
 
   std::string bin_path_;

@@ -14,20 +14,21 @@ constexpr int64_t kLongest = std::numeric_limits<int32_t>::max();
 
 std::string part(const std::string& prefix, const char* name) { return prefix + "." + name + ".partial"; }
 
-void write_any(FileWriter& file, const TokenView& tokens, const DtypeInfo& target) {
+// Without a file the values are only checked.
+void check_or_write_any(FileWriter* file, const TokenView& tokens, const DtypeInfo& target) {
   const auto& name = tokens.dtype;
   const void* data = tokens.data;
   const uint64_t count = tokens.count;
-  if (name == "int32") return write_as(file, static_cast<const int32_t*>(data), count, target);
-  if (name == "int64") return write_as(file, static_cast<const int64_t*>(data), count, target);
-  if (name == "uint16") return write_as(file, static_cast<const uint16_t*>(data), count, target);
-  if (name == "uint8") return write_as(file, static_cast<const uint8_t*>(data), count, target);
-  if (name == "int8") return write_as(file, static_cast<const int8_t*>(data), count, target);
-  if (name == "int16") return write_as(file, static_cast<const int16_t*>(data), count, target);
-  if (name == "uint32") return write_as(file, static_cast<const uint32_t*>(data), count, target);
-  if (name == "uint64") return write_as(file, static_cast<const uint64_t*>(data), count, target);
-  if (name == "float32") return write_as(file, static_cast<const float*>(data), count, target);
-  if (name == "float64") return write_as(file, static_cast<const double*>(data), count, target);
+  if (name == "int32") return check_or_write_as(file, static_cast<const int32_t*>(data), count, target);
+  if (name == "int64") return check_or_write_as(file, static_cast<const int64_t*>(data), count, target);
+  if (name == "uint16") return check_or_write_as(file, static_cast<const uint16_t*>(data), count, target);
+  if (name == "uint8") return check_or_write_as(file, static_cast<const uint8_t*>(data), count, target);
+  if (name == "int8") return check_or_write_as(file, static_cast<const int8_t*>(data), count, target);
+  if (name == "int16") return check_or_write_as(file, static_cast<const int16_t*>(data), count, target);
+  if (name == "uint32") return check_or_write_as(file, static_cast<const uint32_t*>(data), count, target);
+  if (name == "uint64") return check_or_write_as(file, static_cast<const uint64_t*>(data), count, target);
+  if (name == "float32") return check_or_write_as(file, static_cast<const float*>(data), count, target);
+  if (name == "float64") return check_or_write_as(file, static_cast<const double*>(data), count, target);
   throw FormatError("token ids of numpy type " + name, "ids are integers, or floats for a dataset of floats");
 }
 
@@ -65,58 +66,84 @@ Writer::~Writer() {
 }
 
 void Writer::need_open() const {
-  if (bin_ == nullptr) throw FormatError("the writer of " + prefix_ + " is closed", "nothing is added after finish or abort");
+  if (bin_ == nullptr) {
+    throw FormatError("the writer of " + prefix_ + " is closed", "nothing is added after finish or abort");
+  }
+  if (broken_) {
+    throw FormatError("an earlier call failed while it wrote " + prefix_, "a dataset is written without a gap",
+                      "abort, and write it again");
+  }
+}
+
+void Writer::need_between_documents(const char* what) const {
+  need_open();
+  if (open_sequences_ > 0) {
+    throw FormatError("a document of " + prefix_ + " is open", std::string("end_document comes before ") + what);
+  }
 }
 
 void Writer::add_sequences(const TokenView& tokens, const int64_t* lengths, uint64_t count) {
   need_open();
-  check_lengths(tokens, lengths, count);
+  check(tokens, lengths, count);
+  broken_ = true;  // until all of it is written
   put_tokens(tokens);
   for (uint64_t i = 0; i < count; ++i) put_length(lengths[i]);
   open_sequences_ += count;
+  broken_ = false;
 }
 
 void Writer::end_document() {
   need_open();
-  boundaries_->put<int64_t>(static_cast<int64_t>(sequences_));
-  ++documents_;
+  broken_ = true;
+  put_boundary();
   open_sequences_ = 0;
+  broken_ = false;
 }
 
 void Writer::add_documents(const TokenView& tokens, const int64_t* lengths, uint64_t count) {
-  need_open();
-  if (open_sequences_ > 0) throw FormatError("a document is open in " + prefix_, "end_document comes before whole documents");
-  check_lengths(tokens, lengths, count);
+  need_between_documents("whole documents");
+  check(tokens, lengths, count);
+  broken_ = true;
   put_tokens(tokens);
   for (uint64_t i = 0; i < count; ++i) {
     if (lengths[i] > 0) put_length(lengths[i]);
-    end_document();
+    put_boundary();
   }
+  broken_ = false;
 }
 
 void Writer::append_dataset(const std::string& prefix, const Progress& progress) {
-  need_open();
-  if (open_sequences_ > 0) throw FormatError("a document is open in " + prefix_, "end_document comes before whole datasets");
+  need_between_documents("whole datasets");
   const Reader other(prefix);
   if (other.dtype().code != dtype_.code) {
     throw FormatError(prefix + " holds " + other.dtype().name + ", " + prefix_ + " is written as " + dtype_.name,
-                      "datasets that are joined have one token type", "tokenise one of them again with the other's type");
+                      "datasets that are joined have one token type",
+                      "tokenise one of them again with the other's type");
   }
   if (other.multimodal()) {
     throw FormatError(prefix + " is multimodal (it has a mode per sequence)", "only text datasets are joined");
   }
+  other.validate();
+  broken_ = true;
   bin_->copy_from(other.bin_path(), 0, other.bin().size(), progress);
   lengths_->copy_from(other.idx_path(), other.lengths_at(), other.sequence_count() * kLengthBytes, Progress());
   for (uint64_t i = 1; i <= other.document_count(); ++i) {
+    if (i % kDropEntries == 0) other.idx().drop();
     boundaries_->put<int64_t>(static_cast<int64_t>(sequences_) + other.boundary(i));
   }
   sequences_ += other.sequence_count();
   documents_ += other.document_count();
   tokens_ += other.token_count();
+  broken_ = false;
+}
+
+void Writer::check(const TokenView& tokens, const int64_t* lengths, uint64_t count) const {
+  check_lengths(tokens, lengths, count);
+  check_or_write_any(nullptr, tokens, dtype_);
 }
 
 void Writer::put_tokens(const TokenView& tokens) {
-  write_any(*bin_, tokens, dtype_);
+  check_or_write_any(bin_.get(), tokens, dtype_);
   tokens_ += tokens.count;
 }
 
@@ -125,52 +152,61 @@ void Writer::put_length(int64_t length) {
   ++sequences_;
 }
 
-void Writer::finish() {
-  need_open();
-  if (open_sequences_ > 0) throw FormatError("a document is open in " + prefix_, "end_document comes before finish");
-  bin_->sync();
-  bin_->close();
-  lengths_->sync();
-  lengths_->close();
-  boundaries_->sync();
-  boundaries_->close();
-  write_index();
-  // Order matters for a kill in between: never a new file beside an old one, and .idx, which makes a dataset, last.
-  remove_if_there(prefix_ + ".idx");
-  rename_file(part(prefix_, "bin"), prefix_ + ".bin");
-  sync_folder_of(prefix_);
-  rename_file(part(prefix_, "idx"), prefix_ + ".idx");
-  sync_folder_of(prefix_);
-  bin_.reset();
-  remove_if_there(part(prefix_, "lengths"));
-  remove_if_there(part(prefix_, "documents"));
+void Writer::put_boundary() {
+  boundaries_->put<int64_t>(static_cast<int64_t>(sequences_));
+  ++documents_;
 }
 
-void Writer::write_index() {
-  FileWriter index(part(prefix_, "idx"));
-  index.write(kMagic, sizeof(kMagic));
-  index.put<uint64_t>(kVersion);
-  index.put<uint8_t>(static_cast<uint8_t>(dtype_.code));
-  index.put<uint64_t>(sequences_);
-  index.put<uint64_t>(documents_ + 1);
-  index.copy_from(lengths_->path(), 0, sequences_ * kLengthBytes, Progress());
+void Writer::finish() {
+  need_between_documents("finish");
+  broken_ = true;
+  bin_->sync();
+  lengths_->sync();
+  boundaries_->sync();
+  // Held until the end: the lock on a file goes with its writer.
+  const std::unique_ptr<FileWriter> index = write_index();
+  remove_if_there(lengths_->path());
+  remove_if_there(boundaries_->path());
+  // Order matters for a kill in between: never a new file beside an old one, and .idx, which makes a dataset, last.
+  remove_if_there(prefix_ + ".idx");
+  sync_folder_of(prefix_);
+  rename_file(bin_->path(), prefix_ + ".bin");
+  sync_folder_of(prefix_);
+  rename_file(index->path(), prefix_ + ".idx");
+  sync_folder_of(prefix_);
+  close();
+}
+
+std::unique_ptr<FileWriter> Writer::write_index() const {
+  auto index = std::make_unique<FileWriter>(part(prefix_, "idx"));
+  index->write(kMagic, sizeof(kMagic));
+  index->put<uint64_t>(kVersion);
+  index->put<uint8_t>(static_cast<uint8_t>(dtype_.code));
+  index->put<uint64_t>(sequences_);
+  index->put<uint64_t>(documents_ + 1);
+  index->copy_from(lengths_->path(), 0, sequences_ * kLengthBytes, Progress());
   const MappedFile lengths(lengths_->path());
   int64_t pointer = 0;
   for (uint64_t i = 0; i < sequences_; ++i) {
-    index.put<int64_t>(pointer);
-    pointer += static_cast<int64_t>(load<int32_t>(lengths.data() + i * kLengthBytes)) * static_cast<int64_t>(dtype_.bytes);
+    if (i % kDropEntries == 0) lengths.drop();
+    index->put<int64_t>(pointer);
+    pointer += int64_t{load<int32_t>(lengths.data() + i * kLengthBytes)} * static_cast<int64_t>(dtype_.bytes);
   }
-  index.copy_from(boundaries_->path(), 0, (documents_ + 1) * kBoundaryBytes, Progress());
-  index.sync();
-  index.close();
+  index->copy_from(boundaries_->path(), 0, (documents_ + 1) * kBoundaryBytes, Progress());
+  index->sync();
+  return index;
 }
 
 void Writer::abort() {
   if (bin_ == nullptr) return;
+  for (const char* name : {"idx", "documents", "lengths", "bin"}) remove_if_there(part(prefix_, name));
+  close();  // after the names are gone, so that no other writer is at them
+}
+
+void Writer::close() {
   bin_.reset();
   lengths_.reset();
   boundaries_.reset();
-  for (const char* name : {"bin", "lengths", "documents", "idx"}) remove_if_there(part(prefix_, name));
 }
 
 }  // namespace indexed

@@ -19,7 +19,7 @@ struct TokenView {
 
 class Writer {
  public:
-  // Writes to prefix.*.partial; a leftover of a killed run is overwritten.
+  // Writes to prefix.*.partial; a leftover of a killed run is overwritten, another writer at work is refused.
   Writer(const std::string& prefix, const std::string& dtype);
   ~Writer();  // aborts if not finished
 
@@ -29,7 +29,7 @@ class Writer {
   void end_document();
   // Documents of one sequence each; one of length 0 is a document without sequences.
   void add_documents(const TokenView& tokens, const int64_t* lengths, uint64_t count);
-  // All documents of another dataset of the same type.
+  // All documents of another dataset of the same type, whose index is checked first.
   void append_dataset(const std::string& prefix, const Progress& progress);
 
   void finish();
@@ -41,9 +41,13 @@ class Writer {
 
  private:
   void need_open() const;
+  void need_between_documents(const char* what) const;
+  void check(const TokenView& tokens, const int64_t* lengths, uint64_t count) const;
   void put_tokens(const TokenView& tokens);
   void put_length(int64_t length);
-  void write_index();
+  void put_boundary();
+  std::unique_ptr<FileWriter> write_index() const;
+  void close();
 
   std::string prefix_;
   const DtypeInfo& dtype_;
@@ -54,6 +58,7 @@ class Writer {
   uint64_t documents_ = 0;
   uint64_t tokens_ = 0;
   uint64_t open_sequences_ = 0;  // of the document that has not ended
+  bool broken_ = false;          // a call did not come to its end, so the files do not agree
 };
 
 }  // namespace indexed

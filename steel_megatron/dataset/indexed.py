@@ -6,7 +6,7 @@ The work is done in C++ (csrc/indexed); docs/data_format.md describes the bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -91,22 +91,19 @@ class IndexedDataset:
 
     def sequence(self, number: int) -> NDArray[Any]:
         """The tokens of a sequence; a view."""
-        self._check(number, self.sequence_count, "sequence")
-        return self.tokens[self._reader.sequence_start(number) : self._reader.sequence_start(number + 1)]
+        start, stop = self._reader.sequence_range(self._check(number, self.sequence_count, "sequence"))
+        return self.tokens[start:stop]
 
     def document(self, number: int) -> NDArray[Any]:
         """The tokens of all sequences of a document; a view."""
-        self._check(number, self.document_count, "document")
-        start, stop = self.document_token_range(number, number + 1)
+        start, stop = self._reader.document_range(self._check(number, self.document_count, "document"), number + 1)
         return self.tokens[start:stop]
 
     def document_token_range(self, first: int, last: int) -> tuple[int, int]:
         """Tokens [start, stop) of the documents [first, last)."""
-        boundaries = (
-            self._reader.boundary(self._check(place, self.document_count + 1, "document")) for place in (first, last)
-        )
-        start, stop = (int(self._reader.sequence_start(boundary)) for boundary in boundaries)
-        return start, stop
+        self._check(last, self.document_count + 1, "document")
+        self._check(first, last + 1, "document")
+        return self._reader.document_range(first, last)
 
     def document_starts_between(self, start: int, stop: int) -> NDArray[np.int64]:
         """Ascending tokens in [start, stop) at which a document begins; by binary search."""
@@ -135,7 +132,8 @@ class IndexedWriter:
     """Writes a dataset in constant memory; nothing has its final name before :meth:`finish`.
 
     As a context manager it finishes on success and removes its files on an exception. A killed run leaves files named
-    ``PREFIX.*.partial``, which nobody takes for a dataset and the next writer overwrites.
+    ``PREFIX.*.partial``, which nobody takes for a dataset and the next writer overwrites. A prefix that another process
+    is writing is refused. One thread at a time uses a writer.
 
     Args:
         prefix: path without .bin or .idx.
@@ -159,33 +157,53 @@ class IndexedWriter:
     def token_count(self) -> int:
         return int(self._writer.token_count)
 
-    def add_document(self, document: ArrayLike | Iterable[ArrayLike]) -> None:
-        """A document: one array of ids, or a list of arrays, one per sequence."""
-        nested = isinstance(document, Sequence) and bool(document) and not np.isscalar(document[0])
-        if nested:
-            sequences = [np.asarray(sequence) for sequence in document]  # type: ignore[union-attr]  # nested above
+    def add_document(self, document: ArrayLike | Sequence[ArrayLike]) -> None:
+        """One document: an array of ids, or a list of arrays, one per sequence.
+
+        An empty array makes a document without a sequence; an empty array in a list, a sequence without tokens.
+
+        Raises:
+            DataError: an id does not fit the dtype (nothing is written then), or the disk is full.
+        """
+        if isinstance(document, (list, tuple)) and document and np.ndim(document[0]) == 1:
+            sequences = [self._ids(sequence) for sequence in document]
             ids = np.concatenate(sequences)
             lengths = [len(sequence) for sequence in sequences]
         else:
-            ids = np.asarray(document)
-            lengths = [len(ids)] if len(ids) else []
-        if len(ids) == 0:
-            ids = ids.astype(self.dtype)
+            ids = self._ids(document)
+            lengths = [ids.size] if ids.size else []
         self._writer.add_sequences(ids, np.asarray(lengths, np.int64))
         self._writer.end_document()
 
-    def add_many(self, ids: NDArray[Any], lengths: NDArray[Any]) -> None:
-        """Documents of one sequence each: ids of all, one after the other, and the number of each.
+    def add_many(self, ids: ArrayLike, lengths: ArrayLike) -> None:
+        """Documents of one sequence each; the fast way for many.
 
-        A length of 0 makes a document without a sequence, as Megatron does for an empty text.
+        Args:
+            ids: those of all documents, one after the other.
+            lengths: number of ids of each. 0 makes a document without a sequence, as Megatron does for an empty text.
+
+        Raises:
+            DataError: an id does not fit the dtype or the lengths do not add up (nothing is written then), or the disk
+                is full.
         """
-        self._writer.add_documents(ids, lengths)
+        counts = np.asarray(lengths)
+        if counts.size and counts.dtype.kind not in "iu":
+            raise DataError(f"lengths of type {counts.dtype}", rule="lengths are whole numbers")
+        self._writer.add_documents(self._ids(ids), counts.astype(np.int64, copy=False))
+
+    def _ids(self, ids: ArrayLike) -> NDArray[Any]:
+        array = np.asarray(ids)
+        return array if array.size else np.empty(0, self.dtype)  # numpy makes an empty list an array of floats
 
     def append_dataset(self, prefix: str | os.PathLike[str], progress: Callable[[int], object] | None = None) -> None:
         """All documents of another dataset of the same type, in constant memory.
 
         Args:
-            progress: called with the bytes copied since the last call.
+            progress: called with the bytes of ``.bin`` copied since the last call.
+
+        Raises:
+            DataError: the other dataset is damaged, of another type or multimodal (nothing is written then), or the
+                disk is full.
         """
         self._writer.append_dataset(os.fspath(prefix), progress)
 
@@ -203,7 +221,8 @@ class IndexedWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.finish()
-        else:
-            self.abort()
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            self.abort()  # does nothing after a finish that went well
