@@ -35,7 +35,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}", fix=f"see '{self.prog} --help'")
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(  # type: ignore[override]  # argparse's has an overload per kind of namespace
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         """Like argparse's, but an unknown flag names the nearest known one."""
         words = sys.argv[1:] if args is None else args
         known, unknown = self.parse_known_args(dashed(words), namespace)

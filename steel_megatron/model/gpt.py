@@ -36,7 +36,7 @@ class GPT(nn.Module):
         first: this stage has the embedding and takes token ids; else it takes hidden states.
         last: this stage has the final norm and the head; else it returns hidden states.
         seed: of the initial weights, which depend on nothing else; None leaves them uninitialised.
-        recompute: ``none``, ``full`` (keep only each block's input) or ``selective`` (do not keep the attention core's).
+        recompute: ``none``, ``full`` (keep only each block's input) or ``selective`` (all but the attention core's).
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Floor 1: one file per fused operation. Each holds the torch reference; faster backends stand behind the same functions."""
+"""Floor 1: one file per fused operation: the torch reference, and faster backends behind the same functions."""

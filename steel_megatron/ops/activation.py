@@ -48,7 +48,7 @@ _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class _SwiGLU(torch.autograd.Function):
-    """Saves its input only and computes the SiLU again in the backward pass; gradients are written in place of a cat."""
+    """Saves its input only; the SiLU is computed again in the backward pass, and gradients need no cat."""
 
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor) -> Tensor:

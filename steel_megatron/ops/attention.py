@@ -1,7 +1,7 @@
 """Causal attention: whole sequences, packed documents, and a few new tokens on top of a cache.
 
-Shapes: B batch, S sequence, N query heads, K key/value heads (N a multiple of K), D head size, T = B·S tokens of a packed
-micro-batch, P positions in a cache.
+Shapes: B batch, S sequence, N query heads, K key/value heads (N a multiple of K), D head size, T = B·S tokens of a
+packed micro-batch, P positions in a cache.
 """
 
 from __future__ import annotations

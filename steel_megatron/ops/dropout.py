@@ -36,7 +36,7 @@ class DropoutKey:
         """int64 keys of shape (B, …): one per row of the activation at a site.
 
         ``rows``: int64 index tensors that number a sample's rows, one per further dimension (the position; head and
-        position for attention probabilities). They are global indices, so that any slice of the model computes its part.
+        position for attention probabilities). They are global indices, so that any slice of the model finds its part.
         """
         start = 0
         for number in (self.seed, layer, site):
@@ -75,7 +75,7 @@ def drop_elements(x: Tensor, row_keys: Tensor, rate: float, first_column: int = 
 
 
 def keep_mask(row_keys_R: Tensor, columns: int, rate: float, first_column: int = 0) -> Tensor:
-    """bool (R, columns): True with probability 1 - rate; element (r, c) depends on (row_keys[r], first_column + c) only.
+    """bool (R, columns), True with probability 1 - rate; (r, c) depends on (row_keys[r], first_column + c) only.
 
     The hash is Wellons' lowbias32 over the column, keyed before and between its two multiplications.
     """

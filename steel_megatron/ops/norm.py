@@ -29,7 +29,7 @@ def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: floa
 class _RMSNorm(torch.autograd.Function):
     """Saves the input and one fp32 number per row; torch's own CPU version keeps whole fp32 copies.
 
-    With n = x * rstd and g = grad * weight: grad_x = rstd * (g - n * mean(g * n)), grad_weight = sum over rows of grad * n.
+    With n = x * rstd and g = grad * weight: grad_x = rstd * (g - n * mean(g * n)), grad_weight = Σ rows grad * n.
     """
 
     @staticmethod

@@ -15,7 +15,9 @@ from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm, non
 from steel_megatron.optim.loss_scaler import LossScaler
 from steel_megatron.parallel.data import DataParallel, Shard
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import Block, row_blocks, spec_of
+from steel_megatron.parallel.spec import Block, row_blocks, spec_of, without_padding
+
+MASTER = "optimizer.master."  # before the layout-independent name, in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,9 @@ class Optimizer:
                 states["master"] = slot.master
             for kind, tensor in states.items():
                 for piece, block in row_blocks(slot.shard.parameter, slot.shard.first_row, tensor):
-                    found[f"optimizer.{kind}.{piece.name}"] = block
+                    real = without_padding(piece, block)
+                    if real is not None:
+                        found[f"optimizer.{kind}.{piece.name}"] = real
         return found
 
     def scalars(self) -> dict[str, Any]:

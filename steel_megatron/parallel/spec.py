@@ -142,7 +142,7 @@ def row_blocks(parameter: Tensor, first: int, rows: Tensor) -> Iterator[tuple[Pi
 
 
 def without_padding(piece: Piece, block: Block) -> Block | None:
-    """The part of a piece's block that is not a vocabulary's padding, in the tensor without it; None if nothing is left.
+    """The part of a block that is not a vocabulary's padding, in the tensor without it; None if nothing is left.
 
     How much padding there is depends on the layout, so checkpoints hold none.
     """

@@ -8,8 +8,8 @@ from steel_megatron.checkpoint.rng import capture_random_state
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.checkpoint.version import code_version
 from steel_megatron.config import CheckpointConfig
+from steel_megatron.model.blocks import model_blocks
 from steel_megatron.training.callbacks import Callback, Metrics
-from steel_megatron.training.setup import model_blocks
 
 if TYPE_CHECKING:
     from steel_megatron.training.loop import Trainer

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -14,13 +14,14 @@ from steel_megatron.dataset.build import Datasets, build_datasets
 from steel_megatron.dataset.loader import Loader
 from steel_megatron.dataset.phases import check_resume
 from steel_megatron.dataset.sources import TokenizerFacts
+from steel_megatron.model.blocks import WEIGHT, model_blocks
 from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.batch_size import BatchSize
-from steel_megatron.optim.optimizer import Optimizer
+from steel_megatron.optim.optimizer import MASTER, Optimizer
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import Block, blocks_of, param_dtype, parameters_with_spec
+from steel_megatron.parallel.spec import Block, param_dtype
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.start import Start
 from steel_megatron.training.state import RunState
@@ -83,6 +84,10 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
         seed=training.seed if initialise else None,
         recompute=training.recompute_granularity,
     )
+    if not initialise:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()  # a vocabulary's padding is in no checkpoint
     shard = parallel.use_distributed_optimizer
     data_parallel = DataParallel(
         [model],
@@ -97,25 +102,16 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
     return Parts(mesh, model, data_parallel, optimizer, learning_rate, batch_size, datasets)
 
 
-def model_blocks(model: GPT) -> dict[str, Block]:
-    """The model's parameters under their layout-independent names; loading into them sets the weights."""
-    return {
-        f"model.{piece.name}": block
-        for parameter in parameters_with_spec([model])
-        for piece, block in blocks_of(parameter)
-    }
-
-
 def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
     """Fills model, optimizer and random states from the checkpoint that the run starts from."""
     if start.store is None:
         return
     whole = not start.weights_only and not config.checkpoint.no_load_optim
-    blocks: dict[str, Any] = model_blocks(parts.model)
+    blocks = model_blocks(parts.model)
     if whole:
         check_resume(start.facts["phases"], parts.datasets.phases, start.facts["state"]["consumed_samples"])
         blocks |= parts.optimizer.blocks()
-    start.store.load(start.step, blocks)
+    start.store.load(start.step, as_stored(blocks, start.store.tensors(start.step)))
     if whole:
         parts.optimizer.load_scalars(start.facts["optimizer"])
         parts.optimizer.reload_parameters()
@@ -125,3 +121,20 @@ def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
     if random_state is not None:
         restore_random_state(random_state)
     log.info("%s %s, step %d", "weights from" if start.weights_only else "continuing", start.store.root, start.step)
+
+
+def as_stored(blocks: dict[str, Block], stored: Container[str]) -> dict[str, list[Block]]:
+    """The blocks by the names of the stored tensors that they are read from.
+
+    The two differ when the precision has changed: a run in fp32 has no masters, so its weights are read from the
+    masters of a bf16 run; and the masters of a bf16 run from the weights of an fp32 run.
+    """
+    named: dict[str, list[Block]] = {}
+    for name, block in blocks.items():
+        if name.startswith(WEIGHT) and block.tensor.dtype == torch.float32:
+            master = MASTER + name.removeprefix(WEIGHT)
+            name = master if master in stored else name
+        elif name.startswith(MASTER) and name not in stored:
+            name = WEIGHT + name.removeprefix(MASTER)
+        named.setdefault(name, []).append(block)
+    return named

@@ -100,10 +100,11 @@ def find_start(config: CheckpointConfig) -> Start:
     Raises:
         CheckpointError: ``--load`` or ``--pretrained-checkpoint`` holds no whole checkpoint.
     """
-    if config.save is not None and Path(config.save).resolve() != Path(config.load or config.save).resolve():
+    if config.save is not None and (config.load is None or not _same(config.save, config.load)):
         continued = _newest(CheckpointStore(Path(config.save)), None)
         if continued is not None:
-            log.info("--save %s holds checkpoints of this run: it is continued, --load is not used", config.save)
+            if config.load is not None or config.pretrained_checkpoint is not None:
+                log.info("%s has checkpoints of this run: it is continued from them", config.save)
             return continued
     for source, weights_only in ((config.load, config.finetune), (config.pretrained_checkpoint, True)):
         if source is None:
@@ -117,6 +118,10 @@ def find_start(config: CheckpointConfig) -> Start:
         start.weights_only = weights_only
         return start
     return Start()
+
+
+def _same(one: str, other: str) -> bool:
+    return Path(one).resolve() == Path(other).resolve()
 
 
 def _newest(store: CheckpointStore, step: int | None) -> Start | None:
