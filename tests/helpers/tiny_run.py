@@ -1,0 +1,116 @@
+"""Small training runs through the command line, as a user starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from helpers.processes import free_port
+from steel_megatron.cli.main import main
+from steel_megatron.dataset.indexed import IndexedWriter
+
+VOCABULARY = 101
+
+MODEL = {
+    "num_layers": 2,
+    "hidden_size": 32,
+    "ffn_hidden_size": 64,
+    "num_attention_heads": 4,
+    "num_query_groups": 2,
+    "max_position_embeddings": 64,
+    "vocab_size": VOCABULARY,
+}
+
+
+def write_tokens(prefix: Path, documents: int = 300, seed: int = 0) -> str:
+    """A dataset with something to learn: arithmetic sequences modulo the vocabulary, of random length and step."""
+    random = np.random.default_rng(seed)
+    with IndexedWriter(prefix, "uint16") as writer:
+        for _ in range(documents):
+            start, step, length = random.integers(100), random.integers(1, 4), random.integers(5, 60)
+            writer.add_document((start + step * np.arange(length)) % 100)
+    return str(prefix)
+
+
+def run_config(folder: Path, **knobs: Any) -> Path:
+    """A run file for the tiny model on tiny data below ``folder``; ``knobs`` by bare name override it."""
+    data = folder / "data"
+    if not data.with_name("data.idx").exists():
+        write_tokens(data)
+    tree = {
+        "model": MODEL,
+        "seq_length": 16,
+        "micro_batch_size": 2,
+        "global_batch_size": 8,
+        "train_iters": 12,
+        "eval_interval": 4,
+        "eval_iters": 1,
+        "lr": 1e-2,
+        "min_lr": 1e-3,
+        "lr_warmup_iters": 2,
+        "split": "90,10,0",
+        "data_path": [str(data)],
+        "save": str(folder / "run"),
+        "save_interval": 4,
+        "log_interval": 1,
+        "tensorboard": False,
+        "device": "cpu",
+        **knobs,
+    }
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def command(config: Path, *flags: str, processes: int = 1) -> list[str]:
+    """The command that trains; under torchrun for several processes."""
+    start = [sys.executable, "-m"]
+    if processes > 1:
+        port = str(free_port())
+        start += ["torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port, "-m"]
+    return [*start, "steel_megatron", "train", "--config", str(config), *flags]
+
+
+def start(config: Path, *flags: str, processes: int = 1) -> subprocess.Popen[str]:
+    """Starts training in the background, in a process group of its own."""
+    return subprocess.Popen(
+        command(config, *flags, processes=processes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+
+
+def train(config: Path, *flags: str, processes: int = 1, status: int = 0, timeout: float = 300) -> str:
+    """Trains, checks the exit status and returns what was printed. One process: this one, which saves its start-up."""
+    if processes == 1:
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            found = main(["train", "--config", str(config), *flags])
+        printed = output.getvalue()
+    else:
+        result = subprocess.run(
+            command(config, *flags, processes=processes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+            timeout=timeout,
+        )
+        found, printed = result.returncode, result.stdout
+    assert found == status, printed[-4000:]
+    return printed
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}

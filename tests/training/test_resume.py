@@ -1,0 +1,162 @@
+"""A run that was stopped, however, continues bitwise as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.tiny_run import run_config, start, train
+
+from steel_megatron.checkpoint.store import CheckpointStore
+from steel_megatron.training.metrics import read_metrics
+
+EXACT = (
+    "step",
+    "loss",
+    "grad_norm",
+    "lr",
+    "consumed_samples",
+    "consumed_tokens",
+    "valid_loss",
+    "loss_scale",
+    "skipped",
+)
+
+
+def curve(folder: Path) -> list[dict]:
+    """What a run measured, without its times."""
+    return [{key: row.get(key) for key in EXACT} for row in read_metrics(folder / "metrics.jsonl")]
+
+
+def assert_same_checkpoint(one: Path, other: Path, step: int) -> None:
+    a, b = CheckpointStore(one), CheckpointStore(other)
+    names = sorted(a.tensors(step))
+    assert names == sorted(b.tensors(step))
+    for (name, left), (_, right) in zip(a.read_tensors(step, names), b.read_tensors(step, names), strict=True):
+        assert torch.equal(left, right), name
+
+
+def wait_for_step(folder: Path, step: int, process) -> None:
+    """Waits until the run has written the metrics of a step."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read()
+        path = folder / "metrics.jsonl"
+        if path.exists() and any(row["step"] >= step for row in read_metrics(path)):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"step {step} did not come")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "processes"),
+    [
+        pytest.param({"precision": "fp32", "hidden_dropout": 0.1, "attention_dropout": 0.1}, 1, id="fp32-dropout"),
+        pytest.param({"precision": "bf16"}, 2, id="bf16-dp2-zero1"),
+        pytest.param(
+            {"precision": "fp16", "initial_loss_scale": 2.0**40, "hysteresis": 1, "loss_scale_window": 3},
+            1,
+            id="fp16-dynamic-scale",
+        ),
+        pytest.param(
+            {"train_iters": None, "train_samples": 72, "rampup_batch_size": [4, 2, 24], "micro_batch_size": 2},
+            1,
+            id="bf16-rampup",
+        ),
+    ],
+)
+def test_any_cut_continues_bitwise(tmp_path, knobs, processes):
+    """Stopped after 5 steps (not at a save interval) and again after 6, against a run that was never stopped."""
+    config = run_config(tmp_path, **knobs)
+    train(config, "--save", str(tmp_path / "whole"), processes=processes)
+    cut = ["--save", str(tmp_path / "cut")]
+    train(config, *cut, "--exit-interval", "5", processes=processes)
+    train(config, *cut, "--exit-interval", "6", processes=processes)
+    train(config, *cut, processes=processes)
+    whole, resumed = curve(tmp_path / "whole"), curve(tmp_path / "cut")
+    for row in resumed:
+        if row["step"] in (5, 6):  # stopping validates too, which the whole run does not do there
+            row["valid_loss"] = None
+    assert resumed == whole
+    assert_same_checkpoint(tmp_path / "whole", tmp_path / "cut", whole[-1]["step"])
+
+
+@pytest.mark.parametrize("kill_at", [3, 7])
+def test_a_killed_run_continues_bitwise(tmp_path, kill_at):
+    config = run_config(tmp_path, precision="bf16", save_interval=2, train_iters=10)
+    train(config, "--save", str(tmp_path / "whole"), processes=2)
+    process = start(config, "--save", str(tmp_path / "cut"), processes=2)
+    wait_for_step(tmp_path / "cut", kill_at, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    output = train(config, "--save", str(tmp_path / "cut"), processes=2)
+    assert "continuing" in output
+    assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
+    assert_same_checkpoint(tmp_path / "whole", tmp_path / "cut", 10)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path):
+    config = run_config(tmp_path)
+    train(config, "--save", str(tmp_path / "whole"))
+    train(config, "--save", str(tmp_path / "cut"), "--exit-interval", "8")
+    shard = next((tmp_path / "cut" / "step_0000008").glob("*.distcp"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    output = train(config, "--save", str(tmp_path / "cut"))
+    assert f"step_0000008 is not used: {shard.name} is damaged" in output
+    assert "continuing" in output
+    assert "step 4" in output
+    assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_signals_save_and_leave(tmp_path, number):
+    config = run_config(tmp_path, train_iters=100_000, eval_iters=0, save_interval=100_000)
+    process = start(config)
+    wait_for_step(tmp_path / "run", 2, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert f"got {number.name}" in output
+    last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    assert CheckpointStore(tmp_path / "run").newest() == last
+
+
+def test_sigterm_to_torchrun_saves_on_all_ranks(tmp_path):
+    config = run_config(tmp_path, train_iters=100_000, eval_iters=0, save_interval=100_000)
+    process = start(config, processes=2)
+    wait_for_step(tmp_path / "run", 2, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    assert CheckpointStore(tmp_path / "run").newest() == last, output
+
+
+def test_duration_saves_and_leaves(tmp_path):
+    config = run_config(tmp_path, train_iters=100_000, eval_iters=0, save_interval=100_000)
+    output = train(config, "--exit-duration-in-mins", "0.0001")
+    assert "ran for 0.0001 minutes" in output
+    assert CheckpointStore(tmp_path / "run").newest() == 2  # noticed after step 1, agreed in step 2
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    train(run_config(tmp_path, save_interval=2, save_retain=2, save_retain_interval=6))
+    assert CheckpointStore(tmp_path / "run").steps() == [6, 10, 12]
+
+
+def test_facts_are_what_the_design_says(tmp_path):
+    config = run_config(tmp_path, train_iters=4)
+    train(config)
+    facts = json.loads((tmp_path / "run" / "step_0000004" / "facts.json").read_text())
+    assert facts["state"] == {"step": 4, "consumed_samples": 32, "consumed_tokens": 512}
+    assert facts["config"]["model"]["hidden_size"] == 32
+    assert facts["layout"] == {"world": 1, "tp": 1, "pp": 1, "dp": 1}
+    assert facts["code_version"].startswith("0.")
+    assert facts["phases"]
+    assert {"optimizer", "tokenizer_fingerprint"} <= facts.keys()
