@@ -191,7 +191,7 @@ class IndexedWriter:
             raise DataError(f"lengths of type {counts.dtype}", rule="lengths are whole numbers")
         self._writer.add_documents(self._ids(ids), counts.astype(np.int64, copy=False))
 
-    def _ids(self, ids: ArrayLike) -> NDArray[Any]:
+    def _ids(self, ids: Any) -> NDArray[Any]:
         array = np.asarray(ids)
         return array if array.size else np.empty(0, self.dtype)  # numpy makes an empty list an array of floats
 
