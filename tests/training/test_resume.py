@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.tiny_run import run_config, start, train
 
+from helpers.tiny_run import run_config, start, train
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.training.metrics import read_metrics
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from helpers.tiny_run import run_config, train
 
+from helpers.tiny_run import run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.training.metrics import read_metrics
 
