@@ -1,0 +1,70 @@
+"""Records of a corpus → {"text", "source", "id"} JSON lines; a bad record is counted, kept apart, and costs itself."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from steel_megatron.corpus import all_corpora, convert_corpus
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``steel convert``."""
+    corpora = all_corpora()
+    width = max(map(len, corpora))
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "corpora:\n" + "\n".join(f"  {corpus.name:<{width}}  {corpus.about}" for corpus in corpora.values())
+    parser.add_argument("--corpus", required=True, choices=list(corpora), help="What the files are (see below).")
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        required=True,
+        help="Files, folders or glob patterns; JSON lines, JSON arrays, parquet or text as their content says, "
+        "also .gz and .zst.",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.gz or FILE.jsonl.zst.")
+    parser.add_argument("--source", metavar="NAME", help='What "source" says in each line (default: the corpus).')
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="Processes that convert (default: 1).")
+    parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
+    parser.add_argument("--strict", action="store_true", help="Exit status 1 when a record was rejected.")
+    options = parser.add_argument_group("options of some corpora")
+    for corpus in corpora.values():
+        for option in corpus.options:
+            options.add_argument(
+                option.flag,
+                dest=f"option_{option.name}",
+                choices=option.choices or None,
+                metavar=None if option.choices else "VALUE",
+                help=f"{corpus.name}: {option.help} (default: {option.default})",
+            )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Converts; 1 with ``--strict`` when a record was rejected, else 0."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = {name.removeprefix("option_"): value for name, value in vars(args).items() if name.startswith("option_")}
+    done = convert_corpus(
+        args.corpus,
+        args.input,
+        args.output,
+        options={name: value for name, value in given.items() if value is not None},
+        source=args.source,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
+    manifest = done.manifest
+    if done.done_before:
+        print("nothing to do: the same data is there already, from the same files and settings")
+    print(
+        f"{done.output}: {manifest.documents:,} documents of {manifest.records:,} records, "
+        f"{manifest.text_bytes / 1e6:,.1f} MB of text from {len(manifest.inputs) - len(manifest.passed_over):,} files"
+    )
+    if manifest.passed_over:
+        print(
+            f"{len(manifest.passed_over):,} files passed over, which hold no records of {manifest.corpus}; "
+            f"first {manifest.passed_over[0]}"
+        )
+    if done.rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in manifest.rejects.items())
+        print(f"{done.rejected:,} records rejected: {reasons}; see {done.rejects_path}")
+    return 1 if args.strict and done.rejected else 0

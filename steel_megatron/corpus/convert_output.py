@@ -1,0 +1,198 @@
+"""The files that a converting run leaves: the documents, their manifest and the rejects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from steel_megatron import __version__
+from steel_megatron.config import ConfigError, DataError
+from steel_megatron.corpus.convert_part import FORMAT, ConvertJob, PartResult
+from steel_megatron.corpus.inputs import MANIFEST, REJECTS, Input
+from steel_megatron.corpus.parts import Part
+from steel_megatron.corpus.progress import Progress
+
+SUFFIXES = {".jsonl": "", ".jsonl.gz": "gz", ".jsonl.zst": "zst"}
+COPY_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """A file as it was when it was read."""
+
+    name: str
+    path: str
+    bytes: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, file: Input) -> InputRecord:
+        status = file.path.stat()
+        return cls(file.name, str(file.path), status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class ConvertManifest:
+    """``OUTPUT.manifest.json``, written last: an output whose manifest is there is whole."""
+
+    corpus: str
+    options: Mapping[str, str]
+    source: str
+    inputs: tuple[InputRecord, ...]
+    passed_over: tuple[str, ...] = ()  # files of folders that hold no records of the corpus
+    records: int = 0
+    documents: int = 0
+    text_bytes: int = 0
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    output_bytes: int = 0
+    output_sha256: str = ""
+    code_version: str = __version__
+    format: int = FORMAT
+
+    @staticmethod
+    def path(output: Path) -> Path:
+        return output.with_name(output.name + MANIFEST)
+
+    @staticmethod
+    def rejects_path(output: Path) -> Path:
+        return output.with_name(output.name + REJECTS)
+
+    @classmethod
+    def read(cls, output: Path) -> ConvertManifest:
+        """The manifest of an output.
+
+        Raises:
+            ValueError, TypeError, KeyError, OSError: it is not there, or damaged.
+        """
+        content: dict[str, Any] = json.loads(cls.path(output).read_bytes())
+        content["inputs"] = tuple(InputRecord(**record) for record in content["inputs"])
+        content["passed_over"] = tuple(content["passed_over"])
+        return cls(**content)
+
+
+def packing_of_name(output: Path) -> str:
+    """How the output is packed.
+
+    Raises:
+        ConfigError: its name ends otherwise.
+    """
+    for suffix, packing in SUFFIXES.items():
+        if output.name.endswith(suffix):
+            return packing
+    raise ConfigError(f"--output {output}", rule=f"it ends in {', '.join(SUFFIXES)}")
+
+
+def finished_before(output: Path, wanted: ConvertManifest) -> ConvertManifest | None:
+    """The manifest of an output made from the same files and settings; None when nothing is there.
+
+    Raises:
+        DataError: something else is there.
+    """
+    if not output.exists() and not ConvertManifest.path(output).exists():
+        return None
+    try:
+        manifest = ConvertManifest.read(output)
+        difference = _difference(manifest, wanted, output)
+    except FileNotFoundError:
+        difference = "it has no manifest: another tool made it, or a run was killed while finishing it"
+    except (ValueError, TypeError, KeyError, AttributeError):
+        difference = "its manifest cannot be read"
+    else:
+        if not difference:
+            return manifest
+    raise DataError(
+        f"{output} is there already, and {difference}",
+        rule="data is not replaced unasked",
+        fix="use another --output, or --overwrite to replace it",
+    )
+
+
+def _difference(manifest: ConvertManifest, wanted: ConvertManifest, output: Path) -> str:
+    for name in ("corpus", "source", "options", "format"):
+        if getattr(manifest, name) != getattr(wanted, name):
+            return f"it was made with {name} {getattr(manifest, name)}, now {getattr(wanted, name)}"
+    made = [(file.name, file.bytes, file.mtime_ns) for file in manifest.inputs]
+    if made != [(file.name, file.bytes, file.mtime_ns) for file in wanted.inputs]:
+        return "it was made from other files, or they have changed since"
+    size = output.stat().st_size if output.exists() else None
+    if size is None:
+        return "only its manifest is left"
+    if size != manifest.output_bytes:
+        return f"it has {size:,} bytes, its manifest says {manifest.output_bytes:,}"
+    return ""
+
+
+def publish(
+    output: Path,
+    wanted: ConvertManifest,
+    job: ConvertJob,
+    parts: Sequence[Part],
+    results: Sequence[PartResult],
+    passed_over: Sequence[Input],
+) -> ConvertManifest:
+    """Joins the parts and gives the files their names, the manifest last. What was there goes first."""
+    manifest_path, rejects_path = ConvertManifest.path(output), ConvertManifest.rejects_path(output)
+    partial = {path: path.with_name(path.name + ".partial") for path in (output, rejects_path, manifest_path)}
+    documents = [job.paths(part)[0] for part in parts]
+    with Progress("join parts", sum(path.stat().st_size for path in documents)) as progress:
+        sha256 = _join(documents, partial[output], progress)
+    _join((job.paths(part)[1] for part in parts), partial[rejects_path], None)
+    reasons: Counter[str] = Counter()
+    for result in results:
+        reasons.update(result.rejects or {})
+    manifest = replace(
+        wanted,
+        passed_over=tuple(file.name for file in passed_over),
+        records=sum(result.records for result in results),
+        documents=sum(result.documents for result in results),
+        text_bytes=sum(result.text_bytes for result in results),
+        rejects=dict(sorted(reasons.items())),
+        output_bytes=partial[output].stat().st_size,
+        output_sha256=sha256,
+    )
+    with open(partial[manifest_path], "w", encoding="utf-8", errors="backslashreplace") as file:
+        json.dump(asdict(manifest), file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    manifest_path.unlink(missing_ok=True)
+    os.replace(partial[output], output)
+    if manifest.rejects:
+        os.replace(partial[rejects_path], rejects_path)
+    else:
+        partial[rejects_path].unlink()
+        rejects_path.unlink(missing_ok=True)
+    os.replace(partial[manifest_path], manifest_path)
+    _sync_folder(output.absolute().parent)
+    return manifest
+
+
+def _join(files: Iterable[Path], target: Path, progress: Progress | None) -> str:
+    """Writes the files one behind the other; returns the SHA-256 of all."""
+    digest = hashlib.sha256()
+    with open(target, "wb") as joined:
+        for path in files:
+            with open(path, "rb") as file:
+                while block := file.read(COPY_BYTES):
+                    digest.update(block)
+                    joined.write(block)
+                    if progress is not None:
+                        progress.add(len(block))
+        joined.flush()
+        os.fsync(joined.fileno())
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""The part of converting that runs in worker processes: a part of a file in, two finished files out."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import zstandard
+
+from steel_megatron import __version__
+from steel_megatron.config import DataError
+from steel_megatron.corpus.corpus import Corpus, RejectedRecordError
+from steel_megatron.corpus.normalize import normalize
+from steel_megatron.corpus.parts import Part, rows_of
+from steel_megatron.corpus.progress import add_to
+from steel_megatron.corpus.readers import Row
+from steel_megatron.corpus.registry import find_corpus
+
+FORMAT = 1  # of what is written; another number makes parts of an earlier version be done again
+CONTENT_CHARACTERS = 2000  # of a rejected record
+GZIP_LEVEL, ZSTD_LEVEL = 6, 3
+
+
+@dataclass(frozen=True)
+class ConvertJob:
+    """What every worker needs to know."""
+
+    corpus: str
+    options: Mapping[str, str]
+    source: str
+    packing: str  # "", "gz" or "zst"
+    folder: str  # of finished parts
+    counter: Any = None  # shared count of bytes read
+
+    def key(self, part: Part) -> str:
+        """A name for the finished part that changes with everything its content depends on."""
+        made_of = [FORMAT, __version__, self.corpus, sorted(self.options.items()), self.source, self.packing]
+        text = json.dumps([made_of, asdict(part)], sort_keys=True)
+        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+    def paths(self, part: Part) -> tuple[Path, Path, Path]:
+        """Documents, rejects and record of a finished part; the record is written last."""
+        stem = Path(self.folder) / self.key(part)
+        return stem.with_suffix(".documents"), stem.with_suffix(".rejects"), stem.with_suffix(".done")
+
+
+@dataclass
+class PartResult:
+    """Counts of one part. ``damage`` says in words why the file could not be read to its end."""
+
+    records: int = 0
+    documents: int = 0
+    text_bytes: int = 0
+    rejects: dict[str, int] | None = None
+    damage: str = ""
+
+
+def finished_part(job: ConvertJob, part: Part) -> PartResult | None:
+    """What an earlier, stopped run has done already."""
+    *files, record = job.paths(part)
+    if not record.is_file() or not all(file.is_file() for file in files):
+        return None
+    return PartResult(**json.loads(record.read_bytes()))
+
+
+def convert_part(job: ConvertJob, part: Part) -> PartResult:
+    """Writes the documents and rejects of a part."""
+    documents_path, rejects_path, record_path = job.paths(part)
+    corpus = find_corpus(job.corpus)
+    result = PartResult()
+    counts: Counter[str] = Counter()
+    try:
+        with _open_packed(documents_path, job.packing) as documents, open(rejects_path, "wb") as rejects:
+            for row in rows_of(part, lambda count: add_to(job.counter, count)):
+                result.records += 1
+                try:
+                    line, text_bytes = _document(corpus, job, part, row)
+                except RejectedRecordError as error:
+                    counts[error.reason] += 1
+                    rejects.write(_reject(part, row, error))
+                    continue
+                documents.write(line)
+                result.documents += 1
+                result.text_bytes += text_bytes
+            rejects.flush()
+            os.fsync(rejects.fileno())
+    except DataError as error:
+        return PartResult(damage=str(error))
+    result.rejects = dict(sorted(counts.items()))
+    temporary = record_path.with_suffix(".partial")
+    with open(temporary, "wb") as file:
+        file.write(json.dumps(asdict(result)).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, record_path)
+    return result
+
+
+def _document(corpus: Corpus, job: ConvertJob, part: Part, row: Row) -> tuple[bytes, int]:
+    """The output line of a record, and the bytes of its text.
+
+    Raises:
+        RejectedRecordError: the record gives no text.
+    """
+    if row.error is not None:
+        raise row.error
+    try:
+        text = normalize(corpus.text(row.value, job.options))
+        identity = corpus.identity(row.value, job.options) or f"{part.name}:{row.number}"
+        return orjson.dumps({"text": text, "source": job.source, "id": identity}) + b"\n", len(text.encode())
+    except RejectedRecordError:
+        raise
+    except Exception as error:  # whatever a published record holds, it costs that record only
+        raise RejectedRecordError("unexpected", f"{type(error).__name__}: {error}") from error
+
+
+def _reject(part: Part, row: Row, error: RejectedRecordError) -> bytes:
+    head = row.head or repr(row.value).encode("utf-8", "backslashreplace")[: 4 * CONTENT_CHARACTERS]
+    content = head.decode("utf-8", "backslashreplace").rstrip("\r\n")[:CONTENT_CHARACTERS]
+    record = {
+        "file": part.path,
+        "line": row.line,
+        "record": row.number,
+        "reason": error.reason,
+        "detail": error.detail[:500],
+        "content": content,
+    }
+    # Half surrogates, of a file name or a detail, are written as JSON escapes.
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+@contextmanager
+def _open_packed(path: Path, packing: str) -> Iterator[Any]:
+    """A file to write, packed as one gzip member or zstd frame, of which several may follow one another."""
+    with open(path, "wb") as file:
+        if packing == "gz":
+            with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
+                yield packed
+        elif packing == "zst":
+            with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(file, closefd=False) as packed:
+                yield packed
+        else:
+            yield file
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""One file per corpus; the registry finds them by being here."""

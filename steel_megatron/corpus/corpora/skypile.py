@@ -1,0 +1,20 @@
+"""SkyPile-150B: Chinese web pages, JSON lines named like 2020-40_zh_head_0000.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from steel_megatron.corpus.corpus import Corpus, string
+
+
+def text_of(record: Mapping[str, Any], options: Mapping[str, str]) -> str:
+    return string(record, "text")
+
+
+CORPUS = Corpus(
+    name="skypile",
+    about="SkyPile-150B, Chinese web pages",
+    fields={"text": "the page, paragraphs separated by line feeds"},
+    text=text_of,
+)

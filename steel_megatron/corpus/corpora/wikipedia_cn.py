@@ -1,0 +1,20 @@
+"""Chinese Wikipedia, filtered (pleisto/wikipedia-cn-20230720-filtered): one JSON array of all entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from steel_megatron.corpus.corpus import Corpus, string
+
+
+def text_of(record: Mapping[str, Any], options: Mapping[str, str]) -> str:
+    return string(record, "completion")
+
+
+CORPUS = Corpus(
+    name="wikipedia_cn",
+    about="Chinese Wikipedia of 2023-07-20, filtered by pleisto",
+    fields={"completion": "the entry, its title inside"},
+    text=text_of,
+)

@@ -1,0 +1,50 @@
+"""A JSON object per line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from steel_megatron.corpus.corpus import RejectedRecordError
+from steel_megatron.corpus.readers.json_value import parse_object
+from steel_megatron.corpus.readers.row import HEAD_BYTES, MAX_RECORD_BYTES, Row
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_json_lines(
+    chunks: Iterable[bytes], first_line: int = 1, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Row]:
+    """A row per line that is not blank; ``first_line`` is the number of the first."""
+    for number, (data, whole) in enumerate(split_lines(chunks, max_record_bytes), start=first_line):
+        line = data.removeprefix(_BYTE_ORDER_MARK) if number == 1 else data
+        if line.isspace() or not line:
+            continue
+        try:
+            if not whole:
+                raise RejectedRecordError("too_long", f"more than {max_record_bytes:,} bytes without a line end")
+            yield Row(number, number, parse_object(line), head=line[:HEAD_BYTES])
+        except RejectedRecordError as error:
+            yield Row(number, number, error=error, head=line[:HEAD_BYTES])
+
+
+def split_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
+    """Each line without its end, and whether it is whole; of one longer than ``max_bytes`` only the head is held."""
+    pending: list[bytes] = []
+    size, whole = 0, True
+    for chunk in chunks:
+        first, *others = chunk.split(b"\n")
+        size += len(first)
+        if size > max_bytes and whole:
+            pending, whole = [b"".join([*pending, first])[:HEAD_BYTES]], False
+        elif whole:
+            pending.append(first)
+        if not others:
+            continue
+        yield b"".join(pending), whole
+        *complete, last = others
+        for line in complete:
+            yield line, True
+        pending, size, whole = [last], len(last), True
+    line = b"".join(pending)
+    if line:
+        yield line, whole

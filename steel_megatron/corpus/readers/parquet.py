@@ -1,0 +1,67 @@
+"""The rows of a parquet file, by row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from steel_megatron.config import ConfigError, DataError
+from steel_megatron.corpus.corpus import RejectedRecordError
+from steel_megatron.corpus.readers.row import Row
+
+BATCH_ROWS = 128
+
+
+def read_parquet(path: Path, groups: Sequence[int], first_row: int = 1) -> Iterator[Row]:
+    """The rows of the row groups ``groups``; ``first_row`` is the number of the first.
+
+    Types may differ from file to file (a count as integer or double, with nulls): values come as Python's.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    number = first_row
+    with open_parquet(path) as file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=list(groups)):
+            for value in _values(batch):
+                if isinstance(value, RejectedRecordError):
+                    yield Row(number, None, error=value)
+                else:
+                    yield Row(number, None, value)
+                number += 1
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """A ``pyarrow.parquet.ParquetFile``; what pyarrow raises of a damaged file becomes a :class:`DataError`."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ConfigError(
+            f"{path} is parquet, and pyarrow is not installed", fix='pip install "steel-megatron[corpus]"'
+        ) from None
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(
+            f"cannot read {path}: {error}", rule="a parquet file is whole", fix="copy or download it again"
+        ) from None
+
+
+def _values(batch: Any) -> list[Any]:
+    """The rows as dictionaries; a row with a string that is not UTF-8 as the reason to reject it."""
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError:
+        return [_value(batch.slice(i, 1)) for i in range(batch.num_rows)]
+
+
+def _value(row: Any) -> Any:
+    try:
+        return row.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return RejectedRecordError("bad_utf8", f"{error.reason} at byte {error.start:,} of a field")
