@@ -1,0 +1,51 @@
+"""What a model takes before anything is started: parameters, FLOPs, memory per device, days for a number of tokens."""
+
+from __future__ import annotations
+
+import argparse
+
+from steel_megatron.config import KNOBS, ConfigError, add_run_flags, check_model, load_run_config
+
+UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to show")
+    what.add_argument("--list", action="store_true", help="The presets side by side.")
+    what.add_argument("--markdown", action="store_true", help="With --list: as a Markdown table.")
+    machine = parser.add_argument_group("machine and length")
+    machine.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, all data parallel (default: 1).")
+    machine.add_argument("--mfu", type=float, default=0.5, help="Share of the peak that is used (default: 0.5).")
+    machine.add_argument("--tokens", metavar="N", help="Length of the run, as 300B or 1T: prints the days it takes.")
+    add_run_flags(parser, ("model", "training", "parallel", "logging"))
+
+
+def run(args: argparse.Namespace) -> int:
+    from steel_megatron.plan.report import Hardware, markdown_table, model_report, plain_table, planned, preset_table
+
+    if args.list:
+        print((markdown_table if args.markdown else plain_table)(preset_table()))
+        return 0
+    given = {name: value for name, value in vars(args).items() if name in KNOBS}
+    config = planned(load_run_config(args.config, given, args.preset))
+    check_model(config.model)
+    if args.devices < 1 or not 0 < args.mfu <= 1:
+        raise ConfigError(f"--devices {args.devices}, --mfu {args.mfu}", rule="at least one device, and MFU in (0, 1]")
+    peak = config.logging.peak_tflops
+    if args.tokens is not None and peak is None:
+        raise ConfigError("--tokens without --peak-tflops", fix="give the device's dense 16-bit peak, 312 for an A100")
+    hardware = Hardware(args.devices, (peak or 0.0) * 1e12, args.mfu)
+    if peak is None and args.devices == 1:
+        print(model_report(config, None, None))
+    else:
+        print(model_report(config, hardware, None if args.tokens is None else parse_count(args.tokens)))
+    return 0
+
+
+def parse_count(text: str) -> float:
+    """``1T`` → 1e12; also K, M, B (or G), and plain numbers."""
+    number, unit = (text[:-1], text[-1].upper()) if text and text[-1].upper() in UNITS else (text, "")
+    try:
+        return float(number) * UNITS.get(unit, 1.0)
+    except ValueError:
+        raise ConfigError(f"--tokens {text}", rule="a number, with K, M, B or T behind it if wanted") from None

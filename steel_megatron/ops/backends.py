@@ -1,0 +1,99 @@
+"""Which implementation serves each operation: one policy, in one place.
+
+Everything has a torch implementation that is always there and always right. Faster ones are found when first asked
+for; what is chosen and why is told by :func:`report`, which ``steel doctor`` prints.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The implementation chosen for an operation on a kind of device, and the reason."""
+
+    implementation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.implementation} ({self.reason})"
+
+
+def installed_version(package: str) -> str | None:
+    """Version of an installed package by its distribution's name; None if it is not there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def has_varlen_attention() -> bool:
+    """Whether this torch has attention over packed sequences of different lengths (torch.nn.attention.varlen)."""
+    return importlib.util.find_spec("torch.nn.attention.varlen") is not None
+
+
+def attention_choice(device_type: str) -> Choice:
+    """Attention over whole sequences."""
+    if device_type == "cuda":
+        enabled = [
+            name
+            for name, on in (
+                ("flash", torch.backends.cuda.flash_sdp_enabled()),
+                ("cuDNN", torch.backends.cuda.cudnn_sdp_enabled()),
+                ("memory-efficient", torch.backends.cuda.mem_efficient_sdp_enabled()),
+                ("math", torch.backends.cuda.math_sdp_enabled()),
+            )
+            if on
+        ]
+        return Choice("torch SDPA", f"torch picks by shape among {', '.join(enabled)}")
+    return Choice("torch SDPA", "torch's flash kernel for CPUs; grouped heads are not copied")
+
+
+def packed_attention_choice(device_type: str) -> Choice:
+    """Attention within documents (``--reset-attention-mask``)."""
+    if device_type == "cuda":
+        return Choice("torch varlen_attn", "documents by their lengths, no mask")
+    return Choice("torch SDPA per document", "varlen kernels need a GPU")
+
+
+def norm_choice(device_type: str) -> Choice:
+    """RMSNorm."""
+    if device_type == "cpu":
+        return Choice("cache-sized tiles in torch", "torch's own keeps whole fp32 copies on a CPU")
+    return Choice("torch rms_norm", "one kernel on a GPU")
+
+
+def report() -> dict[str, str]:
+    """What every operation will use on this machine, in words."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    tiled = Choice("tiles in torch", "fp32 inside; nothing of fp32 size is kept")
+    choices = {
+        "attention": attention_choice(device),
+        "attention within documents": packed_attention_choice(device),
+        "RMSNorm": norm_choice(device),
+        "RoPE": tiled,
+        "SwiGLU": tiled,
+        "cross entropy": Choice("tiles in torch", "no fp32 copy of the logits; the gradient is written over them"),
+        "optimizer": Choice("torch fused AdamW", "on fp32 shards"),
+    }
+    unused = {
+        name: version
+        for name, package in (
+            ("flash-attn", "flash-attn"),
+            ("transformer-engine", "transformer-engine"),
+            ("apex", "apex"),
+        )
+        if (version := installed_version(package))
+    }
+    found = {name: str(choice) for name, choice in choices.items()}
+    if unused:
+        listed = ", ".join(f"{name} {version}" for name, version in unused.items())
+        found["installed, not used by this version"] = listed
+    return found

@@ -1,0 +1,130 @@
+"""Tables of ``steel plan``: the presets side by side, and one model in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from steel_megatron.config import RunConfig, load_run_config, preset_names
+from steel_megatron.model.flops import FORMULA, model_flops
+from steel_megatron.plan.size import count_parameters, estimate_memory
+
+GB = 1e9
+DEMO_VOCABULARY = 8000  # presets without a vocabulary of their own take it from the data
+
+COLUMNS = (
+    "preset",
+    "layers",
+    "hidden",
+    "ffn",
+    "heads (kv) × size",
+    "vocabulary",
+    "parameters",
+    "without embedding and head",
+    "GFLOP/token (causal)",
+    "weights + optimizer, 1 device",
+    "per device of 8",
+)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run is planned to go: devices, the dense peak of one in FLOP/s, and the share of it that is used."""
+
+    devices: int
+    peak: float
+    mfu: float
+
+
+def preset_table() -> list[list[str]]:
+    """A row per preset: shape, parameters, FLOPs per token, and memory on one device and on eight (ZeRO-1)."""
+    rows = [list(COLUMNS)]
+    for name in preset_names():
+        config = planned(load_run_config(preset=name))
+        model = config.model
+        parameters, flops = count_parameters(model), model_flops(model, config.training.seq_length)
+        one, eight = (estimate_memory(model, config.training, config.parallel, dp) for dp in (1, 8))
+        rows.append(
+            [
+                name,
+                str(model.num_layers),
+                f"{model.hidden_size:,}",
+                f"{model.ffn_hidden_size:,}",
+                f"{model.num_attention_heads} ({model.query_groups}) × {model.head_dim}",
+                f"{model.vocab_size:,}",
+                f"{parameters.total:,}",
+                f"{parameters.without_embedding:,}",
+                f"{flops.total / GB:.2f} ({flops.total_causal / GB:.2f})",
+                f"{(one.total - one.activations) / GB:.1f} GB",
+                f"{(eight.total - eight.activations) / GB:.1f} GB",
+            ]
+        )
+    return rows
+
+
+def planned(config: RunConfig) -> RunConfig:
+    """The configuration with a vocabulary, so that it can be counted."""
+    config.model.vocab_size = config.model.vocab_size or DEMO_VOCABULARY
+    return config
+
+
+def model_report(config: RunConfig, hardware: Hardware | None, tokens: float | None) -> str:
+    """One model in detail: parameters and FLOPs by module, memory per device, and how long tokens take."""
+    model, training = config.model, config.training
+    parameters, flops = count_parameters(model), model_flops(model, training.seq_length)
+    dp = hardware.devices if hardware else 1
+    memory = estimate_memory(model, training, config.parallel, dp)
+    per_module = {
+        "attention": (parameters.attention, flops.attention_projections),
+        "mlp": (parameters.mlp, flops.mlp),
+        "embedding": (parameters.embedding, 0.0),
+        "head": (parameters.head, flops.head),
+        "norms": (parameters.norms, 0.0),
+        "attention to all keys": (0, flops.attention_all_keys),
+    }
+    rows = [["module", "parameters", "MFLOP/token"]]
+    rows += [[name, f"{count:,}", f"{cost / 1e6:,.1f}"] for name, (count, cost) in per_module.items()]
+    rows.append(["total", f"{parameters.total:,}", f"{flops.total / 1e6:,.1f}"])
+    lines = [
+        plain_table(rows),
+        "",
+        f"{FORMULA}; sequence length {training.seq_length:,}. Causal: {flops.total_causal / 1e6:,.1f} MFLOP/token."
+        + (" The head's weights are the embedding's." if model.tied else "")
+        + (f" Padding of the vocabulary: {parameters.padding:,} parameters." if parameters.padding else ""),
+        "",
+        f"memory per device of {dp} (micro-batch {training.micro_batch_size} × {training.seq_length:,} tokens, "
+        f"{training.precision}, recomputation {training.recompute_granularity}):",
+        plain_table(
+            [
+                ["weights", f"{memory.weights / GB:.2f} GB"],
+                ["gradients", f"{memory.gradients / GB:.2f} GB"],
+                ["optimizer", f"{memory.optimizer / GB:.2f} GB"],
+                ["activations", f"{memory.activations / GB:.2f} GB"],
+                ["total", f"{memory.total / GB:.2f} GB, and the libraries' own buffers"],
+            ]
+        ),
+    ]
+    if hardware is not None:
+        rate = hardware.peak * hardware.mfu / flops.total
+        lines += ["", f"at {hardware.mfu:.0%} MFU of {hardware.peak / 1e12:g} TFLOP/s: {rate:,.0f} tokens/s per device"]
+        if tokens is not None:
+            days = tokens / (rate * hardware.devices) / 86400
+            lines.append(f"{tokens:.3g} tokens on {hardware.devices} devices: {days:,.1f} days")
+    return "\n".join(lines)
+
+
+def plain_table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned by spaces: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """The same as Markdown."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
