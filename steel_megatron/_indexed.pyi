@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 class Writer:
+    closed: bool
     sequence_count: int
     document_count: int
     token_count: int

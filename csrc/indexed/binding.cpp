@@ -95,6 +95,7 @@ PYBIND11_MODULE(_indexed, module) {
           py::arg("prefix"), py::arg("progress") = py::none())
       .def("finish", &Writer::finish, py::call_guard<py::gil_scoped_release>())
       .def("abort", &Writer::abort)
+      .def_property_readonly("closed", &Writer::closed)
       .def_property_readonly("sequence_count", &Writer::sequence_count)
       .def_property_readonly("document_count", &Writer::document_count)
       .def_property_readonly("token_count", &Writer::token_count);

@@ -174,6 +174,12 @@ std::vector<int64_t> Reader::document_starts_between(int64_t start, int64_t stop
     const int64_t token = document_start(document);
     if (token >= stop) break;
     if (token == static_cast<int64_t>(token_count())) break;  // documents without tokens, at the end
+    const int64_t expected = starts.empty() ? start : starts.back();
+    if (token < expected) {
+      damaged("document " + text(document) + " begins at token " + text(token) + ", expected " + text(expected) +
+                  " or more",
+              boundaries_at() + document * kBoundaryBytes);
+    }
     if (starts.empty() || starts.back() != token) starts.push_back(token);
   }
   return starts;

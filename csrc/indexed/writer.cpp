@@ -66,7 +66,7 @@ Writer::~Writer() {
 }
 
 void Writer::need_open() const {
-  if (bin_ == nullptr) {
+  if (closed()) {
     throw FormatError("the writer of " + prefix_ + " is closed", "nothing is added after finish or abort");
   }
   if (broken_) {
@@ -198,7 +198,7 @@ std::unique_ptr<FileWriter> Writer::write_index() const {
 }
 
 void Writer::abort() {
-  if (bin_ == nullptr) return;
+  if (closed()) return;
   for (const char* name : {"idx", "documents", "lengths", "bin"}) remove_if_there(part(prefix_, name));
   close();  // after the names are gone, so that no other writer is at them
 }

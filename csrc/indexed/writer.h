@@ -35,6 +35,7 @@ class Writer {
   void finish();
   void abort();
 
+  bool closed() const { return bin_ == nullptr; }  // by finish or abort
   uint64_t sequence_count() const { return sequences_; }
   uint64_t document_count() const { return documents_; }
   uint64_t token_count() const { return tokens_; }

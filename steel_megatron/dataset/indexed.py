@@ -212,7 +212,7 @@ class IndexedWriter:
         self._writer.finish()
 
     def abort(self) -> None:
-        """Removes what was written."""
+        """Removes what was written; nothing after :meth:`finish`."""
         self._writer.abort()
 
     def __enter__(self) -> IndexedWriter:
@@ -222,7 +222,7 @@ class IndexedWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._writer.closed:
                 self.finish()
         finally:
             self.abort()  # does nothing after a finish that went well

@@ -31,7 +31,7 @@ def dataset_text(report: DatasetReport) -> str:
 def document_text(report: DocumentReport) -> str:
     """A document's size, then its text, or its ids where no tokenizer was given."""
     tokens, sequences = len(report.ids), len(report.sequence_lengths)
-    head = f"document {report.document:,} of {report.prefix}: {tokens:,} tokens in {sequences:,} sequence{'s' * (sequences != 1)}"
+    head = f"document {report.document:,} of {report.prefix}: {tokens:,} tokens, {sequences:,} sequence(s)"
     return f"{head}\n{' '.join(map(str, report.ids)) if report.text is None else report.text}"
 
 
