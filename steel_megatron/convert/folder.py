@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -19,14 +20,15 @@ from steel_megatron.config import CheckpointError, ConfigError
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+DTYPE_NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 class StateFolder:
-    """The safetensors of a folder, read lazily.
+    """The safetensors of a folder, read lazily. ``dtype`` is the widest type of its tensors.
 
     Raises:
-        CheckpointError: no safetensors there, a shard is missing or damaged.
+        CheckpointError: no safetensors there, a shard is missing or damaged, or the weights are quantised.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,6 +37,7 @@ class StateFolder:
         self._handles: dict[str, Any] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._file_of: dict[str, str] = {}
+        found: set[str] = set()
         for file in files:
             try:
                 handle = safe_open(folder / file, framework="pt")
@@ -42,11 +45,14 @@ class StateFolder:
                 raise CheckpointError(f"{folder / file} cannot be read: {error}", fix="copy the file again") from None
             self._handles[file] = handle
             for name in handle.keys():  # noqa: SIM118 - no mapping
-                self.shapes[name] = tuple(handle.get_slice(name).get_shape())
+                part = handle.get_slice(name)
+                self.shapes[name] = tuple(part.get_shape())
                 self._file_of[name] = file
+                found.add(part.get_dtype())
+        self.dtype = _widest(found, folder)
 
     def __getitem__(self, name: str) -> Tensor:
-        """One tensor, mapped from the file."""
+        """One tensor."""
         return self._handles[self._file_of[name]].get_tensor(name)
 
 
@@ -87,7 +93,7 @@ def write_shards(
         max_shard_size: bytes of a file; a larger tensor gets a file of its own.
     """
     shards = plan_shards(tensors, max_shard_size)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         file = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file(dict(build(names)), folder / file, metadata={"format": "pt"})
@@ -196,6 +202,19 @@ def _shards(folder: Path) -> list[str]:
         f"{folder} holds no {SINGLE}" + (f" (only {', '.join(pickled[:3])})" if pickled else ""),
         rule="weights are read from safetensors files",
         fix="save the model again with transformers' save_pretrained" if pickled else "check the path given to --hf",
+    )
+
+
+def _widest(found: set[str], folder: Path) -> torch.dtype:
+    if found == {"F16"}:
+        return torch.float16
+    if found == {"BF16"}:
+        return torch.bfloat16
+    if found <= {"F32", "F16", "BF16", "BOOL", "U8"} and found & {"F32", "F16", "BF16"}:  # masks of old GPT-2 files
+        floats = found & {"F32", "F16", "BF16"}
+        return _widest(floats, folder) if len(floats) == 1 and "F32" not in floats else torch.float32
+    raise CheckpointError(
+        f"{folder} holds weights of types {', '.join(sorted(found))}", rule="weights are F32, F16 or BF16"
     )
 
 

@@ -6,6 +6,7 @@ only put side by side, transposed where Conv1D wants it, and freed of the vocabu
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class Target:
         rows = sum(_rows(piece) for piece in self.pieces)
         shape = (rows, *self.pieces[0].global_shape[1:])
         return shape[::-1] if self.transpose else shape
+
+    @property
+    def numel(self) -> int:
+        """Its elements, without padding."""
+        return math.prod(self.shape)
 
     def join(self, tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> Tensor:
         """The tensor from whole pieces by name; it shares no memory with them."""

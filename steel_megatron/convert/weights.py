@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +27,41 @@ def to_hugging_face(model: nn.Module, family: Family, dtype: torch.dtype | None 
     return {target.name: target.join(tensors, dtype) for target in targets_of(parameters_with_spec([model]), family)}
 
 
-def from_hugging_face(state: Mapping[str, Tensor], model: nn.Module, family: Family, where: str = "state dict") -> None:
+class WeightSource(Protocol):
+    """A state dict that may lie in files: shapes by name, and one tensor at a time."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+
+    def __getitem__(self, name: str) -> Tensor: ...
+
+
+class StateDict:
+    """A state dict in memory as a :class:`WeightSource`."""
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self._state = state
+        self.shapes: Mapping[str, tuple[int, ...]] = {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._state[name]
+
+
+def from_hugging_face(
+    source: WeightSource | Mapping[str, Tensor], model: nn.Module, family: Family, where: str = "the state dict"
+) -> None:
     """Fills the model's parameters in place, converting to their type; rows of padding become 0.
 
     Raises:
         CheckpointError: the names or shapes are not the model's; ``where`` is named.
     """
+    weights = StateDict(source) if isinstance(source, Mapping) else source
     targets = targets_of(parameters_with_spec([model]), family)
-    names = match_names({name: tuple(tensor.shape) for name, tensor in state.items()}, targets, family, where)
+    names = match_names(weights.shapes, targets, family, where)
     blocks = _whole_blocks(model)
     with torch.no_grad():
         for target in targets:
-            for name, part in target.split(state[names[target.name]]).items():
+            for name, part in target.split(weights[names[target.name]]).items():
                 _, block = blocks[name]
                 block.tensor[: len(part)].copy_(part)
                 block.tensor[len(part) :].zero_()

@@ -6,9 +6,9 @@ import dataclasses
 import json
 
 import pytest
-from helpers.tiny_models import TINY, tiny_config
 from transformers import AutoConfig
 
+from helpers.tiny_models import TINY, tiny_config
 from steel_megatron.config import ConfigError, ModelConfig
 from steel_megatron.convert.families import FAMILIES, GPT2, LLAMA, QWEN2, QWEN3, family_of, read_options, write_options
 

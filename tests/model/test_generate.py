@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from helpers.gpt_of import gpt_of
 from helpers.tiny_models import VOCABULARY, tiny_hf_model
-
 from steel_megatron.config import ConfigError
 from steel_megatron.model.generate import generate
 from steel_megatron.model.sampling import SamplingSettings

@@ -1,0 +1,86 @@
+"""Continues a prompt with a trained model and prints the text as it comes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from steel_megatron.cli.text_printer import TextPrinter
+from steel_megatron.config import ConfigError, DataError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``steel generate``."""
+    model = parser.add_argument_group("model")
+    source = model.add_mutually_exclusive_group(required=True)
+    source.add_argument("--load", metavar="DIR", help="Folder of a run.")
+    source.add_argument("--hf", metavar="DIR", help="Hugging Face folder.")
+    model.add_argument("--step", type=int, metavar="N", help="With --load: step (default: the newest whole one).")
+    model.add_argument("--tokenizer-model", metavar="MODEL", help="With --load: instead of the run's tokenizer.")
+    model.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), help="Type to compute in (default: as stored).")
+    model.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto: cuda if present (default)."
+    )
+    prompt = parser.add_argument_group("prompt")
+    texts = prompt.add_mutually_exclusive_group(required=True)
+    texts.add_argument("--prompt", nargs="+", metavar="TEXT", help="One or more texts to continue.")
+    texts.add_argument("--prompt-file", metavar="FILE", help="A file that holds one text to continue; - for the input.")
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="Longest text (default: 128).")
+    sampling.add_argument("--greedy", action="store_true", help="Always the likeliest token.")
+    sampling.add_argument("--temperature", type=float, default=1.0, metavar="T", help="Divides logits (default: 1).")
+    sampling.add_argument("--top-k", type=int, default=0, metavar="K", help="Only the K likeliest (default 0: all).")
+    sampling.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="Only the likeliest that make up P (default 1: all)."
+    )
+    sampling.add_argument(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        metavar="R",
+        help="Above 1: less of what was said (default: 1).",
+    )
+    sampling.add_argument("--seed", type=int, default=0, metavar="N", help="Same seed, same text (default: 0).")
+    sampling.add_argument("--num-samples", type=int, default=1, metavar="N", help="Texts per prompt (default: 1).")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints each prompt with its continuation."""
+    from steel_megatron.convert import inference
+    from steel_megatron.model.generate import generate
+    from steel_megatron.model.sampling import SamplingSettings
+
+    settings = SamplingSettings(args.greedy, args.temperature, args.top_k, args.top_p, args.repetition_penalty)
+    if args.num_samples < 1:
+        raise ConfigError(f"--num-samples {args.num_samples}", rule="it is at least 1")
+    prompts = [text for text in read_prompts(args) for _ in range(args.num_samples)]
+    device = inference.choose_device(args.device)
+    if args.load is not None:
+        text_model = inference.from_run(Path(args.load), args.step, args.tokenizer_model, args.dtype, device)
+    else:
+        text_model = inference.from_folder(Path(args.hf), args.dtype, device)
+    printer = TextPrinter(prompts, text_model.decode, text_model.stop_ids, sys.stdout)
+    generate(
+        text_model.model,
+        [text_model.encode(text) for text in prompts],
+        max_new_tokens=args.max_new_tokens,
+        settings=settings,
+        stop_ids=text_model.stop_ids,
+        seed=args.seed,
+        on_token=printer.add,
+    )
+    printer.end()
+    return 0
+
+
+def read_prompts(args: argparse.Namespace) -> list[str]:
+    """The texts to continue."""
+    if args.prompt is not None:
+        return list(args.prompt)
+    if args.prompt_file == "-":
+        return [sys.stdin.read()]
+    try:
+        return [Path(args.prompt_file).read_text(encoding="utf-8")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--prompt-file {args.prompt_file}: {error}", rule="it is a text file in UTF-8") from None
