@@ -1,0 +1,54 @@
+# Every target makes the virtual environment it needs and can be run again cheaply.
+
+PYTHON ?= python3
+# Pinned and installed first: an unpinned torch resolves to the newest CUDA build, several gigabytes.
+TORCH ?= torch==2.13.0
+PYTEST_ARGS ?=
+
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*/*)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-clean test test-slow lint docs clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo "variables: PYTHON=$(PYTHON)  TORCH=$(TORCH)  PYTEST_ARGS=…"
+
+demo: .venv-demo/ready ## real text → trained model → Hugging Face folder, in demo_run/
+	PATH="$(CURDIR)/.venv-demo/bin:$$PATH" bash examples/demo/run_demo.sh
+
+demo-clean: ## removes what the demo made
+	rm -rf demo_run
+
+test: .venv-test/ready ## the default test suite
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest $(PYTEST_ARGS)
+
+test-slow: .venv-test/ready ## the tests that take minutes each
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: .venv-test/ready ## ruff (rules and format) and mypy
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+
+docs: .venv-test/ready ## writes the pages and figures that come from the code
+	set -e; for script in tools/docs/*.py; do .venv-test/bin/python $$script; done
+
+clean: ## removes environments, builds and caches
+	rm -rf .venv-demo .venv-test build dist *.egg-info steel_megatron/*.so steel_megatron/build_info.json
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv-demo/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	.venv-demo/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,plot]"
+	touch $@
+
+.venv-test/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	.venv-test/bin/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@# Ships the Qwen vocabulary that some tests read; without it they are skipped and say so.
+	.venv-test/bin/pip install --quiet --disable-pip-version-check --no-deps dashscope \
+		|| echo "WARNING: dashscope could not be installed: the tests on the real Qwen vocabulary will be skipped"
+	touch $@
