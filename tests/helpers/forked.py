@@ -23,11 +23,16 @@ def in_child(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(_fork(work), 0)[1])
 
 
-def kill_everywhere(work: Callable[[], object], prepare: Callable[[], object], check: Callable[[], object]) -> int:
+def kill_everywhere(
+    work: Callable[[], object], prepare: Callable[[], object], check: Callable[[], object], step: int = 1
+) -> int:
     """``prepare``, ``work`` killed a little later each time, ``check``; until ``work`` comes to its end.
 
+    Args:
+        step: entries and returns between two places of death; odd, so that both occur.
+
     Returns:
-        How often it was killed.
+        At which entry or return it came to its end.
     """
     if sys.platform != "linux" or not run_and_kill(lambda: None, 0):
         pytest.skip("a process may not trace its child here")
@@ -38,7 +43,7 @@ def kill_everywhere(work: Callable[[], object], prepare: Callable[[], object], c
         check()
         if not killed:
             return calls
-        calls += 1
+        calls += step
 
 
 def run_and_kill(work: Callable[[], object], calls: int) -> bool:
