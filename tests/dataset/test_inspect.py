@@ -66,8 +66,8 @@ def test_report_and_its_text(tokenized: str) -> None:
         "7 (uint16)",
         "NullTokenizer, 101 ids",
         "end with id 100",
-        "1 files, 67 bytes",
-        "json 1",
+        "1 files, 55 bytes",
+        "bad_json 1",
         "50% 3",
     ):
         assert part in text
