@@ -17,6 +17,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BETWEEN = re.compile(rb"[\s,\]}]*")  # what may stand between elements; brackets are left over from a broken one
 _TOKEN = re.compile(rb'[{}\[\]"]')
 _STRING_BODY = re.compile(rb'[^"\\\n]*(?:\\[^\n][^"\\\n]*)*')  # a line feed inside a string is not JSON
+_SOMETHING = re.compile(rb"\S")
 _SCALAR_END = re.compile(rb"[,\]{]")
 _FIRST_KEY = re.compile(rb'\{\s*("(?:[^"\\\n]|\\[^\n])*"\s*:)')
 _SEAM_BYTES = 4096  # kept while searching, so that a beginning of an element is found across two chunks
@@ -121,6 +122,9 @@ def _element_end(text: _Text, max_bytes: int) -> int:
         at += 1
         if token == ord('"'):
             at = _string_end(text, at, max_bytes)
+            following = _find(text, _SOMETHING, at, max_bytes)
+            if text.data[following] not in b":,]}":
+                raise _BrokenError("a string without a comma or bracket behind it")
         elif token in b"{[":
             if open_brackets and open_brackets[-1] == ord("{") and not _follows_colon(text.data, at - 1):
                 raise _BrokenError("a bracket opens where a key is due")

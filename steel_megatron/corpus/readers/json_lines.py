@@ -30,21 +30,21 @@ def read_json_lines(
 def split_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
     """Each line without its end, and whether it is whole; of one longer than ``max_bytes`` only the head is held."""
     pending: list[bytes] = []
-    size, whole = 0, True
+    size = 0
     for chunk in chunks:
         first, *others = chunk.split(b"\n")
         size += len(first)
-        if size > max_bytes and whole:
-            pending, whole = [b"".join([*pending, first])[:HEAD_BYTES]], False
-        elif whole:
+        if size <= max_bytes:
             pending.append(first)
-        if not others:
-            continue
-        yield b"".join(pending), whole
-        *complete, last = others
-        for line in complete:
-            yield line, True
-        pending, size, whole = [last], len(last), True
+        else:
+            pending = [b"".join([*pending, first])[:HEAD_BYTES]]
+        for following in others:
+            yield _line(pending, size, max_bytes)
+            pending, size = [following], len(following)
+    if size:
+        yield _line(pending, size, max_bytes)
+
+
+def _line(pending: list[bytes], size: int, max_bytes: int) -> tuple[bytes, bool]:
     line = b"".join(pending)
-    if line:
-        yield line, whole
+    return (line, True) if size <= max_bytes else (line[:HEAD_BYTES], False)
