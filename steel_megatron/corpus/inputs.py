@@ -12,7 +12,7 @@ from pathlib import Path
 from steel_megatron.config import DataError
 from steel_megatron.corpus.unpack import PACKED_SUFFIXES
 
-# What our own commands leave beside their outputs; never an input of a folder.
+# What our own commands leave beside their outputs; never an input unless named.
 MANIFEST, REJECTS = ".manifest.json", ".rejects.jsonl"
 
 
@@ -45,7 +45,7 @@ def find_inputs(patterns: Iterable[str | os.PathLike[str]], suffixes: Sequence[s
             root, files, searched = path.parent, [path], False
         else:
             root, searched = _fixed_part(os.fspath(given)), False
-            files = sorted(file for file in map(Path, glob.glob(os.fspath(given), recursive=True)) if file.is_file())
+            files = data_files(map(Path, glob.glob(os.fspath(given), recursive=True)))
         if not files:
             raise DataError(
                 f"no input file at {given}",
@@ -60,10 +60,13 @@ def find_inputs(patterns: Iterable[str | os.PathLike[str]], suffixes: Sequence[s
 
 
 def _below(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    files = (file for file in folder.rglob("*") if file.is_file())
-    visible = (file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
-    records = (file for file in visible if not file.name.endswith((MANIFEST, REJECTS)))
-    return sorted(file for file in records if not endings or file.name.endswith(endings))
+    files = (file for file in data_files(folder.rglob("*")) if not endings or file.name.endswith(endings))
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+
+
+def data_files(found: Iterable[Path]) -> list[Path]:
+    """The files, sorted, without manifests and rejects, which nobody means by a folder or a pattern."""
+    return sorted(file for file in found if not file.name.endswith((MANIFEST, REJECTS)) and file.is_file())
 
 
 def _fixed_part(pattern: str) -> Path:

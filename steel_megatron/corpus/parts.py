@@ -5,7 +5,7 @@ The cut depends on the files alone, not on the number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,16 @@ class Part:
         return f"{self.path} from record {self.first:,} on"
 
 
-def rows_of(part: Part, on_read: Any) -> Iterator[Row]:
-    """The records of a part; ``on_read`` is called with bytes read."""
+def rows_of(part: Part, progress: Callable[[int], Any]) -> Iterator[Row]:
+    """The records of a part; ``progress`` is called with counts of bytes."""
     path = Path(part.path)
+
+    def on_read(data: bytes) -> None:
+        progress(len(data))
+
     if part.kind is Kind.PARQUET:
         yield from read_parquet(path, range(part.start, part.stop), part.first)
-        on_read(part.size)
+        progress(part.size)
     elif part.kind is Kind.JSON_LINES:
         whole = (part.start, part.stop) == (0, part.file_bytes)
         chunks = read_chunks(path, part.start, None if whole else part.stop, on_read)

@@ -19,13 +19,13 @@ _WINDOW_LIMIT = 1 << 31  # frames made with zstd --long=31 are taken
 
 
 def read_chunks(
-    path: Path, start: int = 0, stop: int | None = None, on_read: Callable[[int], Any] | None = None
+    path: Path, start: int = 0, stop: int | None = None, on_read: Callable[[bytes], Any] | None = None
 ) -> Iterator[bytes]:
     """The unpacked content.
 
     Args:
         start, stop: bytes of the file as it lies on disk; only for a plain file.
-        on_read: called with the bytes read from disk since the call before.
+        on_read: called with every block of bytes read from disk.
 
     Raises:
         DataError: the file cannot be read, or its packing is damaged or cut.
@@ -43,13 +43,13 @@ def read_chunks(
                     seen += len(data)
                     left = None if left is None else left - len(data)
                     if on_read is not None:
-                        on_read(len(data))
+                        on_read(data)
                     yield data
 
             yield from raw() if packing is None else unpack(raw(), packing)
     except (EOFError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(
-            f"{path}: its packing is damaged or cut within the first {seen:,} bytes: {error}",
+            f"{path}: its packing is damaged or cut after {seen:,} bytes: {error}",
             rule="a .gz or .zst file is whole",
             fix="copy or download it again",
         ) from None

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import glob
-import gzip
 import hashlib
-import io
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import zstandard
 
 from steel_megatron.config import DataError
+from steel_megatron.corpus.inputs import data_files
+from steel_megatron.corpus.unpack import read_chunks
 from steel_megatron.dataset.manifest import FileRecord
 
 SUFFIXES = tuple(kind + packed for kind in (".jsonl", ".json", ".ndjson") for packed in ("", ".gz", ".zst"))
 BLOCK_BYTES = 1 << 20
-_READ_BYTES = 1 << 18
-_GZIP_MAGIC, _ZSTD_MAGIC, _BYTE_ORDER_MARK = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ def find_inputs(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The files that the patterns name, in the order given, those of a folder or a glob sorted; each file once.
 
     A folder stands for every file below it that ends like JSON lines, plain or packed (``.jsonl``, ``.json``,
-    ``.ndjson``, each also with ``.gz`` or ``.zst``).
+    ``.ndjson``, each also with ``.gz`` or ``.zst``). Manifests and rejects that our own commands left are not data.
 
     Raises:
         DataError: a pattern names nothing.
@@ -52,12 +47,12 @@ def find_inputs(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
         pattern = os.fspath(given)
         path = Path(pattern)
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
+            files = [file for file in data_files(path.rglob("*")) if file.name.endswith(SUFFIXES)]
             rule = f"a folder holds files that end in {', '.join(SUFFIXES[::3])}, also with .gz or .zst"
         elif path.exists():
             files, rule = [path], ""
         else:
-            files = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
+            files = data_files(map(Path, glob.glob(pattern, recursive=True)))
             rule = "it is a file, a folder, or a pattern that matches files"
         if not files:
             raise DataError(f"no input file at {pattern}", rule=rule, fix="check the path given to --input")
@@ -104,68 +99,10 @@ class InputFile:
 
     def _chunks(self) -> Iterator[bytes]:
         """The unpacked content without a byte order mark."""
-        try:
-            with open(self.path, "rb", buffering=0) as file:
-                raw: io.BufferedReader = io.BufferedReader(_Watched(file, self), _READ_BYTES)
-                chunks = self._unpacked(raw)
-                first = next(chunks, b"")
-                yield first.removeprefix(_BYTE_ORDER_MARK)
-                yield from chunks
-                while raw.read(_READ_BYTES):
-                    pass  # bytes behind the packed content belong to the hash
-        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
-            raise DataError(
-                f"{self.path}: its packing is damaged or cut after {self._size:,} bytes: {error}",
-                rule="a .gz or .zst file is whole",
-                fix="copy or download the file again",
-            ) from None
-        except OSError as error:
-            raise DataError(f"cannot read {self.path}: {error.strerror or error}") from None
+        chunks = read_chunks(self.path, on_read=self._saw)
+        yield next(chunks, b"").removeprefix(_BYTE_ORDER_MARK)
+        yield from chunks
 
-    @staticmethod
-    def _unpacked(raw: io.BufferedReader) -> Iterator[bytes]:
-        magic = raw.peek(4)[:4]
-        if magic == _ZSTD_MAGIC:
-            yield from _unpack_zstd(raw)
-            return
-        source: Any = gzip.GzipFile(fileobj=raw) if magic[:2] == _GZIP_MAGIC else raw
-        while chunk := source.read(_READ_BYTES):
-            yield chunk
-
-    def _saw(self, data: memoryview) -> None:
+    def _saw(self, data: bytes) -> None:
         self._digest.update(data)
         self._size += len(data)
-
-
-class _Watched(io.RawIOBase):
-    """A raw file whose reader is told of every byte."""
-
-    def __init__(self, file: io.FileIO, owner: InputFile) -> None:
-        self._file = file
-        self._owner = owner
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = self._file.readinto(buffer) or 0
-        self._owner._saw(memoryview(buffer)[:count])
-        return count
-
-
-def _unpack_zstd(raw: io.BufferedReader) -> Iterator[bytes]:
-    """The content of all frames; unlike the library's stream reader it notices a file that ends within one."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-    frame, within = decompressor.decompressobj(), False
-    while packed := raw.read(_READ_BYTES):
-        while packed:
-            within = True
-            content = frame.decompress(packed)
-            if content:
-                yield content
-            packed = b""
-            if frame.eof:
-                packed, within = frame.unused_data, False
-                frame = decompressor.decompressobj()
-    if within:
-        raise EOFError("the last frame has no end")

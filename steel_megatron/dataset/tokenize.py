@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steel_megatron.config import ConfigError, DataError
+from steel_megatron.corpus.ordered_pool import ordered_map
 from steel_megatron.dataset.inputs import BLOCK_BYTES, InputFile, find_inputs
 from steel_megatron.dataset.manifest import Manifest
-from steel_megatron.dataset.ordered_pool import ordered_map
 from steel_megatron.dataset.progress import FileProgress
 from steel_megatron.dataset.rejects import RejectLog, rejects_path
 from steel_megatron.dataset.tokenize_block import TokenizedBlock, TokenizeJob, tokenize_block

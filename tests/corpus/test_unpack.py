@@ -27,9 +27,9 @@ def test_packing_is_known_by_content(tmp_path: Path, packing: str | None) -> Non
     content = random.Random(0).randbytes(1_000_000)
     path = tmp_path / "named.txt"
     path.write_bytes(PACK[packing](content) if packing else content)
-    seen: list[int] = []
+    seen: list[bytes] = []
     assert b"".join(read_chunks(path, on_read=seen.append)) == content
-    assert sum(seen) == path.stat().st_size
+    assert b"".join(seen) == path.read_bytes()
 
 
 def test_a_stretch_of_a_plain_file(tmp_path: Path) -> None:
