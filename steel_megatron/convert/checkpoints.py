@@ -15,9 +15,8 @@ from steel_megatron.config import CheckpointError, ModelConfig, RunConfig
 from steel_megatron.config.load import apply_tree
 from steel_megatron.model.blocks import WEIGHT
 from steel_megatron.model.gpt import GPT
+from steel_megatron.optim.optimizer import MASTER
 from steel_megatron.parallel.spec import Piece, blocks_of, param_dtype, parameters_with_spec
-
-MASTER = "optimizer.master."
 
 
 @dataclass
