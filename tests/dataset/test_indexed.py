@@ -128,7 +128,7 @@ def test_add_many_is_add_document_many_times(dtype: str, documents: list[list[in
         assert read_bytes(f"{folder}/one") == read_bytes(f"{folder}/many")
 
 
-@given(st.sampled_from([*INTEGERS, "float32"]), st.sampled_from(["int64", "uint64", "int32", "uint8"]), st.data())
+@given(st.sampled_from([*INTEGERS, "float32"]), st.sampled_from(["int64", "uint64", "int32", "int8"]), st.data())
 def test_an_id_that_does_not_fit_is_named_and_nothing_is_written(target: str, source: str, data: st.DataObject) -> None:
     low, high = (-(2**24), 2**24) if target == "float32" else (np.iinfo(target).min, np.iinfo(target).max)
     limits = np.iinfo(source)
@@ -146,6 +146,24 @@ def test_an_id_that_does_not_fit_is_named_and_nothing_is_written(target: str, so
         writer.add_document([1])
         writer.finish()
         assert IndexedDataset(f"{folder}/data").tokens.tolist() == [*([] if wrong else ids), 1]
+
+
+@pytest.mark.parametrize("source", [*INTEGERS, "uint32", "uint64"])
+@pytest.mark.parametrize("target", INTEGERS)
+def test_the_ends_of_every_type_in_every_other(tmp_path: Path, source: str, target: str) -> None:
+    ends = [limit for name in (source, target) for limit in (np.iinfo(name).min, np.iinfo(name).max)]
+    written = []
+    with IndexedWriter(tmp_path / "data", target) as writer:
+        for value in sorted({int(end) + step for end in (*ends, 0) for step in (-1, 0, 1)}):
+            if not np.iinfo(source).min <= value <= np.iinfo(source).max:
+                continue
+            if np.iinfo(target).min <= value <= np.iinfo(target).max:
+                writer.add_many(np.array([value], source), [1])
+                written.append(value)
+            else:
+                with pytest.raises(DataError, match=f"token id {value} at place 0 does not fit {target}"):
+                    writer.add_many(np.array([value], source), [1])
+    assert read_megatron(tmp_path / "data") == (target, [[[value]] for value in written])
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,24 @@ def test_refused_on_validation_and_never_appended(tmp_path: Path, at: int, fmt: 
     read_everything(prefix)
 
 
+@pytest.mark.parametrize(
+    ("at", "value", "problem"),
+    [
+        (POINTERS_AT + 8, 44, "byte 62: sequence 1 begins at byte 44 of .bin, expected a multiple of 4 up to 40"),
+        (POINTERS_AT + 8, 14, "byte 62: sequence 1 begins at byte 14 of .bin, expected a multiple of 4 up to 40"),
+        (POINTERS_AT + 8, -4, "byte 62: sequence 1 begins at byte -4 of .bin, expected a multiple of 4 up to 40"),
+        (POINTERS_AT + 8, 36, "byte 62: it begins at token 9 and ends at token 4"),
+        (BOUNDARIES_AT + 8, 6, "byte 102: document 1 begins at sequence 6, expected 0 to 5"),
+    ],
+)
+def test_reading_never_leaves_the_tokens(tmp_path: Path, at: int, value: int, problem: str) -> None:
+    """An index that was opened without validation is refused where it is read."""
+    dataset = IndexedDataset(put(tmp_path, index=changed(at, "<q", value)))
+    read, number = (dataset.sequence, 1) if at < BOUNDARIES_AT else (dataset.document, 0)
+    with pytest.raises(DataError, match=problem):
+        read(number)
+
+
 @settings(max_examples=300)
 @given(st.integers(0, len(INDEX) - 1), st.integers(1, 255))
 def test_any_byte_changed(tmp_path_factory: pytest.TempPathFactory, at: int, change: int) -> None:
