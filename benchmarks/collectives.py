@@ -27,10 +27,9 @@ def measure(rank: int, processes: int, elements: int, store: str) -> None:
     flat, own = torch.zeros(elements * processes), torch.zeros(elements)
     calls: dict[str, Callable[[], object]] = {
         "reduce-scatter, torch's": lambda: collectives._reduce_scatter(own, flat),
-        "reduce-scatter, of reduces": lambda: collectives.reduce_scatter_flat(flat, axis).wait(),
+        "reduce-scatter, ours": lambda: collectives.reduce_scatter_flat(flat, axis).wait(),
         "all-gather, torch's": lambda: collectives._all_gather(flat, own),
-        "all-gather, of broadcasts": lambda: collectives.all_gather_flat(flat, axis).wait(),
-        "all-reduce": lambda: collectives.all_reduce(flat, axis).wait(),
+        "all-gather, ours": lambda: collectives.all_gather_flat(flat, axis).wait(),
     }
     for name, call in calls.items():
         call()

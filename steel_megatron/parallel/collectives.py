@@ -1,7 +1,8 @@
 """Collectives over one axis of the grid, alone in this file so that a backend's weak spots are met in one place.
 
-gloo's own reduce-scatter and all-gather take twice as long as its reduces and broadcasts, and more; on host
-memory the two are made of those (benchmarks/collectives.py). Every function is the identity on an axis of one rank.
+gloo's own reduce-scatter takes longer than its all-reduce, and its all-gather longer than a broadcast from each rank
+(benchmarks/collectives.py); on host memory the two are made of those. Every function is the identity on an axis of one
+rank.
 """
 
 from __future__ import annotations
@@ -55,10 +56,7 @@ def reduce_scatter_flat(flat: Tensor, axis: Axis) -> Pending:
     if axis.size == 1:
         return Pending((), lambda: own)
     if _host(flat, axis):
-        works = [
-            dist.reduce(part, dst=rank, group=axis.group, async_op=True)
-            for part, rank in zip(parts, axis.ranks, strict=True)
-        ]
+        works = [dist.all_reduce(flat, group=axis.group, async_op=True)]
     else:
         works = [_reduce_scatter(own, flat, group=axis.group, async_op=True)]
     return Pending(works, lambda: own)
