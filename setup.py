@@ -1,7 +1,7 @@
 """Builds the compiled parts: the C++ dataset builder always; kernels where their compilers are.
 
-pyproject.toml holds everything else. What was built, and why a part was not, is printed and written to
-steel_megatron/build_info.json, which ``steel doctor`` shows.
+pyproject.toml holds everything else. What was built, and why a part was not, is printed (pip shows it with -v) and
+written to steel_megatron/build_info.json, which ``steel doctor`` shows.
 """
 
 from __future__ import annotations
@@ -10,21 +10,29 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 from pybind11.setup_helpers import Pybind11Extension
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 
 
-def sources(folder: str, *suffixes: str) -> list[str]:
-    """Source files of a folder of csrc/, relative to the repository, sorted."""
-    found = [path for suffix in suffixes for path in (ROOT / "csrc" / folder).glob(f"*{suffix}")]
-    return sorted(str(path.relative_to(ROOT)) for path in found)
+class Part(NamedTuple):
+    """A compiled part; ``missing`` says why it is not built and is empty where it is."""
+
+    name: str
+    extension: Extension | None
+    missing: str = ""
 
 
-def extension(name: str, folder: str) -> Pybind11Extension:
+def parts() -> list[Part]:
+    """Every compiled part of the package. A new folder of csrc/ is entered here."""
+    return [Part("_indexed", cpp_extension("_indexed", "indexed")), Part("cuda kernels", None, why_no_cuda())]
+
+
+def cpp_extension(name: str, folder: str) -> Extension:
     """A pybind11 module steel_megatron.<name> of all C++ files of a folder of csrc/."""
     return Pybind11Extension(
         f"steel_megatron.{name}",
@@ -36,33 +44,48 @@ def extension(name: str, folder: str) -> Pybind11Extension:
     )
 
 
-def cuda_status() -> str:
-    """Whether CUDA kernels can be built here, in words."""
+def sources(folder: str, suffix: str) -> list[str]:
+    """Files of a folder of csrc/, relative to the repository, sorted."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / folder).glob(f"*{suffix}"))
+
+
+def why_no_cuda() -> str:
+    """What is missing for CUDA kernels; empty when nothing is."""
     if not sources("ops", ".cu"):
-        return "not built: this version has no CUDA kernels yet"
+        return "this version has none yet"
     if shutil.which("nvcc") is None:
-        return "not built: nvcc was not found"
+        return "nvcc was not found"
     if importlib.util.find_spec("torch") is None:
-        return "not built: torch is not visible to the build (use pip install --no-build-isolation)"
+        return "nvcc was found, but the build sees no torch (use pip install --no-build-isolation)"
     import torch
 
-    if torch.version.cuda is None:
-        return f"not built: nvcc was found, but torch {torch.__version__} has no CUDA"
-    return "built"
+    return "" if torch.version.cuda else f"nvcc was found, but torch {torch.__version__} has no CUDA"
 
 
 class BuildExtensions(build_ext):
-    """Builds, tells what was built, and leaves the record beside the package."""
+    """Builds, tells what was built, and leaves the record in the package."""
 
     def run(self) -> None:
         super().run()
-        parts = {extension.name.rpartition(".")[2]: "built" for extension in self.extensions}
-        parts["cuda kernels"] = cuda_status()
-        for name, status in parts.items():
+        record = {part.name: f"not built: {part.missing}" if part.missing else "built" for part in PARTS}
+        for name, status in record.items():
             print(f"steel_megatron: {name}: {status}")
         package = Path(self.get_ext_fullpath("steel_megatron._indexed")).parent
-        package.mkdir(parents=True, exist_ok=True)
-        (package / "build_info.json").write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
+        (package / "build_info.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except Exception as error:
+            raise SystemExit(
+                f"steel_megatron: {ext.name} did not compile: {error}\n"
+                "  rule: it needs a C++17 compiler\n"
+                "  fix:  install one (apt install g++, or conda install cxx-compiler), or name it by CXX=..."
+            ) from error
 
 
-setup(ext_modules=[extension("_indexed", "indexed")], cmdclass={"build_ext": BuildExtensions})
+PARTS = parts()
+setup(
+    ext_modules=[part.extension for part in PARTS if part.extension is not None],
+    cmdclass={"build_ext": BuildExtensions},
+)
