@@ -1,0 +1,239 @@
+"""Runs any pipeline schedule on this rank's chunks of the model.
+
+Over p ranks, virtual stages s = 0 … p·v - 1 with functions f_s, micro-batch i:
+
+    forward     h_s = f_s(h_{s-1}, i)             h_s (B, S, H): sent (SA), received by the rank of stage s + 1 (RA)
+                l_i = f_last(h_{last-1}, i)       the loss, a scalar, stays on the last rank
+    backward    dh_{s-1} = (∂f_s/∂h_{s-1})ᵀ dh_s  sent (SG), received by the rank of stage s - 1 (RG)
+                dW_s += (∂f_s/∂W_s)ᵀ dh_s         stays; the last stage starts from dl_i = loss_gradient
+
+So one tensor of the hidden states' shape crosses each border between ranks per micro-batch and direction, and nothing
+else. With sequence parallel it is this rank's slice (B, S/R, H). Which tensor goes when is the schedule's; see
+:mod:`steel_megatron.parallel.pipeline.transfers`. Nothing here reads a value from the device.
+
+What is kept of a forward pass until its backward: the input, and the graph with what its operations saved. Of the
+output only the graph's edge is held: when it has been sent, and no operation saved it, its memory is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.pipeline.actions import Action, Kind, Schedule, owners, steps
+from steel_megatron.parallel.pipeline.messages import Batch, Mailbox
+from steel_megatron.parallel.pipeline.micro_batches import MicroBatches
+
+
+class Stage(Protocol):
+    """A chunk of the model, as the executor sees it."""
+
+    def forward(self, hidden: Tensor | None, micro_batch: Any) -> Tensor:
+        """Hidden states for the next stage; of the last stage, the loss as a scalar.
+
+        ``hidden`` comes from the stage before; None on the first, which takes its input from the micro-batch.
+        """
+        ...
+
+
+class SplitStage(Stage, Protocol):
+    """A chunk whose backward pass can be split, for schedules with weight gradients as actions of their own."""
+
+    def defer_weight_gradients(self) -> AbstractContextManager[Callable[[], None]]:
+        """In the context, backward passes compute input gradients only; the callable then does the rest of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What crosses from rank to rank: the same on all of them."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class Executor:
+    """Drives the chunks of one rank.
+
+    Args:
+        stages: this rank's chunks, in order.
+        mesh: the rank grid; messages travel along its ``pp`` axis.
+
+    A collective call on the ``pp`` axis.
+    """
+
+    def __init__(self, stages: Sequence[Stage], mesh: Mesh) -> None:
+        self.stages = list(stages)
+        self.mesh = mesh
+        self.mailbox = Mailbox(mesh.pp, mesh.device)
+
+    def run(
+        self,
+        schedule: Schedule,
+        micro_batches: Iterable[Any],
+        hidden: Hidden,
+        *,
+        loss_gradient: float = 1.0,
+        before_last_backward: Callable[[int], None] | None = None,
+    ) -> list[Tensor]:
+        """One global batch: every forward and, if the schedule has them, every backward pass of this rank's chunks.
+
+        Args:
+            schedule: the same on all ranks of the axis; one without backward passes runs without gradients.
+            micro_batches: what the stages' forward takes, one for each of the schedule's micro-batches; read as needed.
+            hidden: what the stages hand over.
+            loss_gradient: what backward starts from: the factor between a micro-batch's loss and what is minimised.
+            before_last_backward: called with a chunk's number before its last backward pass. Then its gradients become
+                complete, and their reduction over data parallel may start.
+
+        Returns:
+            The losses of the micro-batches, detached, on the rank of the last stage; an empty list on the others.
+
+        Raises:
+            ValueError: schedule, stages and micro-batches do not fit together, or a stage returns another shape.
+        """
+        if schedule.ranks != self.mesh.pp.size or schedule.chunks != len(self.stages):
+            raise ValueError(
+                f"a schedule for {schedule.ranks} ranks of {schedule.chunks} chunks, "
+                f"but there are {self.mesh.pp.size} of {len(self.stages)}"
+            )
+        run = _Run(self, schedule, micro_batches, hidden, loss_gradient, before_last_backward)
+        with torch.set_grad_enabled(schedule.trains):
+            for step in steps(schedule.actions[self.mesh.pp.rank]):
+                run.do(step)
+        self.mailbox.wait_all()
+        run.micro_batches.finish()
+        return [run.losses[number] for number in sorted(run.losses)]
+
+
+Place = tuple[int, int]  # chunk, micro-batch
+Arrival = tuple[Tensor, Batch | None]  # a tensor, and the batch that brings it if it comes from another rank
+
+
+@dataclass
+class _Kept:
+    """A forward pass that waits for its backward."""
+
+    input: Tensor | None
+    output: GradientEdge | None  # None: nothing in it can be trained
+
+
+class _Run:
+    """The tensors of one global batch on this rank."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        schedule: Schedule,
+        micro_batches: Iterable[Any],
+        hidden: Hidden,
+        loss_gradient: float,
+        before_last_backward: Callable[[int], None] | None,
+    ) -> None:
+        self.executor = executor
+        self.rank = executor.mesh.pp.rank
+        self.schedule = schedule
+        self.owner = owners(schedule.placement)
+        self.micro_batches = MicroBatches(micro_batches, schedule.micro_batches, uses=schedule.chunks)
+        self.hidden = hidden
+        self.loss_gradient = loss_gradient
+        self.before_last_backward = before_last_backward
+        self.backward_left = [schedule.micro_batches] * schedule.chunks
+        self.losses: dict[int, Tensor] = {}
+        self.inputs: dict[Place, Arrival] = {}
+        self.gradients: dict[Place, Arrival] = {}
+        self.outgoing: dict[tuple[Kind, int, int], Tensor] = {}
+        self.kept: dict[Place, _Kept] = {}
+        self.deferred: dict[Place, Callable[[], None]] = {}
+
+    def do(self, step: tuple[Action, ...]) -> None:
+        kind, chunk, micro_batch = step[0][:3]
+        place = (chunk, micro_batch)
+        if kind.communicates:
+            self.exchange(step)
+        elif kind is Kind.FORWARD:
+            self.forward(place, self.schedule.placement[self.rank][chunk])
+        elif kind is Kind.BACKWARD:
+            self.backward(place, self.schedule.placement[self.rank][chunk])
+        else:
+            self.deferred.pop(place)()
+
+    def exchange(self, step: tuple[Action, ...]) -> None:
+        sends, receives, announced = [], [], []
+        for kind, chunk, micro_batch, peer, _ in step:
+            if kind.sends:
+                sends.append((peer, self.outgoing.pop((kind, chunk, micro_batch))))
+            else:
+                # A tensor of its own: as a view of a larger one it would keep all of that.
+                device = self.executor.mesh.device
+                buffer = torch.empty(self.hidden.shape, dtype=self.hidden.dtype, device=device)
+                receives.append((peer, buffer))
+                announced.append((kind, (chunk, micro_batch), buffer))
+        batch = self.executor.mailbox.post(sends, receives)
+        for kind, place, buffer in announced:
+            (self.inputs if kind is Kind.RECEIVE_ACTIVATION else self.gradients)[place] = (buffer, batch)
+
+    def take(self, arrived: dict[Place, Arrival], place: Place) -> Tensor:
+        tensor, batch = arrived.pop(place)
+        if batch is not None:
+            self.executor.mailbox.wait(batch)
+        return tensor
+
+    def forward(self, place: Place, stage: int) -> None:
+        chunk, micro_batch = place
+        hidden = self.take(self.inputs, place) if stage > 0 else None
+        if hidden is not None:
+            hidden.requires_grad_(self.schedule.trains)
+        output = self.executor.stages[chunk].forward(hidden, self.micro_batches.take(micro_batch))
+        if self.schedule.trains:
+            self.kept[place] = _Kept(hidden, get_gradient_edge(output) if output.requires_grad else None)
+        if stage == self.schedule.stages - 1:
+            self.losses[micro_batch] = output.detach().clone()  # a copy, should it view something large
+            return
+        if output.shape != self.hidden.shape or output.dtype != self.hidden.dtype:
+            raise ValueError(
+                f"stage {stage} returned {tuple(output.shape)} {output.dtype}, "
+                f"but {self.hidden.shape} {self.hidden.dtype} is handed over"
+            )
+        self.hand_over(Kind.SEND_ACTIVATION, place, output.detach(), stage + 1, self.inputs)
+
+    def backward(self, place: Place, stage: int) -> None:
+        chunk, micro_batch = place
+        if stage == self.schedule.stages - 1:
+            gradient = torch.full_like(self.losses[micro_batch], self.loss_gradient)
+        else:
+            gradient = self.take(self.gradients, place)
+        kept = self.kept.pop(place)
+        self.backward_left[chunk] -= 1
+        if self.backward_left[chunk] == 0 and self.before_last_backward is not None:
+            self.before_last_backward(chunk)
+        if self.schedule.splits_backward:
+            with cast("SplitStage", self.executor.stages[chunk]).defer_weight_gradients() as rest:
+                differentiate(kept.output, gradient)
+            self.deferred[place] = rest
+        else:
+            differentiate(kept.output, gradient)
+        if kept.input is not None:
+            passed_on = torch.zeros_like(kept.input) if kept.input.grad is None else kept.input.grad
+            self.hand_over(Kind.SEND_GRADIENT, place, passed_on, stage - 1, self.gradients)
+
+    def hand_over(self, send: Kind, place: Place, tensor: Tensor, stage: int, arrived: dict[Place, Arrival]) -> None:
+        """To the rank of ``stage`` with the schedule's next send, or to this rank's own chunk."""
+        rank, chunk = self.owner[stage]
+        if rank == self.rank:
+            arrived[chunk, place[1]] = (tensor, None)
+        else:
+            self.outgoing[(send, *place)] = tensor.contiguous()
+
+
+def differentiate(output: GradientEdge | None, gradient: Tensor) -> None:
+    """Backward from an output that need not be there any more."""
+    if output is not None:
+        torch.autograd.backward(output, gradient)

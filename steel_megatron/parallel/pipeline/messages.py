@@ -1,0 +1,80 @@
+"""Batches of asynchronous sends and receives between the ranks of one axis."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from steel_megatron.config import ConfigError
+from steel_megatron.parallel.mesh import Axis
+
+
+class Batch:
+    """Messages under way."""
+
+    def __init__(self, works: list[dist.Work], tensors: list[Tensor]) -> None:
+        self._works = works
+        self._tensors = tensors  # kept until the messages are through
+
+    def wait(self) -> None:
+        """On a GPU the current stream waits, not the host. May be called again."""
+        for work in self._works:
+            work.wait()
+        self._works, self._tensors = [], []
+
+    def is_through(self) -> bool:
+        """Whether :meth:`wait` would return at once; on a GPU it says so only when the device has come that far."""
+        return all(work.is_completed() for work in self._works)
+
+
+class Mailbox:
+    """Posts batches and lets go of what has been sent as soon as that is known.
+
+    The constructor is a collective call on the axis: NCCL demands that a group's first operation has all its ranks.
+    """
+
+    def __init__(self, axis: Axis, device: torch.device) -> None:
+        self._axis = axis
+        # NCCL runs the batches of a group one after the other: one that is through means that those before it are.
+        self._in_order = device.type == "cuda"
+        self._under_way: deque[Batch] = deque()
+        if axis.size == 1:
+            return
+        if self._in_order and dist.get_backend(axis.group) == "gloo":
+            raise ConfigError(
+                "pipeline parallel on GPUs over gloo",
+                rule="gloo sends and receives tensors in host memory only",
+                fix="use --distributed-backend nccl or auto",
+            )
+        dist.all_reduce(torch.zeros(1, device=device), group=axis.group)
+
+    def post(self, sends: Sequence[tuple[int, Tensor]], receives: Sequence[tuple[int, Tensor]]) -> Batch:
+        """Starts (peer, tensor) messages together; tensors are contiguous, peers are ranks of the axis.
+
+        What is sent must not be written any more; what is received is there after the batch's wait.
+        """
+        group, ranks = self._axis.group, self._axis.ranks
+        operations = [dist.P2POp(dist.isend, tensor, ranks[peer], group) for peer, tensor in sends]
+        operations += [dist.P2POp(dist.irecv, tensor, ranks[peer], group) for peer, tensor in receives]
+        tensors = [tensor for _, tensor in (*sends, *receives)]
+        batch = Batch(dist.batch_isend_irecv(operations), tensors)
+        self._under_way.append(batch)
+        return batch
+
+    def wait(self, batch: Batch) -> None:
+        """Waits for a batch, and drops the tensors of those that were posted before it where that costs no time."""
+        batch.wait()
+        if self._in_order:
+            while self._under_way and self._under_way[0] is not batch:
+                self._under_way.popleft().wait()
+        while self._under_way and self._under_way[0].is_through():
+            self._under_way.popleft().wait()
+
+    def wait_all(self) -> None:
+        """Waits for everything posted."""
+        while self._under_way:
+            self._under_way.popleft().wait()
