@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import importlib.util
 from dataclasses import dataclass
 
 import torch
@@ -33,10 +32,8 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-@functools.cache
-def has_varlen_attention() -> bool:
-    """Whether this torch has attention over packed sequences of different lengths (torch.nn.attention.varlen)."""
-    return importlib.util.find_spec("torch.nn.attention.varlen") is not None
+VARLEN = "torch varlen_attn"
+PER_DOCUMENT = "torch SDPA per document"
 
 
 def attention_choice(device_type: str) -> Choice:
@@ -56,11 +53,18 @@ def attention_choice(device_type: str) -> Choice:
     return Choice("torch SDPA", "torch's flash kernel for CPUs; grouped heads are not copied")
 
 
-def packed_attention_choice(device_type: str) -> Choice:
-    """Attention within documents (``--reset-attention-mask``)."""
-    if device_type == "cuda":
-        return Choice("torch varlen_attn", "documents by their lengths, no mask")
-    return Choice("torch SDPA per document", "varlen kernels need a GPU")
+@functools.cache
+def packed_attention_choice(device_type: str, dtype: torch.dtype = torch.bfloat16, head_dim: int = 128) -> Choice:
+    """Attention within documents (``--reset-attention-mask``); the kernel for packed sequences is FlashAttention."""
+    if device_type != "cuda":
+        return Choice(PER_DOCUMENT, "varlen kernels need a GPU")
+    if dtype not in (torch.bfloat16, torch.float16):
+        return Choice(PER_DOCUMENT, f"varlen kernels take bf16 and fp16, not {str(dtype).removeprefix('torch.')}")
+    if head_dim > 256:
+        return Choice(PER_DOCUMENT, f"varlen kernels take heads up to 256, not {head_dim}")
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0):
+        return Choice(PER_DOCUMENT, "varlen kernels need compute capability 8.0 (Ampere)")
+    return Choice(VARLEN, "documents by their lengths, no mask")
 
 
 def norm_choice(device_type: str) -> Choice:

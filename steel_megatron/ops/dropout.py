@@ -41,7 +41,7 @@ class DropoutKey:
         start = 0
         for number in (self.seed, layer, site):
             start = _mix_int((start + (number + 1) * _WEYL) & _WORD)
-        keys = _absorb(torch.tensor(_signed(start), device=self.sample_ids_B.device), self.sample_ids_B)
+        keys = _absorb(_signed(start), self.sample_ids_B)
         for index in rows:
             keys = _absorb(keys.unsqueeze(-1), index.to(keys.device))
         return keys
@@ -116,7 +116,7 @@ def _drop(x: Tensor, row_keys: Tensor, rate: float, first_column: int) -> Tensor
     return result.view_as(x)
 
 
-def _absorb(keys: Tensor, values: Tensor) -> Tensor:
+def _absorb(keys: Tensor | int, values: Tensor) -> Tensor:
     """Each key mixed with a value: the step of splitmix64 (Steele, Lea and Flood, 2014), in wrapping int64."""
     z = keys + (values + 1) * _signed(_WEYL)
     z = (z ^ (z >> 30 & (1 << 34) - 1)) * _signed(_MIX[0])

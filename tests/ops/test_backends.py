@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from steel_megatron.ops import backends
@@ -13,9 +14,28 @@ def test_report_names_an_implementation_and_a_reason_for_each_operation():
     assert all("(" in text for name, text in found.items() if not name.startswith("installed"))
 
 
-def test_packed_attention_needs_a_gpu_for_varlen():
-    assert backends.packed_attention_choice("cpu").implementation == "torch SDPA per document"
-    assert backends.packed_attention_choice("cuda").implementation == "torch varlen_attn"
+@pytest.mark.parametrize(
+    ("device", "dtype", "head_dim", "implementation"),
+    [
+        ("cpu", torch.bfloat16, 64, backends.PER_DOCUMENT),
+        ("cuda", torch.bfloat16, 64, backends.VARLEN),
+        ("cuda", torch.float16, 256, backends.VARLEN),
+        ("cuda", torch.float32, 64, backends.PER_DOCUMENT),
+        ("cuda", torch.bfloat16, 320, backends.PER_DOCUMENT),
+    ],
+)
+def test_varlen_attention_is_used_where_its_kernel_runs(monkeypatch, device, dtype, head_dim, implementation):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # the choice for a card that has what it needs
+    backends.packed_attention_choice.cache_clear()
+    assert backends.packed_attention_choice(device, dtype, head_dim).implementation == implementation
+
+
+def test_old_cards_attend_document_by_document(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    backends.packed_attention_choice.cache_clear()
+    assert backends.packed_attention_choice("cuda").implementation == backends.PER_DOCUMENT
+    backends.packed_attention_choice.cache_clear()
 
 
 def test_installed_packages_that_are_not_used_are_said(monkeypatch):
