@@ -49,14 +49,17 @@ def everywhere(action: Callable[[], T], what: str) -> list[T]:
         CheckpointError: naming ``what`` was done, the rank and the cause.
     """
     failure, result = "", None
+    own: Exception | None = None
     try:
         result = action()
-    except (OSError, RuntimeError, ValueError, CheckpointError) as error:
-        failure = f"{type(error).__name__}: {error}"
+    except CheckpointError as error:  # of a collective call, perhaps: then it names the rank already
+        failure, own = error.given, error
+    except Exception as error:  # whatever it is, the other ranks must not wait for this one
+        failure, own = f"rank {rank()}: {type(error).__name__}: {error}", error
     outcomes = gather((failure, result))
-    failed = [f"rank {number}: {reason}" for number, (reason, _) in enumerate(outcomes) if reason]
-    if failed:
-        raise CheckpointError(f"{what} failed on {failed[0]}")
+    reasons = list(dict.fromkeys(reason for reason, _ in outcomes if reason))
+    if reasons:
+        raise CheckpointError(f"{what} failed: {'; '.join(reasons[:3])}") from own
     return [value for _, value in outcomes]  # type: ignore[misc]  # no rank failed, so every result is there
 
 

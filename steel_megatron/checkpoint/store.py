@@ -19,16 +19,26 @@ import torch
 from torch import Tensor
 
 from steel_megatron.checkpoint import ranks
-from steel_megatron.checkpoint.dcp_adapter import BlocksByName, listed, read_blocks, stored_tensors, write_blocks
+from steel_megatron.checkpoint.dcp_adapter import (
+    METADATA,
+    BlocksByName,
+    filled,
+    read_blocks,
+    stored_tensors,
+    write_blocks,
+)
 from steel_megatron.checkpoint.files import (
     FACTS,
     MARKER,
-    problem_with,
+    Records,
+    problems_with,
+    read_marker,
     record_of,
     sync_folder,
     write_bytes,
     write_json,
 )
+from steel_megatron.checkpoint.fit import misfits
 from steel_megatron.config import CheckpointError
 from steel_megatron.parallel.spec import Block
 
@@ -36,6 +46,7 @@ log = logging.getLogger(__name__)
 
 NAME = re.compile(r"step_(\d{7,})")
 PARTIAL = ".partial_"
+NAMED = 5  # so many differences or problems a message names
 
 
 class CheckpointStore:
@@ -63,12 +74,14 @@ class CheckpointStore:
 
         Args:
             step: the number in its name.
-            blocks: this rank's tensors by name; blocks that several ranks hold are written once.
+            blocks: this rank's tensors by name; together the ranks hold all of each. What several ranks hold is written
+                once, by the rank that has least to write.
             facts: everything that is not tensors, as JSON can say it; rank 0's is kept.
             random_state: this rank's, see :mod:`steel_megatron.checkpoint.rng`.
 
         Raises:
-            CheckpointError: on every rank, if any rank failed; nothing that looks whole is left.
+            CheckpointError: on every rank, if any rank failed. Nothing that looks whole is left, and the checkpoints
+                before it are as they were; the caller may go on.
         """
         started = time.perf_counter()
         final = self.folder(step)
@@ -77,12 +90,11 @@ class CheckpointStore:
         try:
             own = ranks.everywhere(lambda: self._write(partial, blocks, random_state), f"writing checkpoint {final}")
             records = {name: record for part in own for name, record in part.items()}
+            size = sum(record["bytes"] for record in records.values()) / 1e9
             ranks.on_main(lambda: self._complete(partial, final, records, facts), f"completing checkpoint {final}")
         except CheckpointError:
-            if ranks.rank() == 0:
-                shutil.rmtree(partial, ignore_errors=True)
+            ranks.on_main(lambda: shutil.rmtree(partial, ignore_errors=True), f"removing {partial}")
             raise
-        size = sum(record["bytes"] for record in records.values()) / 1e9
         seconds = time.perf_counter() - started
         log.info("saved %s: %.2f GB in %.1f s (%.2f GB/s)", final, size, seconds, size / seconds)
         return final
@@ -93,17 +105,13 @@ class CheckpointStore:
             problems = self.verify(step)
             if not problems:
                 return step
-            log.warning("checkpoint %s is not used: %s", self.folder(step), "; ".join(problems[:3]))
+            log.warning("checkpoint %s is not used: %s", self.folder(step), _some(problems))
         return None
 
     def verify(self, step: int) -> list[str]:
-        """What is wrong with a checkpoint, file by file (collective; the ranks share the work).
-
-        Raises:
-            CheckpointError: a file cannot be read at all.
-        """
+        """What is wrong with a checkpoint, file by file; empty if nothing is (collective; the ranks share the work)."""
         found = ranks.everywhere(lambda: self._problems(step), f"checking {self.folder(step)}")
-        return [problem for part in found for problem in part]
+        return list(dict.fromkeys(problem for part in found for problem in part))
 
     def facts(self, step: int) -> dict[str, Any]:
         """What :meth:`save` was given as ``facts``."""
@@ -115,22 +123,44 @@ class CheckpointStore:
 
     def random_state(self, step: int) -> bytes | None:
         """This rank's random state, if the checkpoint was written by as many ranks as there are now."""
-        files = list(self.folder(step).glob("random_*.bin"))
-        if len(files) != ranks.world_size():
-            log.info("random states of %d ranks are not taken up by %d", len(files), ranks.world_size())
+        written_by = len(list(self.folder(step).glob("random_*.bin")))
+        if written_by != ranks.world_size():
+            if written_by:
+                log.info("random states of %d ranks are not taken up by %d", written_by, ranks.world_size())
             return None
-        return (self.folder(step) / _random_name()).read_bytes()
+        path = self.folder(step) / _random_name()
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
 
-    def load(self, step: int, into: BlocksByName) -> None:
+    def load(self, step: int, into: BlocksByName, whole: bool = True) -> None:
         """Fills blocks, in place, from the stored tensors of their names, whatever layout wrote them (collective).
 
+        Values are converted where a block has another type. Files are not hashed: :meth:`newest` and :meth:`verify` do.
+
+        Args:
+            whole: the ranks together ask for every part of the stored model.
+
         Raises:
-            CheckpointError: tensors are missing or have another shape; the first of them are named.
+            CheckpointError: on every rank: tensors are missing, unexpected or of another shape (the first are named),
+                or a file cannot be read.
         """
         started = time.perf_counter()
-        self._check_names(step, into)
-        read_blocks(self.folder(step), into, ranks.host_group())
-        log.info("loaded %s in %.1f s", self.folder(step), time.perf_counter() - started)
+        folder = self.folder(step)
+        asked = {name: tuple(part[0].global_shape) for name, blocks in into.items() if (part := filled(blocks))}
+        asked_by_rank = ranks.everywhere(lambda: (asked, self._shapes(step)), f"loading {folder}")
+        differences = misfits(asked_by_rank[0][1], [asked for asked, _ in asked_by_rank], whole)
+        if differences:
+            raise CheckpointError(
+                f"{folder} does not fit the model: {_some(differences)}",
+                rule="a checkpoint has the tensors of the model, in its shapes, and no others",
+                fix=f"start with the model configuration that it was made with ({FACTS}, 'config')",
+            )
+        ranks.everywhere(lambda: read_blocks(folder, into, ranks.host_group()), f"loading {folder}")
+        size = sum(block.tensor.nbytes for blocks in into.values() for block in filled(blocks)) / 1e9
+        seconds = time.perf_counter() - started
+        log.info("loaded %s: %.2f GB on this rank in %.1f s (%.2f GB/s)", folder, size, seconds, size / seconds)
 
     def tensors(self, step: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         """Name → (shape, type) of every stored tensor."""
@@ -151,7 +181,8 @@ class CheckpointStore:
     def prune(self, retain: int | None, retain_interval: int | None = None) -> None:
         """Removes all but the ``retain`` newest checkpoints and those at multiples of ``retain_interval``.
 
-        Only rank 0 acts; a checkpoint loses its name before its files, so none is ever half there.
+        Only rank 0 acts. A checkpoint loses its name before its files, so none is ever half there. What cannot be
+        removed is left, with a warning.
         """
         if retain is None or ranks.rank() != 0:
             return
@@ -159,9 +190,12 @@ class CheckpointStore:
             if retain_interval and step % retain_interval == 0:
                 continue
             doomed = self.root / f"{PARTIAL}{self.folder(step).name}"
-            shutil.rmtree(doomed, ignore_errors=True)
-            self.folder(step).rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            try:
+                shutil.rmtree(doomed, ignore_errors=True)
+                self.folder(step).rename(doomed)
+                shutil.rmtree(doomed)
+            except OSError as error:
+                log.warning("%s is not removed: %s", self.folder(step), error)
 
     def describe(self) -> str:
         """What is there, for an error message."""
@@ -178,8 +212,8 @@ class CheckpointStore:
             shutil.rmtree(leftover)
         partial.mkdir()
 
-    def _write(self, partial: Path, blocks: BlocksByName, random_state: bytes | None) -> dict[str, dict[str, Any]]:
-        """Writes this rank's files and returns their records by name."""
+    def _write(self, partial: Path, blocks: BlocksByName, random_state: bytes | None) -> Records:
+        """Writes this rank's files and returns their records."""
         write_blocks(partial, blocks, ranks.host_group())
         files = sorted(partial.glob(f"__{ranks.rank()}_*.distcp"))
         if random_state is not None:
@@ -187,43 +221,36 @@ class CheckpointStore:
             write_bytes(files[-1], random_state)
         return {path.name: record_of(path) for path in files}
 
-    def _complete(self, partial: Path, final: Path, records: dict[str, dict[str, Any]], facts: dict[str, Any]) -> None:
+    def _complete(self, partial: Path, final: Path, records: Records, facts: dict[str, Any]) -> None:
+        unseen = [name for name in records if not (partial / name).is_file()]
+        if unseen:
+            raise CheckpointError(f"{unseen[0]} was written, but rank 0 does not see it: is {self.root} on every node?")
         write_json(partial / FACTS, facts)
-        for name in (".metadata", FACTS):
-            records[name] = record_of(partial / name)
+        records = records | {name: record_of(partial / name) for name in (METADATA, FACTS)}
         write_json(partial / MARKER, {"files": records})
         sync_folder(partial)
+        replaced = self.root / f"{PARTIAL}replaced_{final.name}"
         if final.exists():  # a damaged one of the same step, or one that a run is repeated over
-            shutil.rmtree(final)
+            final.rename(replaced)
         partial.rename(final)
         sync_folder(self.root)
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def _problems(self, step: int) -> list[str]:
-        folder = self.folder(step)
         try:
-            files: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]
-            share = sorted(files)[ranks.rank() :: ranks.world_size()]
-            return [problem for name in share if (problem := problem_with(folder / name, files[name]))]
-        except (ValueError, KeyError, TypeError) as error:
-            return [f"{MARKER} is damaged ({error})"] if ranks.rank() == 0 else []
+            records = read_marker(self.folder(step), needed=(METADATA, FACTS))
+        except ValueError as error:
+            return [str(error)]
+        return problems_with(self.folder(step), records, sorted(records)[ranks.rank() :: ranks.world_size()])
 
-    def _check_names(self, step: int, into: BlocksByName) -> None:
-        stored = self.tensors(step)
-        wrong = []
-        for name, blocks in into.items():
-            shape = tuple(listed(blocks)[0].global_shape) if listed(blocks) else ()
-            if name not in stored:
-                wrong.append(f"{name} is missing")
-            elif shape and stored[name][0] != shape:
-                wrong.append(f"{name} is {stored[name][0]}, the model needs {shape}")
-        if wrong:
-            more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-            raise CheckpointError(
-                f"{self.folder(step)} does not fit the model: {'; '.join(wrong[:3])}{more}",
-                rule="a checkpoint has every tensor of the model, in its shape",
-                fix="start with the model configuration that the checkpoint was made with (facts.json, 'config')",
-            )
+    def _shapes(self, step: int) -> dict[str, tuple[int, ...]]:
+        return {name: shape for name, (shape, _) in self.tensors(step).items()}
 
 
 def _random_name() -> str:
     return f"random_{ranks.rank():05d}.bin"
+
+
+def _some(problems: list[str]) -> str:
+    more = f" (and {len(problems) - NAMED} more)" if len(problems) > NAMED else ""
+    return "; ".join(problems[:NAMED]) + more
