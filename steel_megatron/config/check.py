@@ -71,6 +71,22 @@ def check_layout(model: ModelConfig, parallel: ParallelConfig, world_size: int) 
         )
 
 
+def check_pipeline(parallel: ParallelConfig) -> None:
+    """Raises :class:`ConfigError` for pipeline options that contradict one another."""
+    chunked = parallel.num_layers_per_virtual_pipeline_stage is not None
+    if parallel.pipeline_model_parallel_size == 1 and (chunked or parallel.pipeline_layout not in ("auto", "even")):
+        raise ConfigError(
+            "--num-layers-per-virtual-pipeline-stage or --pipeline-layout without pipeline stages",
+            fix="set --pipeline-model-parallel-size, or leave them out",
+        )
+    if parallel.pipeline_schedule == "interleaved" and not chunked and parallel.pipeline_model_parallel_size > 1:
+        raise ConfigError(
+            "--pipeline-schedule interleaved with one chunk per rank",
+            rule="interleaving needs several chunks per rank",
+            fix="set --num-layers-per-virtual-pipeline-stage, or use 1f1b",
+        )
+
+
 def check_run(config: RunConfig, world_size: int = 1) -> None:
     """Checks everything that can be known without data, tokenizer or GPU; fills derived batch sizes."""
     check_model(config.model)
@@ -79,12 +95,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     for name in ("seq_length", "micro_batch_size"):
         _positive(name, getattr(training, name))
     parallel = config.parallel
-    if parallel.pipeline_model_parallel_size > 1:
-        raise ConfigError(
-            f"--pipeline-model-parallel-size {parallel.pipeline_model_parallel_size}",
-            rule="training runs tensor, sequence and data parallel; the model is not yet cut into pipeline stages",
-            fix="use --pipeline-model-parallel-size 1",
-        )
+    check_pipeline(parallel)
     tp = parallel.tensor_model_parallel_size
     if parallel.sequence_parallel and training.seq_length % tp:
         raise ConfigError(

@@ -13,7 +13,21 @@ class ParallelConfig:
 
     tensor_model_parallel_size: int = knob(1, "Ranks that share each layer's matrices.")
     pipeline_model_parallel_size: int = knob(1, "Pipeline stages.")
+    pipeline_schedule: str = knob(
+        "1f1b",
+        "Order of forward and backward passes; 1f1b with several chunks per rank is interleaved.",
+        choices=("gpipe", "1f1b", "interleaved"),
+    )
+    num_layers_per_virtual_pipeline_stage: int | None = knob(
+        None, "Layers of a chunk; a rank has several chunks, for the interleaved schedule. Unset: one chunk."
+    )
+    pipeline_layout: str = knob(
+        "auto", "Layers per chunk: auto (by FLOPs, with the head weighed), even, or numbers in forward order as 5,6,7."
+    )
     sequence_parallel: bool = knob(False, "Split activations over the sequence between tensor-parallel regions.")
+    overlap_tensor_parallel: bool = knob(
+        True, "Run tensor-parallel communication of the backward pass beside the weight-gradient matmuls."
+    )
     rank_order: str = knob("tp-dp-pp", "Fastest-varying axis first; tensor parallel stays inside the node.")
     use_distributed_optimizer: bool | None = knob(
         None, "Shard optimizer state over data-parallel ranks (ZeRO-1); on when there is more than one."

@@ -38,6 +38,15 @@ class TrainingConfig:
         "Drop activations and compute them again in the backward pass: whole blocks (full) or attention (selective).",
         choices=("none", "full", "selective"),
     )
+    recompute_method: str = knob(
+        "uniform",
+        "Full recomputation: keep the input of every group of layers (uniform), or recompute the first layers of each "
+        "stage alone (block).",
+        choices=("uniform", "block"),
+    )
+    recompute_num_layers: int | None = knob(
+        None, "Layers of a group (uniform; 1 when unset) or recomputed per stage (block; all when unset)."
+    )
     eval_interval: int = knob(1000, "Steps between validations.", unit="steps")
     eval_iters: int = knob(10, "Global batches per validation; 0: no validation.")
     exit_interval: int | None = knob(None, "Save and leave when the step is a multiple of this.", unit="steps")

@@ -81,7 +81,7 @@ def import_folder(
     from_hugging_face(state, model, family, str(hf))
     save.mkdir(parents=True, exist_ok=True)
     kept = tokenizer is not None and keep_tokenizer(tokenizer, save)
-    store.save(STEP, model_blocks(model), facts_of(config, tokenizer, hf))
+    store.save(STEP, model_blocks([model]), facts_of(config, tokenizer, hf))
     save_run_config(config, save / "config.yaml")
     count = sum(target.numel for target in targets_of(parameters_with_spec([model]), family))
     return Imported(save, family.name, PRECISIONS[dtype], count, kept)

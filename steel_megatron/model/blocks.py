@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from steel_megatron.parallel.spec import Block, blocks_of, parameters_with_spec, without_padding
@@ -9,10 +11,13 @@ from steel_megatron.parallel.spec import Block, blocks_of, parameters_with_spec,
 WEIGHT = "model."  # before the layout-independent name
 
 
-def model_blocks(model: nn.Module) -> dict[str, Block]:
-    """This rank's weights under ``model.{piece name}``, without a vocabulary's padding; loading into them sets them."""
+def model_blocks(chunks: Iterable[nn.Module]) -> dict[str, Block]:
+    """The weights of this rank's part of the model under ``model.{piece name}``; loading into them sets the weights.
+
+    A vocabulary's padding is left out.
+    """
     blocks = {}
-    for parameter in parameters_with_spec([model]):
+    for parameter in parameters_with_spec(chunks):
         for piece, block in blocks_of(parameter):
             real = without_padding(piece, block)
             if real is not None:

@@ -27,21 +27,9 @@ class Embedding(nn.Module):
         self, config: ModelConfig, mesh: Mesh, *, dtype: torch.dtype, device: torch.device | str | None
     ) -> None:
         super().__init__()
-        assert config.vocab_size is not None, "vocab_size is set before the model is built"
         self.mesh = mesh
         self.dropout_rate = config.hidden_dropout
-        self.tokens = VocabParallelEmbedding(
-            config.vocab_size,
-            config.padded_vocab_size(mesh.tp.size),
-            config.hidden_size,
-            name="embedding",
-            mesh=mesh,
-            dtype=dtype,
-            device=device,
-            init=Init(std=config.init_method_std),
-            hf={"llama": HFName("model.embed_tokens"), "gpt2": HFName("transformer.wte")},
-            tied=TIED if config.tied else None,
-        )
+        self.tokens = token_table(config, mesh, dtype=dtype, device=device)
         self.positions: PositionEmbedding | None = None
         if config.position_embedding_type == "learned_absolute":
             self.positions = PositionEmbedding(config, mesh, dtype=dtype, device=device)
@@ -55,6 +43,25 @@ class Embedding(nn.Module):
                 positions = torch.arange(tokens_BS.shape[1], device=tokens_BS.device).unsqueeze(0)
             x_BSH = x_BSH + self.positions(positions[:, first : first + x_BSH.shape[1]])
         return dropout(x_BSH, self.dropout_rate, key, 0, EMBEDDING, first_position=first)
+
+
+def token_table(
+    config: ModelConfig, mesh: Mesh, *, dtype: torch.dtype, device: torch.device | str | None
+) -> VocabParallelEmbedding:
+    """The token embedding's layer, also as a tied head's copy."""
+    assert config.vocab_size is not None, "vocab_size is set before the model is built"
+    return VocabParallelEmbedding(
+        config.vocab_size,
+        config.padded_vocab_size(mesh.tp.size),
+        config.hidden_size,
+        name="embedding",
+        mesh=mesh,
+        dtype=dtype,
+        device=device,
+        init=Init(std=config.init_method_std),
+        hf={"llama": HFName("model.embed_tokens"), "gpt2": HFName("transformer.wte")},
+        tied=TIED if config.tied else None,
+    )
 
 
 class PositionEmbedding(nn.Module):
@@ -82,7 +89,11 @@ class PositionEmbedding(nn.Module):
 
 
 class Head(nn.Module):
-    """Logits: a matrix of its own, or the embedding's when tied."""
+    """Logits: a matrix of its own, or the embedding's when tied.
+
+    On a pipeline stage without the embedding a tied head has a copy of it under the same name: it starts equal, and
+    gets the sum of both gradients.
+    """
 
     def __init__(
         self,
@@ -96,7 +107,7 @@ class Head(nn.Module):
         super().__init__()
         self.mesh = mesh
         self.own: ColumnParallelLinear | None = None
-        if embedding is None:
+        if not config.tied:
             out = Out(
                 "head",
                 config.padded_vocab_size(mesh.tp.size),
@@ -107,8 +118,10 @@ class Head(nn.Module):
             self.own = ColumnParallelLinear(
                 config.hidden_size, [out], bias=False, mesh=mesh, dtype=dtype, device=device
             )
-        else:
+        elif embedding is not None:
             self.tied = embedding.tokens  # a submodule, so that its weight is waited for before forward
+        else:
+            self.tied = token_table(config, mesh, dtype=dtype, device=device)  # this pipeline stage's copy
 
     def forward(self, x_BSH: Tensor) -> Tensor:
         """(B, S, H) → (B, S, V); columns of the vocabulary's padding are there and are nobody's."""

@@ -5,6 +5,8 @@ Shapes: B batch, S sequence, H hidden, V this rank's columns of the padded vocab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -15,6 +17,7 @@ from steel_megatron.model.cache import KVCache
 from steel_megatron.model.context import Context
 from steel_megatron.model.embedding import Embedding, Head
 from steel_megatron.model.norm import Norm
+from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.ops.rope import RopeSettings, Rotation, rotation
@@ -36,7 +39,7 @@ class GPT(nn.Module):
         first: this stage has the embedding and takes token ids; else it takes hidden states.
         last: this stage has the final norm and the head; else it returns hidden states.
         seed: of the initial weights, which depend on nothing else; None leaves them uninitialised.
-        recompute: ``none``, ``full`` (keep only each block's input) or ``selective`` (all but the attention core's).
+        recompute: what the backward pass computes again.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class GPT(nn.Module):
         first: bool = True,
         last: bool = True,
         seed: int | None = None,
-        recompute: str = "none",
+        recompute: Recompute = Recompute(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         self.config = config
@@ -60,8 +63,8 @@ class GPT(nn.Module):
         device = mesh.device if device is None else device
         self.embedding = Embedding(config, mesh, dtype=dtype, device=device) if first else None
         self.blocks = nn.ModuleList(
-            Block(config, i, mesh, dtype=dtype, device=device, recompute_attention=recompute == "selective")
-            for i in layers or range(config.num_layers)
+            Block(config, i, mesh, dtype=dtype, device=device, recompute_attention=recompute.attention)
+            for i in (range(config.num_layers) if layers is None else layers)
         )
         self.final_norm: Norm | None = None
         self.head: Head | None = None
@@ -76,10 +79,7 @@ class GPT(nn.Module):
                 dtype=dtype,
                 device=device,
             )
-            if config.tied and self.embedding is None:
-                raise ValueError("a tied head on a stage without the embedding needs pipeline parallel")
-            tied_to = self.embedding if config.tied else None
-            self.head = Head(config, mesh, embedding=tied_to, dtype=dtype, device=device)
+            self.head = Head(config, mesh, embedding=self.embedding, dtype=dtype, device=device)
         if seed is not None:
             initialize_parameters(parameters_with_spec([self]), seed)
 
@@ -148,11 +148,11 @@ class GPT(nn.Module):
     ) -> Tensor:
         x_BSH = inputs if self.embedding is None else self.embedding(inputs, positions_BS, dropout)
         context = Context(self._rotation(inputs, positions_BS), packing, dropout, cache)
-        for block in self.blocks:
-            if self.recompute == "full" and torch.is_grad_enabled():
-                x_BSH = checkpoint(block, x_BSH, context, use_reentrant=False, preserve_rng_state=False)
+        for blocks, again in self.recompute.groups(list(self.blocks)):
+            if again and torch.is_grad_enabled():
+                x_BSH = checkpoint(run_blocks, blocks, x_BSH, context, use_reentrant=False, preserve_rng_state=False)
             else:
-                x_BSH = block(x_BSH, context)
+                x_BSH = run_blocks(blocks, x_BSH, context)
         return x_BSH if self.final_norm is None else self.final_norm(x_BSH)
 
     def _rotation(self, inputs: Tensor, positions_BS: Tensor | None) -> Rotation | None:
@@ -162,3 +162,10 @@ class GPT(nn.Module):
         if self.embedding is None and self.mesh.sequence_parallel:
             length *= self.mesh.tp.size
         return rotation(self.rope, length if positions_BS is None else positions_BS, inputs.device)
+
+
+def run_blocks(blocks: Sequence[nn.Module], x_BSH: Tensor, context: Context) -> Tensor:
+    """The residual stream through some blocks."""
+    for block in blocks:
+        x_BSH = block(x_BSH, context)
+    return x_BSH

@@ -28,7 +28,7 @@ from torch.autograd.graph import get_gradient_edge
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.buckets import Bucket, Item, plan_buckets, shard_rows
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.replicas import sum_over_tensor_parallel
+from steel_megatron.parallel.replicas import sum_over_ends, sum_over_tensor_parallel
 from steel_megatron.parallel.spec import parameters_with_spec, spec_of
 
 
@@ -72,11 +72,16 @@ class DataParallel:
         modules = list(modules)
         self.mesh = mesh
         self.parameters = [p for p in parameters_with_spec(modules) if p.requires_grad]
+        numbers = {id(parameter): number for number, parameter in enumerate(self.parameters)}
+        self._chunks = [{numbers[id(p)] for p in module.parameters() if p.requires_grad} for module in modules]
         self.sharded = shard and mesh.dp.size > 1
         self.overlap_grad_reduce = overlap_grad_reduce
         self.overlap_param_gather = overlap_param_gather
         # Called after the reduction over dp, on the shards, in order.
-        self.after_reduction: list[Callable[[], None]] = [lambda: sum_over_tensor_parallel(self.shards, mesh)]
+        self.after_reduction: list[Callable[[], None]] = [
+            lambda: sum_over_tensor_parallel(self.shards, mesh),
+            lambda: sum_over_ends(self.shards, mesh),
+        ]
         items = [Item(p.numel(), spec_of(p).row_numel, (p.dtype, spec_of(p).tied)) for p in self.parameters]
         self.buckets = plan_buckets(items, mesh.dp.size if self.sharded else 1, bucket_size)
         self.grads = torch.zeros(sum(b.numel for b in self.buckets), dtype=grad_dtype, device=mesh.device)
@@ -88,7 +93,7 @@ class DataParallel:
         self._missing: list[set[int]] = []  # per bucket: parameters whose last gradient is still to come
         self._reductions: list[collectives.Pending] = []
         self._gathers: dict[int, collectives.Pending] = {}
-        self._armed = False
+        self._armed: set[int] = set()  # parameters whose next gradient is their last of this step
         self._hook_backward()
         if self.sharded:
             self._hook_forward(modules)
@@ -97,10 +102,15 @@ class DataParallel:
         """Before the first micro-batch of a step."""
         self.grads.zero_()
 
-    def last_micro_batch(self) -> None:
-        """The next backward pass completes the gradients: buckets are reduced as they fill."""
-        self._armed = True
-        self._missing = [set(bucket.items) for bucket in self.buckets]
+    def last_micro_batch(self, chunk: int | None = None) -> None:
+        """The next backward pass is the last of the step: buckets are reduced as they fill.
+
+        Args:
+            chunk: place of the module whose next backward pass that is; all modules' when None.
+        """
+        if not self._armed:
+            self._missing = [set(bucket.items) for bucket in self.buckets]
+        self._armed |= self._chunks[chunk] if chunk is not None else set(range(len(self.parameters)))
 
     def finish_grads(self) -> None:
         """After the last backward pass: every shard's ``grad_rows`` hold the sum over all ranks' tokens."""
@@ -110,7 +120,7 @@ class DataParallel:
         for reduction in self._reductions:
             reduction.wait()
         self._reductions.clear()
-        self._armed = False
+        self._armed.clear()
         for step in self.after_reduction:
             step()
 
@@ -168,7 +178,7 @@ class DataParallel:
         if parameter.grad is not None:
             parameter.main_grad.add_(parameter.grad)  # type: ignore[attr-defined]  # set in _take_over
             parameter.grad = None
-        if not self._armed or self.mesh.dp.size == 1:
+        if number not in self._armed or self.mesh.dp.size == 1:
             return
         if bucket < len(self._reductions):
             raise RuntimeError(f"a gradient of {spec_of(parameter).pieces[0].name} came after its bucket was reduced")

@@ -46,6 +46,8 @@ class Axis:
 class Mesh:
     """This rank's place in the grid, its groups and its device.
 
+    ``ends``: the first and the last pipeline stage, which share the tied embedding; of size 1 on the stages between.
+
     ``sequence_parallel``: between tensor-parallel regions each tp rank holds a slice of the sequence.
     ``overlap_tensor_parallel``: tensor-parallel communication runs beside the gradient matmuls.
     """
@@ -57,6 +59,7 @@ class Mesh:
     device: torch.device
     sequence_parallel: bool = False
     overlap_tensor_parallel: bool = True
+    ends: Axis = Axis("ends")
 
     @classmethod
     def single(cls, device: str | torch.device = "cpu") -> Mesh:
@@ -78,7 +81,27 @@ class Mesh:
         everyone = dist.group.WORLD if world_size > 1 else None
         world = Axis("world", world_size, rank, everyone, tuple(range(world_size)))
         sequence_parallel = parallel.sequence_parallel and axes["tp"].size > 1
-        return cls(axes["tp"], axes["dp"], axes["pp"], world, torch.device(device), sequence_parallel=sequence_parallel)
+        return cls(
+            axes["tp"],
+            axes["dp"],
+            axes["pp"],
+            world,
+            torch.device(device),
+            sequence_parallel=sequence_parallel,
+            overlap_tensor_parallel=parallel.overlap_tensor_parallel,
+            ends=pipeline_ends(axes["pp"], axis_groups(sizes, parallel.rank_order, "pp"), parallel),
+        )
+
+
+def pipeline_ends(pp: Axis, groups: list[tuple[int, ...]], parallel: ParallelConfig) -> Axis:
+    """The axis of a pipeline's first and last rank; a collective call."""
+    if pp.size == 1:
+        return Axis("ends")
+    ends: list[tuple[int, ...]] = [(ranks[0], ranks[-1]) for ranks in groups]
+    group = pp.group if pp.size == 2 else new_group(ends, parallel)
+    if pp.rank not in (0, pp.size - 1):
+        return Axis("ends")
+    return Axis("ends", 2, int(pp.rank > 0), group, (pp.ranks[0], pp.ranks[-1]))
 
 
 def new_group(groups: list[tuple[int, ...]], parallel: ParallelConfig) -> dist.ProcessGroup:

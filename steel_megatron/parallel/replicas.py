@@ -1,7 +1,8 @@
-"""Gradients of parameters that several tensor-parallel ranks hold and of which each computed a part.
+"""Gradients of parameters that several ranks hold and of which each computed a part.
 
-Two kinds: norms and biases that saw a slice of the sequence (``sequence_parallel`` in their spec), and the key and
-value heads that several ranks share because there are fewer of them than ranks (``replicas`` in the piece).
+Over tensor parallel there are two kinds: norms and biases that saw a slice of the sequence (``sequence_parallel`` in
+their spec), and the key and value heads that several ranks share because there are fewer of them than ranks
+(``replicas`` in the piece). Over the pipeline there is one: the tied embedding.
 """
 
 from __future__ import annotations
@@ -26,6 +27,22 @@ class GradRows(Protocol):
     def first_row(self) -> int: ...
     @property
     def grad_rows(self) -> Tensor: ...
+
+
+def sum_over_ends(shards: Sequence[GradRows], mesh: Mesh) -> None:
+    """Adds the tied embedding's gradients of the first and the last pipeline stage, in place.
+
+    Both have the tensor and update their copy with the same sum, so the copies stay equal to the bit. It comes after
+    the reduction over data parallel: a tied tensor has buckets of its own, cut in the same way on both stages, so each
+    sharded row meets its counterpart.
+    """
+    if mesh.ends.size == 1:
+        return
+    for shard in shards:
+        if spec_of(shard.parameter).tied is not None:
+            total = collectives.all_reduce(shard.grad_rows.contiguous(), mesh.ends).wait()
+            if total is not shard.grad_rows:
+                shard.grad_rows.copy_(total)
 
 
 def sum_over_tensor_parallel(shards: Sequence[GradRows], mesh: Mesh) -> None:

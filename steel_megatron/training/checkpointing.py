@@ -39,7 +39,7 @@ class Checkpointing(Callback):
         """Writes a checkpoint of the current step and removes those that need not be kept."""
         parts = trainer.parts
         parts.data_parallel.wait_parameters()
-        blocks = model_blocks(parts.model) | parts.optimizer.blocks()
+        blocks = model_blocks(parts.chunks) | parts.optimizer.blocks()
         self.store.save(trainer.state.step, blocks, saved_facts(trainer), capture_random_state())
         self.saved_step = trainer.state.step
         self.store.prune(self.config.save_retain, self.config.save_retain_interval)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from steel_megatron.config import RunConfig
+from steel_megatron.parallel.collectives import all_reduce
 from steel_megatron.training.callbacks import Callback, Metrics
-from steel_megatron.training.microbatch import micro_batch_loss
 from steel_megatron.training.state import RunState
 
 if TYPE_CHECKING:
@@ -56,18 +55,11 @@ class Trainer:
         learning_rate = parts.learning_rate.at(state.step, state.consumed_samples, state.consumed_tokens)
         # Keeps the summed loss near 1 whatever the batch, so that fp16 gradients neither overflow nor vanish.
         norm = 1.0 / (size * self.config.training.seq_length)
+        batches = parts.train_data.global_batch(state.consumed_samples, size)
         parts.data_parallel.zero_grads()
-        totals = torch.zeros(3, dtype=torch.float64, device=parts.mesh.device)
-        for batch, last in with_last(parts.train_data.global_batch(state.consumed_samples, size)):
-            if last:
-                parts.data_parallel.last_micro_batch()
-            loss_sum = micro_batch_loss(parts.model, batch, seed=self.config.training.seed)
-            (loss_sum * (parts.optimizer.loss_scale * norm)).backward()
-            totals[0] += loss_sum.detach()
-            totals[1] += batch.loss_mask_BS.sum()
+        sums = parts.engine.train(batches, parts.micro_batches(size), parts.optimizer.loss_scale * norm)
         parts.data_parallel.finish_grads()
-        totals[2] = float(bool(self.stop_request))
-        loss_total, tokens, stops = self.reduce(totals)
+        loss_total, tokens, stops = self.reduce(sums, bool(self.stop_request))
         result = parts.optimizer.step(learning_rate, gradient_scale=1.0 / (norm * max(tokens, 1.0)))
         parts.data_parallel.gather_parameters()
         state.step += 1
@@ -90,37 +82,14 @@ class Trainer:
             "data_wait": parts.train_data.wait_seconds - waited,
         }
 
-    def reduce(self, totals: torch.Tensor) -> list[float]:
-        """Sums (loss, tokens, stop votes) over the data-parallel ranks; each model replica counts once."""
+    def reduce(self, sums: torch.Tensor, vote: bool = False) -> list[float]:
+        """Loss and tokens over data parallel, each model replica counted once, and all ranks' votes to stop."""
         mesh = self.parts.mesh
-        if mesh.tp.rank != 0 or mesh.pp.rank != mesh.pp.size - 1:
-            totals[:2] = 0.0
-        if mesh.world.size > 1:
-            torch.distributed.all_reduce(totals, group=mesh.world.group)
-        return totals.tolist()
+        counts = mesh.tp.rank == 0 and mesh.pp.rank == mesh.pp.size - 1
+        totals = torch.cat([sums * counts, sums.new_tensor([float(vote)])])
+        return all_reduce(totals, mesh.world).wait().tolist()
 
     def call(self, hook: str, *arguments: Any) -> None:
         """Calls one hook of every callback, in order."""
         for callback in self.callbacks:
             getattr(callback, hook)(self, *arguments)
-
-    @contextlib.contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """The model in evaluation mode, without gradients."""
-        self.parts.data_parallel.wait_parameters()
-        self.parts.model.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.parts.model.train()
-
-
-def with_last(batches: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
-    """Each item, and whether it is the last."""
-    batches = iter(batches)
-    current = next(batches)
-    for following in batches:
-        yield current, False
-        current = following
-    yield current, True

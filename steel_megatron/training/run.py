@@ -110,7 +110,7 @@ def callbacks_of(config: RunConfig, parts: Parts, folder: Path | None, started: 
 def describe(config: RunConfig, parts: Parts) -> str:
     """What is about to be trained, for the log."""
     mesh, training = parts.mesh, config.training
-    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
+    parameters = sum(parameter.numel() for parameter in parts.data_parallel.parameters)
     layout = f"tp {mesh.tp.size} × pp {mesh.pp.size} × dp {mesh.dp.size}"
     optimizer = "sharded over dp (ZeRO-1)" if parts.data_parallel.sharded else "whole on every rank"
     return "\n".join(

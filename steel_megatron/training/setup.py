@@ -16,13 +16,16 @@ from steel_megatron.dataset.phases import check_resume
 from steel_megatron.dataset.sources import TokenizerFacts
 from steel_megatron.model.blocks import WEIGHT, model_blocks
 from steel_megatron.model.gpt import GPT
+from steel_megatron.model.recompute import Recompute
+from steel_megatron.model.stages import stage_layers
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import MASTER, Optimizer
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import Block, param_dtype
+from steel_megatron.parallel.spec import Block, param_dtype, parameters_with_spec
 from steel_megatron.tokenizer.base import Tokenizer
+from steel_megatron.training.engine import Engine
 from steel_megatron.training.start import Start
 from steel_megatron.training.state import RunState
 
@@ -34,12 +37,17 @@ class Parts:
     """What a trainer works with."""
 
     mesh: Mesh
-    model: GPT
+    chunks: list[GPT]  # this rank's part of the model: one, or several with the interleaved schedule
     data_parallel: DataParallel
+    engine: Engine
     optimizer: Optimizer
     learning_rate: LearningRate
     batch_size: BatchSize
     datasets: Datasets
+
+    def micro_batches(self, samples: int) -> int:
+        """Micro-batches of each data-parallel rank in a global batch."""
+        return samples // (self.train_data.micro_batch_size * self.mesh.dp.size)
 
     @property
     def train_data(self) -> Loader:
@@ -77,20 +85,14 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
     training, parallel = config.training, config.parallel
     learning_rate = LearningRate(config.optimizer, training)
     dtype = param_dtype(training.precision)
-    model = GPT(
-        config.model,
-        mesh,
-        dtype=dtype,
-        seed=training.seed if initialise else None,
-        recompute=training.recompute_granularity,
-    )
+    chunks = build_chunks(config, mesh, training.seed if initialise else None)
     if not initialise:
         with torch.no_grad():
-            for parameter in model.parameters():
+            for parameter in parameters_with_spec(chunks):
                 parameter.zero_()  # a vocabulary's padding is in no checkpoint
     shard = parallel.use_distributed_optimizer
     data_parallel = DataParallel(
-        [model],
+        chunks,
         mesh,
         shard=mesh.dp.size > 1 if shard is None else shard,
         grad_dtype=torch.float32 if training.accumulate_allreduce_grads_in_fp32 else dtype,
@@ -99,7 +101,26 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
         overlap_param_gather=parallel.overlap_param_gather,
     )
     optimizer = Optimizer(data_parallel, config.optimizer, training, mesh)
-    return Parts(mesh, model, data_parallel, optimizer, learning_rate, batch_size, datasets)
+    engine = Engine(chunks, data_parallel, mesh, training, parallel)
+    return Parts(mesh, chunks, data_parallel, engine, optimizer, learning_rate, batch_size, datasets)
+
+
+def build_chunks(config: RunConfig, mesh: Mesh, seed: int | None) -> list[GPT]:
+    """This rank's chunks of the model, in order."""
+    parts = stage_layers(config.model, config.parallel, config.training.seq_length)[mesh.pp.rank]
+    return [
+        GPT(
+            config.model,
+            mesh,
+            dtype=param_dtype(config.training.precision),
+            layers=part.layers,
+            first=part.first,
+            last=part.last,
+            seed=seed,
+            recompute=Recompute.of(config.training),
+        )
+        for part in parts
+    ]
 
 
 def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
@@ -107,7 +128,7 @@ def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
     if start.store is None:
         return
     whole = not start.weights_only and not config.checkpoint.no_load_optim
-    blocks = model_blocks(parts.model)
+    blocks = model_blocks(parts.chunks)
     if whole:
         check_resume(start.facts["phases"], parts.datasets.phases, start.facts["state"]["consumed_samples"])
         blocks |= parts.optimizer.blocks()

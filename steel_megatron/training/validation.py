@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
 from tqdm import tqdm
 
 from steel_megatron.training.callbacks import Callback, Metrics
-from steel_megatron.training.microbatch import micro_batch_loss
 
 if TYPE_CHECKING:
     from steel_megatron.training.loop import Trainer
@@ -38,18 +36,14 @@ class Validation(Callback):
         parts, data = trainer.parts, trainer.parts.valid_data
         assert data is not None, "the callback is only added when there is validation data"
         size = trainer.config.training.global_batch_size or 1
-        totals = torch.zeros(3, dtype=torch.float64, device=parts.mesh.device)
+        count = parts.micro_batches(self.iterations * size)
         batches = tqdm(
             data.global_batch(0, self.iterations * size),
-            total=self.iterations * size // (data.micro_batch_size * parts.mesh.dp.size),
+            total=count,
             desc="validation",
             unit="batch",
             leave=False,
             disable=not self.show_progress,
         )
-        with trainer.evaluating():
-            for batch in batches:
-                totals[0] += micro_batch_loss(parts.model, batch, seed=0)
-                totals[1] += batch.loss_mask_BS.sum()
-        loss, count, _ = trainer.reduce(totals)
-        return loss / max(count, 1.0)
+        loss, tokens, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count))
+        return loss / max(tokens, 1.0)

@@ -14,6 +14,7 @@ from helpers.tiny_gpt import OPTIONS, VOCABULARY, random_tokens, tiny_config, ti
 from steel_megatron.config import check_model
 from steel_megatron.model.cache import KVCache
 from steel_megatron.model.gpt import GPT
+from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.parallel.mesh import Mesh
@@ -105,7 +106,7 @@ def test_recomputation_gives_the_same_gradients(recompute, packed):
     tokens, key = random_tokens(2, 12), DropoutKey(7, torch.tensor([5, 9]))
     more = {"packing": Packing.from_lengths([5, 7, 12], "cpu")} if packed else {}
     kept = gradients(tiny_gpt(config), tokens, key, **more)
-    again = gradients(tiny_gpt(config, recompute=recompute), tokens, key, **more)
+    again = gradients(tiny_gpt(config, recompute=Recompute(recompute)), tokens, key, **more)
     for one, other in zip(kept, again, strict=True):
         assert torch.equal(one, other)
 

@@ -11,6 +11,7 @@ from helpers.processes import run_processes
 from helpers.toy_model import assert_blocks_equal, whole_gradients
 from steel_megatron.config import ModelConfig, ParallelConfig
 from steel_megatron.model.gpt import GPT
+from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
 from steel_megatron.parallel.data import DataParallel
@@ -83,7 +84,7 @@ def compare(overrides: dict[str, Any]) -> int:
         if (tp == 1 and sequence_parallel) or (recompute == "full" and not shard):
             continue
         mesh = Mesh.create(ParallelConfig(tensor_model_parallel_size=tp, sequence_parallel=sequence_parallel))
-        model = GPT(config, mesh, dtype=torch.float32, seed=7, recompute=recompute)
+        model = GPT(config, mesh, dtype=torch.float32, seed=7, recompute=Recompute(recompute))
         loss, data_parallel = gradients(model, mesh, shard)
         torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=0)
         norm = gradient_norm(counted_gradients(data_parallel.shards, mesh, data_parallel.sharded), mesh)

@@ -12,6 +12,7 @@ from steel_megatron.cli.main import main
 from steel_megatron.config import ModelConfig, ParallelConfig, TrainingConfig, load_run_config, preset_names
 from steel_megatron.model.flops import model_flops
 from steel_megatron.model.gpt import GPT
+from steel_megatron.model.recompute import Recompute
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.plan.report import markdown_table, planned, preset_table
 from steel_megatron.plan.size import activation_elements, count_parameters, estimate_memory
@@ -91,9 +92,7 @@ def test_flops_are_six_per_matmul_parameter_and_token():
     tokens = torch.randint(0, 128, (2, 32))
     with FlopCounterMode(display=False) as counter:
         model.loss(tokens, tokens, torch.ones_like(tokens, dtype=torch.bool)).backward()
-    attention = sum(
-        count for name, count in counter.get_flop_counts()["Global"].items() if "attention" in str(name)
-    )
+    attention = sum(count for name, count in counter.get_flop_counts()["Global"].items() if "attention" in str(name))
     flops = model_flops(config, 32)
     expected = (flops.attention_projections + flops.mlp + flops.head) * tokens.numel()
     assert counter.get_total_flops() - attention == expected
@@ -114,7 +113,7 @@ def test_kept_activations_are_as_predicted(options, recompute):
     config.num_layers = 4
     for name, value in options.items():
         setattr(config, name, value)
-    model = GPT(config, Mesh.single(), dtype=torch.bfloat16, seed=1, recompute=recompute)
+    model = GPT(config, Mesh.single(), dtype=torch.bfloat16, seed=1, recompute=Recompute(recompute))
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, tuple[int, torch.Tensor]] = {}
 

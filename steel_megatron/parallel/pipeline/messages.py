@@ -14,11 +14,11 @@ from steel_megatron.parallel.mesh import Axis
 
 
 class Batch:
-    """Messages under way."""
+    """Messages under way, and their tensors, which are kept until they are through."""
 
     def __init__(self, works: list[dist.Work], tensors: list[Tensor]) -> None:
         self._works = works
-        self._tensors = tensors  # kept until the messages are through
+        self._tensors = tensors
 
     def wait(self) -> None:
         """On a GPU the current stream waits, not the host. May be called again."""
@@ -26,25 +26,19 @@ class Batch:
             work.wait()
         self._works, self._tensors = [], []
 
-    def is_through(self) -> bool:
-        """Whether :meth:`wait` would return at once; on a GPU it says so only when the device has come that far."""
-        return all(work.is_completed() for work in self._works)
-
 
 class Mailbox:
-    """Posts batches and lets go of what has been sent as soon as that is known.
+    """Posts batches, and finishes them in the order in which they were posted.
 
     The constructor is a collective call on the axis: NCCL demands that a group's first operation has all its ranks.
     """
 
     def __init__(self, axis: Axis, device: torch.device) -> None:
         self._axis = axis
-        # NCCL runs the batches of a group one after the other: one that is through means that those before it are.
-        self._in_order = device.type == "cuda"
         self._under_way: deque[Batch] = deque()
         if axis.size == 1:
             return
-        if self._in_order and dist.get_backend(axis.group) == "gloo":
+        if device.type == "cuda" and dist.get_backend(axis.group) == "gloo":
             raise ConfigError(
                 "pipeline parallel on GPUs over gloo",
                 rule="gloo sends and receives tensors in host memory only",
@@ -55,7 +49,7 @@ class Mailbox:
     def post(self, sends: Sequence[tuple[int, Tensor]], receives: Sequence[tuple[int, Tensor]]) -> Batch:
         """Starts (peer, tensor) messages together; tensors are contiguous, peers are ranks of the axis.
 
-        What is sent must not be written any more; what is received is there after the batch's wait.
+        What is sent must not be written any more; what is received is there after :meth:`wait`.
         """
         group, ranks = self._axis.group, self._axis.ranks
         operations = [dist.P2POp(dist.isend, tensor, ranks[peer], group) for peer, tensor in sends]
@@ -66,12 +60,11 @@ class Mailbox:
         return batch
 
     def wait(self, batch: Batch) -> None:
-        """Waits for a batch, and drops the tensors of those that were posted before it where that costs no time."""
-        batch.wait()
-        if self._in_order:
-            while self._under_way and self._under_way[0] is not batch:
-                self._under_way.popleft().wait()
-        while self._under_way and self._under_way[0].is_through():
+        """Waits for a batch and those posted before it, so that what they sent is freed.
+
+        NCCL runs a group's batches one after the other, so there the earlier ones cost no time.
+        """
+        while self._under_way and batch in self._under_way:
             self._under_way.popleft().wait()
 
     def wait_all(self) -> None:

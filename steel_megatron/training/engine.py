@@ -1,0 +1,105 @@
+"""Forward and backward passes of one global batch on this rank's part of the model, whatever the layout.
+
+One path for all: the pipeline executor runs the schedule's list of actions; with one pipeline stage the list is a
+forward and a backward pass per micro-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steel_megatron.config import ParallelConfig, TrainingConfig
+from steel_megatron.dataset.batches import Batch
+from steel_megatron.model.gpt import GPT
+from steel_megatron.ops.attention import Packing
+from steel_megatron.ops.dropout import DropoutKey
+from steel_megatron.parallel.data import DataParallel
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.pipeline.executor import Executor, Hidden
+from steel_megatron.parallel.pipeline.schedules import build_schedule
+from steel_megatron.parallel.spec import param_dtype
+
+
+@dataclass
+class GPTStage:
+    """A chunk of the model as the executor calls it.
+
+    Dropout depends on the seed and on each sample's number in the run, not on how samples are batched.
+    """
+
+    model: GPT
+    seed: int
+
+    def forward(self, hidden: Tensor | None, micro_batch: Batch) -> Tensor:
+        """Hidden states (B, S, H); on the last stage the loss, summed over the unmasked tokens (fp32 scalar)."""
+        batch = micro_batch
+        inputs = batch.tokens_BS if hidden is None else hidden
+        packing = None if batch.lengths is None else Packing.from_lengths(batch.lengths, inputs.device)
+        dropout = DropoutKey(self.seed, batch.sample_ids_B) if self.model.training else None
+        if self.model.head is None:
+            return self.model(inputs, batch.positions_BS, packing=packing, dropout=dropout)
+        return self.model.loss(
+            inputs, batch.labels_BS, batch.loss_mask_BS, batch.positions_BS, packing=packing, dropout=dropout
+        )
+
+
+class Engine:
+    """Runs global batches through this rank's chunks."""
+
+    def __init__(
+        self,
+        chunks: Sequence[GPT],
+        data_parallel: DataParallel,
+        mesh: Mesh,
+        training: TrainingConfig,
+        parallel: ParallelConfig,
+    ) -> None:
+        self.chunks = list(chunks)
+        self.data_parallel = data_parallel
+        self.mesh = mesh
+        self.executor = Executor([GPTStage(chunk, training.seed) for chunk in chunks], mesh)
+        self.schedule = parallel.pipeline_schedule
+        if self.schedule == "1f1b" and len(chunks) > 1:
+            self.schedule = "interleaved"
+        length = training.seq_length // (mesh.tp.size if mesh.sequence_parallel else 1)
+        shape = (training.micro_batch_size, length, chunks[0].config.hidden_size)
+        self.hidden = Hidden(shape, param_dtype(training.precision))
+
+    def train(self, batches: Iterator[Batch], count: int, loss_gradient: float) -> Tensor:
+        """Forward and backward of ``count`` micro-batches; gradients are summed, their reduction is under way.
+
+        Returns:
+            fp64 (2): the summed loss and the count of tokens of this rank's batches; 0 off the last stage.
+        """
+        return self._run(
+            self.schedule, batches, count, loss_gradient, before_last_backward=self.data_parallel.last_micro_batch
+        )
+
+    def evaluate(self, batches: Iterator[Batch], count: int) -> Tensor:
+        """Forward passes only; the same sums."""
+        for chunk in self.chunks:
+            chunk.eval()
+        try:
+            return self._run("forward", batches, count, 1.0)
+        finally:
+            for chunk in self.chunks:
+                chunk.train()
+
+    def _run(self, schedule: str, batches: Iterator[Batch], count: int, loss_gradient: float, **more: Any) -> Tensor:
+        tokens = torch.zeros((), dtype=torch.float64, device=self.mesh.device)
+
+        def counted() -> Iterator[Batch]:
+            for batch in batches:
+                tokens.add_(batch.loss_mask_BS.sum())
+                yield batch
+
+        plan = build_schedule(schedule, self.mesh.pp.size, count, len(self.chunks))
+        losses = self.executor.run(plan, counted(), self.hidden, loss_gradient=loss_gradient, **more)
+        if not losses:
+            return torch.zeros(2, dtype=torch.float64, device=self.mesh.device)
+        return torch.stack([torch.stack(losses).double().sum(), tokens])
