@@ -38,7 +38,10 @@ def test_defaults_are_possible_and_the_batch_is_derived():
             2,
             ["3 key/value heads over 2"],
         ),
-        ({"pipeline_model_parallel_size": 2}, 2, ["pipeline-model-parallel-size 2"]),
+        ({"pipeline_model_parallel_size": 2}, 3, ["3 processes", "pipeline 2"]),
+        ({"num_layers_per_virtual_pipeline_stage": 1}, 1, ["without pipeline stages"]),
+        ({"pipeline_layout": "11,11"}, 1, ["without pipeline stages"]),
+        ({"pipeline_model_parallel_size": 2, "pipeline_schedule": "interleaved"}, 2, ["--num-layers-per-virtual"]),
         (
             {"seq_length": 30, "sequence_parallel": True, "tensor_model_parallel_size": 4},
             4,
