@@ -56,8 +56,8 @@ constexpr std::array<DtypeInfo, 8> kDtypes = {{
 // Becomes steel_megatron.config.DataError: what was found, the rule it breaks, the fix.
 class FormatError : public std::runtime_error {
  public:
-  FormatError(const std::string& given, std::string rule = "", std::string fix = "")
-      : std::runtime_error(given), rule(std::move(rule)), fix(std::move(fix)) {}
+  FormatError(const std::string& given, std::string broken_rule = "", std::string remedy = "")
+      : std::runtime_error(given), rule(std::move(broken_rule)), fix(std::move(remedy)) {}
   std::string rule;
   std::string fix;
 };

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -77,7 +78,9 @@ def run_and_kill(work: Callable[[], object], calls: int) -> bool:
 
 
 def _fork(work: Callable[[], object]) -> int:
-    process = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of progress bars, which the child does without
+        process = os.fork()
     if process == 0:
         status = 1
         try:
