@@ -37,7 +37,7 @@ heading 2 "Text, tokenizer, tokens"
 if [ -z "$INPUT" ]; then
   steel convert --corpus starcoder --input "$OUT/raw/code" --output "$OUT/text/code.jsonl.zst" --workers 2
   steel convert --corpus jsonl --source documents --input "$OUT/raw/documents" --output "$OUT/text/documents.jsonl.zst"
-  SOURCES=(0.8 code 0.2 documents) # weights and names of the mixture
+  SOURCES=(0.9 code 0.1 documents) # weights and names of the mixture
 else
   steel convert --corpus jsonl --input "$INPUT" --output "$OUT/text/yours.jsonl.zst" --workers 2
   SOURCES=(1.0 yours)
