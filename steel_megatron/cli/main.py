@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": "what is in a .bin/.idx dataset",
     "plan": "parameters, FLOPs and memory of a model; list of presets",
     "train": "pretrain a model (under torchrun for more than one process)",
+    "verify": "prove that every layout computes the same run on this machine",
     "export": "checkpoint → Hugging Face folder",
     "import": "Hugging Face folder → checkpoint",
     "generate": "continue a prompt with a trained model",

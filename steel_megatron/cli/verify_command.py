@@ -1,0 +1,120 @@
+"""Prove that every layout of this machine computes the same training run, on your configuration made small.
+
+Trains the model in fp32 for a few steps on one process and on every layout, compares losses, gradient norms and final
+weights, prints a table, writes a certificate (JSON and Markdown), and exits with status 1 when anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+from pathlib import Path
+
+from steel_megatron import __version__
+from steel_megatron.config import KNOBS, ConfigError, add_run_flags, load_run_config
+
+HEADER = (
+    "| layout | processes | loss | gradient norm | weights | seconds | |\n| --- | --- | --- | --- | --- | --- | --- |"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to verify")
+    what.add_argument(
+        "--world-size",
+        type=int,
+        metavar="N",
+        help="Processes: on CPU, unless there are N GPUs (default: the GPUs, else 8).",
+    )
+    what.add_argument(
+        "--layouts",
+        metavar="LIST",
+        help="Layouts joined by ';', as 'tp2,pp2,dp2;dp4,nozero' (default: all sensible ones).",
+    )
+    what.add_argument("--steps", type=int, default=5, metavar="N", help="Training steps per layout (default: 5).")
+    what.add_argument(
+        "--certificate",
+        metavar="PREFIX",
+        default="steel_verify",
+        help="Writes PREFIX.json and PREFIX.md (default: steel_verify).",
+    )
+    add_run_flags(parser, ("model", "training", "optimizer", "parallel"))
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from steel_megatron.training.verify import Layout, certificate, default_layouts, shrink
+    from steel_megatron.training.verify_processes import verify
+
+    given = {name: value for name, value in vars(args).items() if name in KNOBS}
+    config = load_run_config(args.config, given, args.preset)
+    world_size = args.world_size or torch.cuda.device_count() or 8
+    if world_size < 1 or args.steps < 1:
+        raise ConfigError(f"--world-size {world_size}, --steps {args.steps}", rule="both are at least 1")
+    device = "cuda" if 0 < world_size <= torch.cuda.device_count() and config.training.device != "cpu" else "cpu"
+    layouts = default_layouts(world_size)
+    if args.layouts is not None:
+        layouts = [Layout.parse(text) for text in args.layouts.split(";") if text.strip()]
+        for layout in layouts:
+            if layout.world_size > world_size:
+                raise ConfigError(
+                    f"layout {layout.name} with --world-size {world_size}", fix=f"give {layout.world_size}"
+                )
+    small = shrink(config, args.steps)
+    print(f"{len(layouts)} layouts on {device}, {args.steps} steps each, against one process\n\n{HEADER}", flush=True)
+    outcomes = []
+    for layout, outcome in zip(layouts, verify(small, layouts, device), strict=True):
+        outcomes.append(outcome)
+        print(row(layout.world_size, outcome), flush=True)
+        if outcome.error:
+            print(f"\n{outcome.error}\n", flush=True)
+    facts = {
+        "steel_megatron": __version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, gloo",
+        "date": datetime.date.today().isoformat(),
+        "model": small.to_dict()["model"],
+    }
+    proof = certificate(outcomes, facts)
+    write_certificate(
+        Path(args.certificate), proof, [row(a.world_size, b) for a, b in zip(layouts, outcomes, strict=True)]
+    )
+    worst = proof["largest differences"]
+    print(
+        f"\n{'every layout agrees' if proof['agrees'] else 'LAYOUTS DIFFER'}: loss within {worst['loss']:.1e}, "
+        f"gradient norm within {worst['gradient norm']:.1e} (relative), weights within {worst['weights']:.1e}; "
+        f"written to {args.certificate}.json and {args.certificate}.md"
+    )
+    return 0 if proof["agrees"] else 1
+
+
+def row(processes: int, outcome: object) -> str:
+    """A layout's line of the table."""
+    from steel_megatron.training.verify import Outcome
+
+    assert isinstance(outcome, Outcome)
+    if outcome.error:
+        return f"| {outcome.layout} | {processes} | | | | | FAILED |"
+    return (
+        f"| {outcome.layout} | {processes} | {outcome.loss_difference:.1e} | {outcome.norm_difference:.1e} | "
+        f"{outcome.weight_difference:.1e} | {outcome.seconds:.1f} | {'agrees' if outcome.agrees else 'DIFFERS'} |"
+    )
+
+
+def write_certificate(prefix: Path, proof: dict[str, object], rows: list[str]) -> None:
+    """JSON for machines, Markdown for people."""
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    Path(f"{prefix}.json").write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
+    head = [
+        "# Certificate of layout parity",
+        "",
+        f"{proof['date']}; steel_megatron {proof['steel_megatron']}, torch {proof['torch']}, Python {proof['python']}, "
+        f"{proof['device']}. {'Every layout agrees.' if proof['agrees'] else 'LAYOUTS DIFFER.'}",
+        "",
+        f"Largest differences to one process; tolerances {proof['tolerances']}.",
+        "",
+    ]
+    Path(f"{prefix}.md").write_text("\n".join([*head, HEADER, *rows]) + "\n", encoding="utf-8")
