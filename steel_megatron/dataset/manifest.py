@@ -49,7 +49,7 @@ class Manifest:
     """The record of one tokenised dataset.
 
     ``rejects`` counts lines by reason, ``text_bytes`` the UTF-8 bytes of the texts taken, ``largest_id`` is -1 when
-    there is no token. ``outputs`` holds ``bin`` and ``idx`` by their names without folder, so that a dataset can be moved.
+    there is no token. ``outputs`` holds ``bin`` and ``idx`` by name without folder: a dataset may be moved.
     """
 
     key: str

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from pathlib import Path
+from typing import AnyStr
 
 from steel_megatron.config import DataError
 
@@ -58,13 +59,14 @@ def read_ranks(path: Path) -> dict[bytes, int]:
     return ranks
 
 
-def merge(piece: bytes, ranks: Mapping[bytes, int], below: int | None = None) -> list[bytes]:
+def merge(piece: AnyStr, ranks: Mapping[AnyStr, int], below: int | None = None) -> list[AnyStr]:
     """The parts of a piece after merging neighbours, lowest rank first and leftmost among equals.
 
     Args:
         below: only merges of a rank below this one are done.
 
-    Two neighbours merge when the bytes of both together are a token, as in tiktoken.
+    The piece starts as single bytes (of a ``bytes``) or characters (of a ``str``). Two neighbours merge when both
+    together are a token, as in tiktoken and SentencePiece.
     """
     n = len(piece)
     limit = len(ranks) if below is None else below
@@ -98,6 +100,25 @@ def merge(piece: bytes, ranks: Mapping[bytes, int], below: int | None = None) ->
         parts.append(piece[start : end_of[start]])
         start = end_of[start]
     return parts
+
+
+def recover_merges(ranks: Mapping[AnyStr, int]) -> tuple[list[tuple[AnyStr, AnyStr]], int]:
+    """The pairs that merge, in order of rank, and the number of tokens that no pair makes.
+
+    A vocabulary of ranks has tokens, not pairs. The pair of a token is what the token itself comes to when only tokens
+    of lower rank are merged: when its rank is reached in a text, whatever stands beside it, its bytes are in exactly
+    these two parts, or a part reaches over its edge and the token cannot arise there.
+    """
+    pairs, unreachable = [], 0
+    for token in sorted(ranks, key=ranks.__getitem__):
+        if len(token) == 1:
+            continue
+        parts = merge(token, ranks, below=ranks[token])
+        if len(parts) == 2:
+            pairs.append((parts[0], parts[1]))
+        else:
+            unreachable += 1
+    return pairs, unreachable
 
 
 def encode_piece(piece: bytes, ranks: Mapping[bytes, int]) -> list[int]:

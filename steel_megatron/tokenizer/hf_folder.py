@@ -60,7 +60,7 @@ def write_folder(backend: Backend, special_tokens: Sequence[str], folder: Path) 
         "bos_token": None,
         "eos_token": end,
         "pad_token": end,
-        "extra_special_tokens": [name for name in special_tokens if name != end],
+        "additional_special_tokens": [name for name in special_tokens if name != end],
         "clean_up_tokenization_spaces": False,
         "model_max_length": 1_000_000_000,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Any
 
 from sentencepiece import SentencePieceProcessor
 
-from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config import DataError
 from steel_megatron.tokenizer.base import EncodedBatch, Tokenizer, flat_batch
-from steel_megatron.tokenizer.hf_folder import write_json
 
 _CONTROL_MARK = re.compile(r"<\|.*\|>")
 
@@ -78,49 +76,12 @@ class SentencePieceTokenizer(Tokenizer):
         return self._processor.decode(list(ids))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes ``tokenizer.model`` with a Llama tokenizer's settings, once it is sure that it gives the same ids.
+        """Writes ``tokenizer.model`` and its Hugging Face form; see :mod:`.sentencepiece_to_hf` for which models."""
+        from steel_megatron.tokenizer.sentencepiece_to_hf import save_sentencepiece_as_hf
 
-        transformers rebuilds the model in its own library and does not follow every normalisation rule that a
-        SentencePiece model can hold. Models made as Llama's and its kin pass.
-        """
         target = Path(folder)
-        with tempfile.TemporaryDirectory() as trial:
-            self._write_llama_files(Path(trial))
-            if not self._same_in_transformers(trial):
-                raise ConfigError(
-                    f"transformers gives other ids than {self._path}",
-                    rule="an exported tokenizer gives the ids the model was trained on",
-                    fix="train it with normalization_rule_name=identity and remove_extra_whitespaces=false, as Llama",
-                )
-        target.mkdir(parents=True, exist_ok=True)
-        self._write_llama_files(target)
-
-    def _write_llama_files(self, folder: Path) -> None:
-        (folder / "tokenizer.model").write_bytes(self._content)
-        pieces = self._processor
-        names = {"bos_token": pieces.bos_id(), "eos_token": pieces.eos_id(), "unk_token": pieces.unk_id()}
-        config: dict[str, Any] = {name: pieces.id_to_piece(id_) for name, id_ in names.items() if id_ >= 0}
-        config |= {"tokenizer_class": "LlamaTokenizer", "add_bos_token": False, "add_eos_token": False, "legacy": False}
-        write_json(folder / "tokenizer_config.json", config)
-
-    def _same_in_transformers(self, folder: str) -> bool:
-        from transformers import AutoTokenizer
-
-        try:
-            other = AutoTokenizer.from_pretrained(folder)
-        except Exception:  # whatever the conversion raises on a model it does not know how to convert
-            return False
-        return all(other.encode(text, add_special_tokens=False) == self.encode(text) for text in _PROBES)
-
-
-# What differs first between two readings of a model: blanks, line ends, width and composition of characters.
-_PROBES = (
-    "The quick brown fox.",
-    "  two  blanks, a\ttab\n\nand lines \n",
-    "今天天气不错，ＡＢＣ１２３。",
-    "e\u0301 \ufb01 ½ 🙂 \u200b",
-    "def f(x):\n    return x + 1",
-)
+        save_sentencepiece_as_hf(self._processor.serialized_model_proto(), target)
+        (target / "tokenizer.model").write_bytes(self._content)
 
 
 def _with_control(content: bytes, marks: Sequence[int]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import regex
-from numpy.typing import NDArray
 
 from steel_megatron.config import DataError, nearest
 from steel_megatron.tokenizer.base import END_OF_TEXT, EncodedBatch, Tokenizer
@@ -99,14 +99,14 @@ class TikTokenizer(Tokenizer):
         return self.encode_batch([text]).ids_T.tolist()
 
     def encode_batch(self, texts: Sequence[str]) -> EncodedBatch:
-        arrays: list[NDArray[np.uint32]] = []
         lengths_B = np.zeros(len(texts), dtype=np.int64)
+        ids_T = array("i")
         for i, text in enumerate(texts):
+            before = len(ids_T)
             for stretch in self._stretches(text):
-                arrays.append(self._encode_stretch(stretch))
-                lengths_B[i] += len(arrays[-1])
-        ids_T = np.concatenate(arrays).astype(np.int32) if arrays else np.zeros(0, dtype=np.int32)
-        return EncodedBatch(ids_T, lengths_B)
+                ids_T.fromlist(self._encode_stretch(stretch))
+            lengths_B[i] = len(ids_T) - before
+        return EncodedBatch(np.frombuffer(ids_T, dtype=np.int32), lengths_B)
 
     def decode(self, ids: Sequence[int]) -> str:
         return b"".join(self._tokens[id_] for id_ in ids).decode("utf-8", "replace")
@@ -129,7 +129,7 @@ class TikTokenizer(Tokenizer):
         start = 0
         while len(text) - start > STRETCH:
             window_end = start + STRETCH
-            end = _last_cut(text, window_end - 256, window_end) or _last_cut(text, start, window_end)
+            end = _last_cut(text, max(start, window_end - 256), window_end) or _last_cut(text, start, window_end)
             if end is None:
                 following = _CUT.search(text, window_end - 1)
                 end = following.end() if following else len(text)
@@ -138,14 +138,14 @@ class TikTokenizer(Tokenizer):
         if start < len(text):
             yield text[start:]
 
-    def _encode_stretch(self, stretch: str) -> NDArray[np.uint32]:
+    def _encode_stretch(self, stretch: str) -> list[int]:
         if self._encoding is not None and len(stretch) <= STRETCH:
-            return self._encoding.encode_to_numpy(stretch, disallowed_special=())
+            return self._encoding.encode_ordinary(stretch)
         ids: list[int] = []
         for match in self._pieces.finditer(stretch):
             piece = match.group().encode("utf-8")
             ids += self._encode_short_piece(piece) if len(piece) < 64 else encode_piece(piece, self.ranks)
-        return np.array(ids, dtype=np.uint32)
+        return ids
 
 
 def _last_cut(text: str, start: int, end: int) -> int | None:
@@ -162,9 +162,11 @@ def _settings_beside(path: Path) -> dict[str, Any]:
         return {}
     try:
         settings = json.loads(file.read_bytes())
-        unknown = sorted(set(settings) - set(_DEFAULTS))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{file}: {error}", rule="it is a JSON object of tokenizer settings") from None
+    except ValueError as error:
+        raise DataError(f"{file} is damaged: {error}", rule="it is a JSON object of tokenizer settings") from None
+    if not isinstance(settings, dict):
+        raise DataError(f"{file} holds {settings!r}", rule="it is a JSON object of tokenizer settings")
+    unknown = sorted(set(settings) - set(_DEFAULTS))
     if unknown:
         raise DataError(
             f"{file}: unknown setting {unknown[0]!r}",

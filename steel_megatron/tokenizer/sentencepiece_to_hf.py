@@ -1,0 +1,82 @@
+"""From a SentencePiece model to a Hugging Face folder that gives the same ids.
+
+transformers' own conversion differs from SentencePiece in small things (a text that begins with a blank, for one), so
+the fast tokenizer is put together here. Only models made as Llama's have an exact form: the ``tokenizers`` library
+breaks ties of unigram models otherwise, and applies SentencePiece's normalisation tables to other stretches of text.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, decoders, models, normalizers
+from tokenizers import Tokenizer as Backend
+
+from steel_megatron.config import ConfigError
+from steel_megatron.tokenizer.byte_bpe import recover_merges
+from steel_megatron.tokenizer.hf_folder import write_json, write_text
+
+
+def save_sentencepiece_as_hf(model: bytes, folder: Path) -> None:
+    """Writes ``tokenizer.json`` and ``tokenizer_config.json``.
+
+    Raises:
+        ConfigError: the model has something that the ``tokenizers`` library does otherwise.
+    """
+    from sentencepiece import sentencepiece_model_pb2 as schema
+
+    proto: Any = schema.ModelProto()  # type: ignore[attr-defined]  # protobuf makes the class at run time
+    proto.ParseFromString(model)
+    _check_exact(proto)
+    backend = _backend(proto)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "tokenizer.json", backend.to_str(pretty=True))
+    spec = proto.trainer_spec
+    names = {"bos_token": spec.bos_id, "eos_token": spec.eos_id, "unk_token": spec.unk_id, "pad_token": spec.pad_id}
+    config: dict[str, Any] = {name: proto.pieces[id_].piece for name, id_ in names.items() if id_ >= 0}
+    config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    write_json(folder / "tokenizer_config.json", config)
+
+
+def _check_exact(proto: Any) -> None:
+    """Refuses what has no exact form."""
+    spec, normal = proto.trainer_spec, proto.normalizer_spec
+    words = [piece.piece for piece in proto.pieces if piece.type == piece.USER_DEFINED and len(piece.piece) > 1]
+    obstacles = {
+        "it is no BPE model": spec.model_type != spec.BPE,
+        f"it normalises by {normal.name}": bool(normal.precompiled_charsmap),
+        "it removes extra blanks": normal.remove_extra_whitespaces,
+        "it writes blanks behind words": spec.treat_whitespace_as_suffix or not normal.escape_whitespaces,
+        f"it has user-defined words ({', '.join(words[:3])})": bool(words),
+    }
+    found = [text for text, applies in obstacles.items() if applies]
+    if found:
+        raise ConfigError(
+            f"no Hugging Face form of this SentencePiece model gives its ids: {'; '.join(found)}",
+            rule="an exported tokenizer gives the ids that the model was trained on",
+            fix="export the model without a tokenizer, and use tokenizer.model as it is",
+        )
+
+
+def _backend(proto: Any) -> Backend:
+    """The fast tokenizer: merges in order of score, bytes for characters without a piece."""
+    words = sorted((piece for piece in proto.pieces if piece.type == piece.NORMAL), key=lambda piece: -piece.score)
+    pairs, _ = recover_merges({piece.piece: rank for rank, piece in enumerate(words)})
+    backend = Backend(
+        models.BPE(
+            {piece.piece: id_ for id_, piece in enumerate(proto.pieces)},
+            pairs,
+            unk_token=proto.pieces[proto.trainer_spec.unk_id].piece,
+            fuse_unk=True,
+            byte_fallback=proto.trainer_spec.byte_fallback,
+        )
+    )
+    prefix = proto.normalizer_spec.add_dummy_prefix
+    blanks = normalizers.Replace(" ", "▁")
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), blanks] if prefix else [blanks])
+    steps: list[Any] = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    backend.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if prefix else steps)
+    control = [piece.piece for piece in proto.pieces if piece.type in (piece.CONTROL, piece.UNKNOWN)]
+    backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in control])
+    return backend
