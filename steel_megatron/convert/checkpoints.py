@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,15 @@ class RunCheckpoint:
             CheckpointError: nothing there, or damaged; what is there is named.
         """
         store = CheckpointStore(folder)
-        if step is None:
-            step = store.newest()
+        given = step is not None
+        step = step if given else store.newest()
         if step is None or step not in store.steps():
             raise CheckpointError(
                 f"no whole checkpoint{'' if step is None else f' of step {step}'} in {folder}",
                 rule=store.describe(),
                 fix="check --load and --step",
             )
-        problems = store.verify(step)
-        if problems:
+        if given and (problems := store.verify(step)):
             raise CheckpointError(
                 f"{store.folder(step)} is damaged: {'; '.join(problems[:3])}",
                 fix="use another --step, or copy it again",
@@ -66,6 +66,11 @@ class RunCheckpoint:
         """The type in which the weights were trained."""
         return param_dtype(self.config.training.precision)
 
+    @cached_property
+    def stored(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of every stored tensor by name."""
+        return self.store.tensors(self.step)
+
     def tensors(self, pieces: Iterable[Piece], masters: bool = False) -> dict[str, Tensor]:
         """Whole tensors by the pieces' names, without a vocabulary's padding.
 
@@ -75,14 +80,15 @@ class RunCheckpoint:
         Raises:
             CheckpointError: a tensor is missing or has another shape.
         """
-        stored = self.store.tensors(self.step)
+        stored = self.stored
         names = {}
         for piece in pieces:
             name = WEIGHT + piece.name
             shape = (piece.global_shape[0] if piece.rows is None else piece.rows, *piece.global_shape[1:])
             if name not in stored or stored[name][0] != shape:
+                found = list(stored[name][0]) if name in stored else "missing"
                 raise CheckpointError(
-                    f"{self.store.folder(self.step)}: {name} is {list(stored[name][0]) if name in stored else 'missing'}",
+                    f"{self.store.folder(self.step)}: {name} is {found}",
                     rule=f"the configuration in its facts.json describes {list(shape)}",
                     fix="the files of this checkpoint do not belong together: use another --step",
                 )

@@ -18,7 +18,7 @@ from steel_megatron.convert.checkpoints import RunCheckpoint
 from steel_megatron.convert.families import Family, family_of, write_options
 from steel_megatron.convert.folder import DTYPE_NAMES, check_target, new_folder, write_json, write_shards
 from steel_megatron.convert.names import Target, targets_of
-from steel_megatron.convert.tokenizers import tokenizer_of_run
+from steel_megatron.convert.tokenizers import load_tokenizer, tokenizer_of_run
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import param_dtype, parameters_with_spec
@@ -117,9 +117,7 @@ def write_tokenizer(tokenizer: Tokenizer | None, folder: Path) -> dict[str, Any]
         except ConfigError as error:
             log.warning("exported without a tokenizer: %s", error.given)
             return None
-        from transformers import AutoTokenizer
-
-        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        loaded = load_tokenizer(folder)
         ends = [id_ for id_ in (tokenizer.eod_id, loaded.eos_token_id) if id_ is not None]
         return {
             "bos_token_id": loaded.bos_token_id,

@@ -49,7 +49,7 @@ def import_folder(
     Args:
         hf: folder with config.json and safetensors.
         save: folder of the run, without checkpoints.
-        precision: "bf16", "fp16" or "fp32" of the checkpoint; what config.json says when None.
+        precision: "bf16", "fp16" or "fp32" of the checkpoint; the widest of the files' types when None.
         tokenizer_model: instead of the tokenizer in ``hf``.
 
     Raises:

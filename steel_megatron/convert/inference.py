@@ -14,7 +14,7 @@ from steel_megatron.config import ConfigError
 from steel_megatron.convert.checkpoints import RunCheckpoint
 from steel_megatron.convert.families import read_options
 from steel_megatron.convert.folder import StateFolder, read_config
-from steel_megatron.convert.tokenizers import tokenizer_of_run
+from steel_megatron.convert.tokenizers import load_tokenizer, tokenizer_of_run
 from steel_megatron.convert.weights import from_hugging_face
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.mesh import Mesh
@@ -60,18 +60,13 @@ def from_folder(folder: Path, precision: str | None, device: torch.device) -> Te
     Raises:
         CheckpointError: missing or damaged files. ConfigError: a family or option that is not converted.
     """
-    from transformers import AutoTokenizer
-
     options = read_config(folder)
     family, config = read_options(options)
     state = StateFolder(folder)
     dtype = param_dtype(precision) if precision else state.dtype
     model = GPT(config, Mesh.single(device), dtype=dtype).eval()
     from_hugging_face(state, model, family, str(folder))
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # each tokenizer class raises its own kinds
-        raise ConfigError(f"the tokenizer of {folder}: {error}", rule="it is one that AutoTokenizer loads") from error
+    tokenizer = load_tokenizer(folder)
     return TextModel(
         model,
         lambda text: list(tokenizer(text)["input_ids"]),

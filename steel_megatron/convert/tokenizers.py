@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from steel_megatron.config import DataConfig, DataError
 from steel_megatron.tokenizer.base import Tokenizer
@@ -55,3 +56,19 @@ def tokenizer_of_folder(folder: Path, given: str | None = None) -> Tokenizer | N
     except DataError:
         return None
     return build_tokenizer(None, folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer as ``transformers`` loads it.
+
+    Raises:
+        DataError: it does not.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # each tokenizer class raises its own kinds
+        raise DataError(
+            f"the tokenizer of {folder}: {error}", rule="it is one that transformers' AutoTokenizer loads"
+        ) from error
