@@ -53,11 +53,12 @@ def title(timeline: Timeline) -> str:
     return f"{schedule.name}: {size}, bubble {timeline.bubble:.1%}"
 
 
-def picture(timeline: Timeline) -> Drawing:
-    """The timeline as boxes and words."""
+def picture(timeline: Timeline, scale: float | None = None) -> Drawing:
+    """The timeline as boxes and words; ``scale`` in pixels per unit of time, chosen to fit when None."""
     schedule = timeline.schedule
-    shortest = min(span.end - span.start for row in timeline.spans for span in row)
-    scale = max(min(WIDEST / shortest, MOST / timeline.length), NARROWEST / shortest)
+    if scale is None:
+        shortest = min(span.end - span.start for row in timeline.spans for span in row)
+        scale = max(min(WIDEST / shortest, MOST / timeline.length), NARROWEST / shortest)
     width = timeline.length * scale
     bottom = TOP + schedule.ranks * (ROW + GAP)
     peaks = "keeps" if schedule.trains else ""
