@@ -3,6 +3,7 @@
 #
 #   DEMO_STEPS=400      training steps
 #   DEMO_INPUT=PATTERN  JSON lines with a "text" field instead of the text that the demo finds on this machine
+#   DEMO_PROMPT=TEXT    what the trained model continues
 #   DEMO_OUTPUT=DIR     where everything goes
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -80,7 +81,13 @@ heading 5 "The model for transformers, and what came out"
 if [ ! -f "$MODEL/config.json" ]; then
   steel export --load "$RUN" --output "$MODEL" --check
 fi
-PROMPTS=("def __init__(self, " "import os" "The data " "数据")
+if [ -n "${DEMO_PROMPT:-}" ]; then
+  PROMPTS=("$DEMO_PROMPT")
+elif [ -z "$INPUT" ]; then
+  PROMPTS=("def __init__(self, " "import os" "class " "The data ")
+else
+  PROMPTS=("The " "我们")
+fi
 python examples/demo/generate.py "$MODEL" "${PROMPTS[@]}"
 python examples/demo/report.py --run "$RUN" --killed "$RUN/killed.jsonl" --output "$OUT/loss_curve.png"
 
