@@ -149,8 +149,8 @@ class CheckpointStore:
         started = time.perf_counter()
         folder = self.folder(step)
         asked = {name: tuple(part[0].global_shape) for name, blocks in into.items() if (part := filled(blocks))}
-        asked_by_rank = ranks.everywhere(lambda: (asked, self._shapes(step)), f"loading {folder}")
-        differences = misfits(asked_by_rank[0][1], [asked for asked, _ in asked_by_rank], whole)
+        stored = ranks.on_main(lambda: self.tensors(step), f"loading {folder}")
+        differences = misfits({name: shape for name, (shape, _) in stored.items()}, ranks.gather(asked), whole)
         if differences:
             raise CheckpointError(
                 f"{folder} does not fit the model: {_some(differences)}",
@@ -242,9 +242,6 @@ class CheckpointStore:
         except ValueError as error:
             return [str(error)]
         return problems_with(self.folder(step), records, sorted(records)[ranks.rank() :: ranks.world_size()])
-
-    def _shapes(self, step: int) -> dict[str, tuple[int, ...]]:
-        return {name: shape for name, (shape, _) in self.tensors(step).items()}
 
 
 def _random_name() -> str:
