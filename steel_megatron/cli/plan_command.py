@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from steel_megatron.config import KNOBS, ConfigError, add_run_flags, check_model, load_run_config
+from steel_megatron.config import KNOBS, ConfigError, RunConfig, add_run_flags, check_model, load_run_config
 
 UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
@@ -14,9 +14,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--list", action="store_true", help="The presets side by side.")
     what.add_argument("--markdown", action="store_true", help="With --list: as a Markdown table.")
     machine = parser.add_argument_group("machine and length")
-    machine.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, all data parallel (default: 1).")
+    machine.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="GPUs in all; memory as if all data parallel (default: 1)."
+    )
     machine.add_argument("--mfu", type=float, default=0.5, help="Share of the peak that is used (default: 0.5).")
     machine.add_argument("--tokens", metavar="N", help="Length of the run, as 300B or 1T: prints the days it takes.")
+    pipeline = parser.add_argument_group("pipeline")
+    pipeline.add_argument(
+        "--draw-schedule", metavar="FILE", help="Draw the pipeline's timeline (.svg, or .png with matplotlib)."
+    )
     add_run_flags(parser, ("model", "training", "parallel", "logging"))
 
 
@@ -39,7 +45,22 @@ def run(args: argparse.Namespace) -> int:
         print(model_report(config, None, None))
     else:
         print(model_report(config, hardware, None if args.tokens is None else parse_count(args.tokens)))
+    if config.parallel.pipeline_model_parallel_size > 1 or args.draw_schedule is not None:
+        report_pipeline(config, args.devices, args.draw_schedule)
     return 0
+
+
+def report_pipeline(config: RunConfig, devices: int, file: str | None) -> None:
+    """Prints how the model runs through its pipeline, and draws it into a file if one is named."""
+    from steel_megatron.parallel.pipeline.draw import picture
+    from steel_megatron.plan.pipeline import pipeline_report, pipeline_timeline
+
+    replica = config.parallel.tensor_model_parallel_size * config.parallel.pipeline_model_parallel_size
+    timeline = pipeline_timeline(config, replica if devices == 1 else devices)
+    print(f"\n{pipeline_report(config, timeline)}")
+    if file is not None:
+        picture(timeline).save(file)
+        print(f"drawn: {file}")
 
 
 def parse_count(text: str) -> float:
