@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 
-from steel_megatron.corpus import all_corpora, convert_corpus
+from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus
+from steel_megatron.corpus.corpus import REASONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         overwrite=args.overwrite,
     )
-    manifest = done.manifest
+    manifest, corpus = done.manifest, find_corpus(args.corpus)
     if done.done_before:
         print("nothing to do: the same data is there already, from the same files and settings")
     print(
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
             f"first {manifest.passed_over[0]}"
         )
     if done.rejected:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in manifest.rejects.items())
-        print(f"{done.rejected:,} records rejected: {reasons}; see {done.rejects_path}")
+        print(f"{done.rejected:,} records rejected, kept in {done.rejects_path}:")
+        says = REASONS | dict(corpus.reasons)
+        for reason, count in manifest.rejects.items():
+            print(f"  {count:>9,} {reason}: {says.get(reason, '')}")
     return 1 if args.strict and done.rejected else 0

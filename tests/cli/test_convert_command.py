@@ -16,7 +16,8 @@ def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert read_json_lines(output) == [{"text": "一", "source": "jsonl", "id": "in.jsonl:1"}]
     printed = capsys.readouterr().out
     assert "1 documents of 2 records" in printed
-    assert "1 records rejected: missing_field 1; see " in printed
+    assert "1 records rejected, kept in " in printed
+    assert "1 missing_field: a field that the corpus needs is not there" in printed
     assert main([*command, "--strict"]) == 1
     assert "nothing to do" in capsys.readouterr().out
 
