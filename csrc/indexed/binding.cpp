@@ -24,14 +24,14 @@ py::array plain(const py::array& array) {
   if (array.ndim() != 1) {
     throw FormatError("token ids in " + std::to_string(array.ndim()) + " dimensions", "they are one-dimensional");
   }
-  const py::array native = array.dtype().attr("isnative").cast<bool>()
-                               ? array
-                               : py::array(array.attr("astype")(array.dtype().attr("newbyteorder")("=")));
-  return py::array::ensure(native, py::array::c_style);
+  const bool swapped = array.dtype().byteorder() == '>';
+  return py::array::ensure(swapped ? py::array(array.attr("astype")(array.dtype().attr("newbyteorder")("="))) : array,
+                           py::array::c_style);
 }
 
 TokenView view_of(const py::array& array) {
-  return {array.data(), static_cast<uint64_t>(array.size()), py::str(array.dtype().attr("name"))};
+  return {array.data(), static_cast<uint64_t>(array.size()), array.dtype().kind(),
+          static_cast<uint64_t>(array.itemsize())};
 }
 
 py::array_t<uint8_t> bytes_of(const py::object& owner, const indexed::MappedFile& file) {
@@ -76,6 +76,15 @@ PYBIND11_MODULE(_indexed, module) {
           },
           py::arg("tokens"), py::arg("lengths"))
       .def("end_document", &Writer::end_document)
+      .def(
+          "add_document",
+          [](Writer& self, const py::array& tokens) {
+            const py::array kept = plain(tokens);
+            const TokenView view = view_of(kept);
+            py::gil_scoped_release release;
+            self.add_document(view);
+          },
+          py::arg("tokens"))
       .def(
           "add_documents",
           [](Writer& self, const py::array& tokens, const Lengths& lengths) {

@@ -32,12 +32,12 @@ class FileWriter {
   }
   // Appends bytes [offset, offset + bytes) of another file, inside the kernel where it can; holes stay holes.
   void copy_from(const std::string& source, uint64_t offset, uint64_t bytes, const Progress& progress);
-  void sync();  // empties the buffer and waits until the disk has it
+  void flush();  // empties the buffer, so that the file can be read
+  void sync();   // and waits until the disk has it
 
   const std::string& path() const { return path_; }
 
  private:
-  void flush();
   void write_all(const char* data, uint64_t bytes);
   void skip(uint64_t bytes);
   bool lock() const;

@@ -1,6 +1,7 @@
 #include "reader.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace indexed {
 
@@ -140,12 +141,21 @@ Range Reader::ordered(int64_t start, int64_t stop, uint64_t byte) const {
   return {start, stop};
 }
 
-Range Reader::sequence_range(uint64_t sequence) const {
-  return ordered(sequence_start(sequence), sequence_start(sequence + 1), pointers_at() + sequence * kPointerBytes);
+Range Reader::sequence_range(int64_t sequence) const {
+  if (sequence < 0 || static_cast<uint64_t>(sequence) >= sequence_count_) {
+    throw std::out_of_range("sequence " + text(sequence) + " of " + text(sequence_count_));
+  }
+  const auto number = static_cast<uint64_t>(sequence);
+  return ordered(sequence_start(number), sequence_start(number + 1), pointers_at() + number * kPointerBytes);
 }
 
-Range Reader::document_range(uint64_t first, uint64_t last) const {
-  return ordered(document_start(first), document_start(last), boundaries_at() + first * kBoundaryBytes);
+Range Reader::document_range(int64_t first, int64_t last) const {
+  if (first < 0 || last < first || static_cast<uint64_t>(last) >= boundary_count_) {
+    throw std::out_of_range("documents " + text(first) + " up to " + text(last) + " of " + text(document_count()));
+  }
+  const auto number = static_cast<uint64_t>(first);
+  return ordered(document_start(number), document_start(static_cast<uint64_t>(last)),
+                 boundaries_at() + number * kBoundaryBytes);
 }
 
 std::vector<int64_t> Reader::document_starts_between(int64_t start, int64_t stop) const {

@@ -28,9 +28,9 @@ class Reader {
   // Token at which a sequence begins; for the number of sequences, where the tokens end. FormatError if the index
   // points outside the tokens there.
   int64_t sequence_start(uint64_t sequence) const;
-  // Tokens [start, stop) of a sequence, and of the documents [first, last).
-  Range sequence_range(uint64_t sequence) const;
-  Range document_range(uint64_t first, uint64_t last) const;
+  // Tokens [start, stop) of a sequence, and of the documents [first, last). std::out_of_range for what is not there.
+  Range sequence_range(int64_t sequence) const;
+  Range document_range(int64_t first, int64_t last) const;
   // Ascending tokens in [start, stop) at which documents begin; documents without tokens have none of their own.
   std::vector<int64_t> document_starts_between(int64_t start, int64_t stop) const;
 

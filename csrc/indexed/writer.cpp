@@ -16,20 +16,21 @@ std::string part(const std::string& prefix, const char* name) { return prefix + 
 
 // Without a file the values are only checked.
 void check_or_write_any(FileWriter* file, const TokenView& tokens, const DtypeInfo& target) {
-  const auto& name = tokens.dtype;
+  const auto is = [&tokens](char kind, uint64_t bytes) { return tokens.kind == kind && tokens.bytes == bytes; };
   const void* data = tokens.data;
   const uint64_t count = tokens.count;
-  if (name == "int32") return check_or_write_as(file, static_cast<const int32_t*>(data), count, target);
-  if (name == "int64") return check_or_write_as(file, static_cast<const int64_t*>(data), count, target);
-  if (name == "uint16") return check_or_write_as(file, static_cast<const uint16_t*>(data), count, target);
-  if (name == "uint8") return check_or_write_as(file, static_cast<const uint8_t*>(data), count, target);
-  if (name == "int8") return check_or_write_as(file, static_cast<const int8_t*>(data), count, target);
-  if (name == "int16") return check_or_write_as(file, static_cast<const int16_t*>(data), count, target);
-  if (name == "uint32") return check_or_write_as(file, static_cast<const uint32_t*>(data), count, target);
-  if (name == "uint64") return check_or_write_as(file, static_cast<const uint64_t*>(data), count, target);
-  if (name == "float32") return check_or_write_as(file, static_cast<const float*>(data), count, target);
-  if (name == "float64") return check_or_write_as(file, static_cast<const double*>(data), count, target);
-  throw FormatError("token ids of numpy type " + name, "ids are integers, or floats for a dataset of floats");
+  if (is('i', 4)) return check_or_write_as(file, static_cast<const int32_t*>(data), count, target);
+  if (is('i', 8)) return check_or_write_as(file, static_cast<const int64_t*>(data), count, target);
+  if (is('u', 2)) return check_or_write_as(file, static_cast<const uint16_t*>(data), count, target);
+  if (is('u', 1)) return check_or_write_as(file, static_cast<const uint8_t*>(data), count, target);
+  if (is('i', 1)) return check_or_write_as(file, static_cast<const int8_t*>(data), count, target);
+  if (is('i', 2)) return check_or_write_as(file, static_cast<const int16_t*>(data), count, target);
+  if (is('u', 4)) return check_or_write_as(file, static_cast<const uint32_t*>(data), count, target);
+  if (is('u', 8)) return check_or_write_as(file, static_cast<const uint64_t*>(data), count, target);
+  if (is('f', 4)) return check_or_write_as(file, static_cast<const float*>(data), count, target);
+  if (is('f', 8)) return check_or_write_as(file, static_cast<const double*>(data), count, target);
+  throw FormatError("token ids of numpy type " + std::string(1, tokens.kind) + std::to_string(tokens.bytes),
+                    "ids are integers, or 4- or 8-byte floats for a dataset of floats");
 }
 
 void check_lengths(const TokenView& tokens, const int64_t* lengths, uint64_t count) {
@@ -100,6 +101,11 @@ void Writer::end_document() {
   broken_ = false;
 }
 
+void Writer::add_document(const TokenView& tokens) {
+  const auto length = static_cast<int64_t>(tokens.count);
+  add_documents(tokens, &length, 1);
+}
+
 void Writer::add_documents(const TokenView& tokens, const int64_t* lengths, uint64_t count) {
   need_between_documents("whole documents");
   check(tokens, lengths, count);
@@ -161,8 +167,8 @@ void Writer::finish() {
   need_between_documents("finish");
   broken_ = true;
   bin_->sync();
-  lengths_->sync();
-  boundaries_->sync();
+  lengths_->flush();
+  boundaries_->flush();
   // Held until the end: the lock on a file goes with its writer.
   const std::unique_ptr<FileWriter> index = write_index();
   remove_if_there(lengths_->path());

@@ -14,7 +14,8 @@ namespace indexed {
 struct TokenView {
   const void* data;
   uint64_t count;
-  std::string dtype;  // numpy's name
+  char kind;       // numpy's: 'i', 'u' or 'f'
+  uint64_t bytes;  // of one token
 };
 
 class Writer {
@@ -27,6 +28,8 @@ class Writer {
   // nothing of this call has been written.
   void add_sequences(const TokenView& tokens, const int64_t* lengths, uint64_t count);
   void end_document();
+  // One document of one sequence; without tokens, of none.
+  void add_document(const TokenView& tokens);
   // Documents of one sequence each; one of length 0 is a document without sequences.
   void add_documents(const TokenView& tokens, const int64_t* lengths, uint64_t count);
   // All documents of another dataset of the same type, whose index is checked first.

@@ -91,18 +91,16 @@ class IndexedDataset:
 
     def sequence(self, number: int) -> NDArray[Any]:
         """The tokens of a sequence; a view."""
-        start, stop = self._reader.sequence_range(self._check(number, self.sequence_count, "sequence"))
+        start, stop = self._reader.sequence_range(number)
         return self.tokens[start:stop]
 
     def document(self, number: int) -> NDArray[Any]:
         """The tokens of all sequences of a document; a view."""
-        start, stop = self._reader.document_range(self._check(number, self.document_count, "document"), number + 1)
+        start, stop = self._reader.document_range(number, number + 1)
         return self.tokens[start:stop]
 
     def document_token_range(self, first: int, last: int) -> tuple[int, int]:
         """Tokens [start, stop) of the documents [first, last)."""
-        self._check(last, self.document_count + 1, "document")
-        self._check(first, last + 1, "document")
         return self._reader.document_range(first, last)
 
     def document_starts_between(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -120,12 +118,6 @@ class IndexedDataset:
 
     def _index_array(self, dtype: str, count: int, offset: int) -> NDArray[Any]:
         return np.frombuffer(self._reader.idx_bytes, dtype, count, offset)
-
-    @staticmethod
-    def _check(number: int, count: int, what: str) -> int:
-        if not 0 <= number < count:
-            raise IndexError(f"{what} {number} of {count}")
-        return number
 
 
 class IndexedWriter:
@@ -167,13 +159,11 @@ class IndexedWriter:
         """
         if isinstance(document, (list, tuple)) and document and np.ndim(document[0]) == 1:
             sequences = [self._ids(sequence) for sequence in document]
-            ids = np.concatenate(sequences)
             lengths = [len(sequence) for sequence in sequences]
+            self._writer.add_sequences(np.concatenate(sequences), np.array(lengths, np.int64))
+            self._writer.end_document()
         else:
-            ids = self._ids(document)
-            lengths = [ids.size] if ids.size else []
-        self._writer.add_sequences(ids, np.asarray(lengths, np.int64))
-        self._writer.end_document()
+            self._writer.add_document(self._ids(document))
 
     def add_many(self, ids: ArrayLike, lengths: ArrayLike) -> None:
         """Documents of one sequence each; the fast way for many.

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,10 +176,11 @@ def copy_datasets(writer: IndexedWriter, prefixes: Sequence[str], manifests: Map
 
 def _check_hashes(prefix: str, manifest: Manifest, whole: Any, progress: Callable[[int], object]) -> None:
     digest = hashlib.sha256()
-    with open(prefix + ".bin", "rb") as file:
+    with open(prefix + ".bin", "rb") as file, ThreadPoolExecutor(1) as second:
         while block := file.read(HASH_BLOCK):
+            updated = second.submit(whole.update, block)  # beside the next line: hashing lets other threads run
             digest.update(block)
-            whole.update(block)
+            updated.result()
             progress(len(block))
     check_hash(prefix, "bin", digest.hexdigest(), manifest)
     check_hash(prefix, "idx", hash_file(prefix + ".idx").sha256, manifest)
