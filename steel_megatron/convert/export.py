@@ -157,9 +157,13 @@ def write_configs(
     import transformers
 
     ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id")) | (tokens or {})
-    version = {"transformers_version": transformers.__version__}
     ends = ids["eos_token_id"]
-    single = {**ids, "eos_token_id": ends[0] if ends else None}
+    first_end = {"eos_token_id": ends[0] if ends else None}
+    version = {"transformers_version": transformers.__version__}
     types = {"torch_dtype": DTYPE_NAMES[dtype], "dtype": DTYPE_NAMES[dtype]}  # transformers 4 and 5
-    write_json(folder / "config.json", write_options(family, checkpoint.model) | types | single | version)
-    write_json(folder / "generation_config.json", (ids if ends and len(ends) > 1 else single) | version)
+    # A padding id in config.json would keep gradients from its row of the embedding, and it is often a document's end.
+    control = {**ids, **first_end, "pad_token_id": None}
+    write_json(folder / "config.json", write_options(family, checkpoint.model) | types | control | version)
+    if not ends or len(ends) == 1:
+        ids |= first_end
+    write_json(folder / "generation_config.json", ids | version)

@@ -142,6 +142,7 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     check_target(target, overwrite)
     target = target.absolute()
     temporary = target.with_name(f".{target.name}.tmp{os.getpid()}")
+    old = target.with_name(f".{target.name}.old{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -149,17 +150,16 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
         for path in temporary.rglob("*"):
             _sync(path)
         _sync(temporary)
-        old = None
         if target.exists():
-            old = target.with_name(f".{target.name}.old{os.getpid()}")
             target.rename(old)
         temporary.rename(target)
         _sync(target.parent)
-        if old is not None:
-            shutil.rmtree(old)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not target.exists():
+            old.rename(target)
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_target(target: Path, overwrite: bool) -> None:
@@ -189,7 +189,7 @@ def _shards(folder: Path) -> list[str]:
     if (folder / INDEX).is_file():
         try:
             files = sorted(set(json.loads((folder / INDEX).read_bytes())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise CheckpointError(f"{folder / INDEX} is damaged: {error!r}", fix="copy the file again") from None
         missing = [file for file in files if not (folder / file).is_file()]
         if missing:

@@ -62,16 +62,17 @@ TINY: dict[str, tuple[type[PretrainedConfig], dict[str, Any]]] = {
 }
 
 
-def tiny_config(name: str) -> PretrainedConfig:
-    """The configuration of a tiny model."""
+def tiny_config(name: str, **more: Any) -> PretrainedConfig:
+    """The configuration of a tiny model; ``more`` overrides its options."""
     cls, options = TINY[name]
-    return cls(**{key: dict(value) if isinstance(value, dict) else value for key, value in options.items()})
+    copied = {key: dict(value) if isinstance(value, dict) else value for key, value in options.items()}
+    return cls(**{**copied, **more})
 
 
-def tiny_hf_model(name: str, seed: int = 0) -> Any:
+def tiny_hf_model(name: str, seed: int = 0, **more: Any) -> Any:
     """A ``transformers`` model in fp32 whose every parameter is random, norms and biases too."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(tiny_config(name), attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_config(tiny_config(name, **more), attn_implementation="eager").eval()
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn_like(parameter)
