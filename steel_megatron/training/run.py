@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch.distributed as dist
+
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import RunConfig, check_run, save_run_config
 from steel_megatron.model.flops import model_flops
@@ -46,7 +48,10 @@ def train(config: RunConfig) -> RunState:
     tokenizer = run_tokenizer(config)
     mesh = initialize(config.parallel, config.training.device)
     try:
-        return run(config, mesh, tokenizer, started)
+        state = run(config, mesh, tokenizer, started)
+        if mesh.world.size > 1:
+            dist.barrier()  # nobody takes its store and sockets away from the others
+        return state
     finally:
         shutdown()
 
