@@ -14,9 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--list", action="store_true", help="The presets side by side.")
     what.add_argument("--markdown", action="store_true", help="With --list: as a Markdown table.")
     machine = parser.add_argument_group("machine and length")
-    machine.add_argument(
-        "--devices", type=int, default=1, metavar="N", help="GPUs in all; memory as if all data parallel (default: 1)."
-    )
+    machine.add_argument("--devices", type=int, metavar="N", help="GPUs in all; default: as many as the layout needs.")
     machine.add_argument("--mfu", type=float, default=0.5, help="Share of the peak that is used (default: 0.5).")
     machine.add_argument("--tokens", metavar="N", help="Length of the run, as 300B or 1T: prints the days it takes.")
     pipeline = parser.add_argument_group("pipeline")
@@ -27,26 +25,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from steel_megatron.plan.report import Hardware, markdown_table, model_report, plain_table, planned, preset_table
+    from steel_megatron.plan.report import Speed, markdown_table, model_report, plain_table, planned, preset_table
 
     if args.list:
         print((markdown_table if args.markdown else plain_table)(preset_table()))
         return 0
     given = {name: value for name, value in vars(args).items() if name in KNOBS}
     config = planned(load_run_config(args.config, given, args.preset))
+    parallel = config.parallel
+    smallest = parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size
+    devices = smallest if args.devices is None else args.devices
     check_model(config.model)
-    if args.devices < 1 or not 0 < args.mfu <= 1:
-        raise ConfigError(f"--devices {args.devices}, --mfu {args.mfu}", rule="at least one device, and MFU in (0, 1]")
+    if devices < 1 or not 0 < args.mfu <= 1:
+        raise ConfigError(f"--devices {devices}, --mfu {args.mfu}", rule="at least one device, and MFU in (0, 1]")
     peak = config.logging.peak_tflops
     if args.tokens is not None and peak is None:
         raise ConfigError("--tokens without --peak-tflops", fix="give the device's dense 16-bit peak, 312 for an A100")
-    hardware = Hardware(args.devices, (peak or 0.0) * 1e12, args.mfu)
-    if peak is None and args.devices == 1:
-        print(model_report(config, None, None))
-    else:
-        print(model_report(config, hardware, None if args.tokens is None else parse_count(args.tokens)))
-    if config.parallel.pipeline_model_parallel_size > 1 or args.draw_schedule is not None:
-        report_pipeline(config, args.devices, args.draw_schedule)
+    speed = None if peak is None else Speed(peak * 1e12, args.mfu)
+    print(model_report(config, devices, speed, None if args.tokens is None else parse_count(args.tokens)))
+    if parallel.pipeline_model_parallel_size > 1 or args.draw_schedule is not None:
+        report_pipeline(config, devices, args.draw_schedule)
     return 0
 
 
@@ -55,8 +53,7 @@ def report_pipeline(config: RunConfig, devices: int, file: str | None) -> None:
     from steel_megatron.parallel.pipeline.draw import picture
     from steel_megatron.plan.pipeline import pipeline_report, pipeline_timeline
 
-    replica = config.parallel.tensor_model_parallel_size * config.parallel.pipeline_model_parallel_size
-    timeline = pipeline_timeline(config, replica if devices == 1 else devices)
+    timeline = pipeline_timeline(config, devices)
     print(f"\n{pipeline_report(config, timeline)}")
     if file is not None:
         picture(timeline).save(file)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from steel_megatron.config import ConfigError, RunConfig
-from steel_megatron.config.check import check_batch, check_pipeline
+from steel_megatron.config import RunConfig, check_batch, check_layout
+from steel_megatron.config.check import check_pipeline
 from steel_megatron.model.stages import layer_costs, stage_layers
+from steel_megatron.parallel.pipeline.actions import Schedule
 from steel_megatron.parallel.pipeline.draw import title
 from steel_megatron.parallel.pipeline.layout import stage_costs
 from steel_megatron.parallel.pipeline.passes import Costs
@@ -12,40 +13,41 @@ from steel_megatron.parallel.pipeline.schedules import build_schedule
 from steel_megatron.parallel.pipeline.timeline import Timeline, simulate
 
 
-def pipeline_timeline(config: RunConfig, devices: int) -> Timeline:
-    """The schedule of one global batch on one model replica, with times by FLOPs and free communication.
-
-    The unit of time is a block's forward pass. Backward takes twice the forward, three times with full recomputation.
+def planned_schedule(config: RunConfig, devices: int) -> Schedule:
+    """The schedule of one global batch on one model replica; with one pipeline stage, one micro-batch after the other.
 
     Args:
         config: the run; without a global batch size it has four micro-batches per stage.
         devices: of the whole run; what tensor and pipeline parallel leave over is data parallel.
 
     Raises:
-        ConfigError: layers or batch cannot be divided like that.
+        ConfigError: devices, layers or batch cannot be divided like that.
     """
-    model, training, parallel = config.model, config.training, config.parallel
+    training, parallel = config.training, config.parallel
+    check_layout(config.model, parallel, devices)
     check_pipeline(parallel)
     ranks = parallel.pipeline_model_parallel_size
-    replica = parallel.tensor_model_parallel_size * ranks
-    if devices % replica:
-        raise ConfigError(
-            f"--devices {devices} for tensor {parallel.tensor_model_parallel_size} × pipeline {ranks}",
-            rule="the number of devices is a multiple of tensor × pipeline",
-            fix=f"use a multiple of {replica}",
-        )
     micro_batches = 4 * ranks
     if training.global_batch_size is not None:
-        dp = devices // replica
+        dp = devices // (parallel.tensor_model_parallel_size * ranks)
         check_batch(training.global_batch_size, training.micro_batch_size, dp, "--global-batch-size")
         micro_batches = training.global_batch_size // (training.micro_batch_size * dp)
-    parts = stage_layers(model, parallel, training.seq_length)
+    chunks = len(stage_layers(config.model, parallel, training.seq_length)[0])
+    name = "interleaved" if parallel.pipeline_schedule == "1f1b" and chunks > 1 else parallel.pipeline_schedule
+    return build_schedule(name, ranks, micro_batches, chunks)
+
+
+def pipeline_timeline(config: RunConfig, devices: int) -> Timeline:
+    """The schedule with times by FLOPs and free communication.
+
+    The unit of time is a block's forward pass. Backward takes twice the forward, three times with full recomputation.
+    """
+    schedule = planned_schedule(config, devices)
+    model, training = config.model, config.training
     costs = layer_costs(model, training.seq_length)
+    parts = stage_layers(model, config.parallel, training.seq_length)
     forward = tuple(cost / costs.block for cost in stage_costs(parts, costs))
     times = 3 if training.recompute_granularity == "full" else 2
-    chunks = len(parts[0])
-    name = "interleaved" if parallel.pipeline_schedule == "1f1b" and chunks > 1 else parallel.pipeline_schedule
-    schedule = build_schedule(name, ranks, micro_batches, chunks)
     return simulate(schedule, Costs(forward, tuple(times * cost for cost in forward), forward))
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from steel_megatron.config import RunConfig, load_run_config, preset_names
 from steel_megatron.model.flops import FORMULA, model_flops
-from steel_megatron.plan.size import count_parameters, estimate_memory
+from steel_megatron.plan.memory import estimate_memory
+from steel_megatron.plan.size import count_parameters
 
 GB = 1e9
 DEMO_VOCABULARY = 8000  # presets without a vocabulary of their own take it from the data
@@ -28,10 +29,9 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Hardware:
-    """Where a run is planned to go: devices, the dense peak of one in FLOP/s, and the share of it that is used."""
+class Speed:
+    """The dense peak of a device in FLOP/s, and the share of it that is used."""
 
-    devices: int
     peak: float
     mfu: float
 
@@ -43,7 +43,7 @@ def preset_table() -> list[list[str]]:
         config = planned(load_run_config(preset=name))
         model = config.model
         parameters, flops = count_parameters(model), model_flops(model, config.training.seq_length)
-        one, eight = (estimate_memory(model, config.training, config.parallel, dp) for dp in (1, 8))
+        one, eight = (estimate_memory(config, devices) for devices in (1, 8))
         rows.append(
             [
                 name,
@@ -68,12 +68,10 @@ def planned(config: RunConfig) -> RunConfig:
     return config
 
 
-def model_report(config: RunConfig, hardware: Hardware | None, tokens: float | None) -> str:
+def model_report(config: RunConfig, devices: int, speed: Speed | None, tokens: float | None) -> str:
     """One model in detail: parameters and FLOPs by module, memory per device, and how long tokens take."""
     model, training = config.model, config.training
     parameters, flops = count_parameters(model), model_flops(model, training.seq_length)
-    dp = hardware.devices if hardware else 1
-    memory = estimate_memory(model, training, config.parallel, dp)
     per_module = {
         "attention": (parameters.attention, flops.attention_projections),
         "mlp": (parameters.mlp, flops.mlp),
@@ -92,7 +90,30 @@ def model_report(config: RunConfig, hardware: Hardware | None, tokens: float | N
         + (" The head's weights are the embedding's." if model.tied else "")
         + (f" Padding of the vocabulary: {parameters.padding:,} parameters." if parameters.padding else ""),
         "",
-        f"memory per device of {dp} (micro-batch {training.micro_batch_size} × {training.seq_length:,} tokens, "
+        *memory_lines(config, devices),
+    ]
+    if speed is not None:
+        rate = speed.peak * speed.mfu / flops.total
+        lines += ["", f"at {speed.mfu:.0%} MFU of {speed.peak / 1e12:g} TFLOP/s: {rate:,.0f} tokens/s per device"]
+        if tokens is not None:
+            days = tokens / (rate * devices) / 86400
+            lines.append(f"{tokens:.3g} tokens on {devices} devices: {days:,.1f} days")
+    return "\n".join(lines)
+
+
+def memory_lines(config: RunConfig, devices: int) -> list[str]:
+    """What the fullest device of a layout holds."""
+    training, parallel = config.training, config.parallel
+    tp, pp = parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size
+    dp = devices // (tp * pp)
+    memory = estimate_memory(config, devices)
+    where = f"memory per device of {devices}"
+    if tp * pp > 1:
+        where += f" = tensor {tp} × data {dp} × pipeline {pp}"
+    if pp > 1:
+        where += f", on pipeline rank {memory.pipeline_rank}, the fullest"
+    return [
+        f"{where} (micro-batch {training.micro_batch_size} × {training.seq_length:,} tokens, "
         f"{training.precision}, recomputation {training.recompute_granularity}):",
         plain_table(
             [
@@ -104,13 +125,6 @@ def model_report(config: RunConfig, hardware: Hardware | None, tokens: float | N
             ]
         ),
     ]
-    if hardware is not None:
-        rate = hardware.peak * hardware.mfu / flops.total
-        lines += ["", f"at {hardware.mfu:.0%} MFU of {hardware.peak / 1e12:g} TFLOP/s: {rate:,.0f} tokens/s per device"]
-        if tokens is not None:
-            days = tokens / (rate * hardware.devices) / 86400
-            lines.append(f"{tokens:.3g} tokens on {hardware.devices} devices: {days:,.1f} days")
-    return "\n".join(lines)
 
 
 def plain_table(rows: Sequence[Sequence[str]]) -> str:

@@ -41,7 +41,7 @@ def test_the_automatic_layout_beats_the_even_one():
 
 
 def test_what_does_not_divide_is_refused():
-    with pytest.raises(ConfigError, match="use a multiple of 4"):
+    with pytest.raises(ConfigError, match="a multiple of 4"):
         pipeline_timeline(run_of(pipeline_model_parallel_size=4), 6)
     with pytest.raises(ConfigError, match="--global-batch-size 10"):
         pipeline_timeline(run_of(pipeline_model_parallel_size=2, global_batch_size=10, micro_batch_size=4), 2)
