@@ -139,11 +139,14 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     Raises:
         ConfigError: ``target`` holds something, and ``overwrite`` is False or it is no model folder.
     """
-    check_target(target, overwrite)
     target = target.absolute()
-    temporary = target.with_name(f".{target.name}.tmp{os.getpid()}")
-    old = target.with_name(f".{target.name}.old{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.partial")
+    old = target.with_name(f".{target.name}.replaced")
+    if old.exists() and not target.exists():  # killed between two renames
+        old.rename(target)
+    check_target(target, overwrite)
     shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary

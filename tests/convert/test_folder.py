@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -87,11 +90,46 @@ def test_nothing_is_left_of_a_failed_one(tmp_path):
     target = tmp_path / "model"
     target.mkdir()
     (target / "config.json").write_text("old")
-    with pytest.raises(KeyboardInterrupt), new_folder(target, overwrite=True) as folder:
-        (folder / "config.json").write_text("new")
-        raise KeyboardInterrupt
+
+    def write_half() -> None:
+        with new_folder(target, overwrite=True) as folder:
+            (folder / "config.json").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
     assert (target / "config.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("moment", ["while writing", "between the renames"])
+def test_what_a_killed_one_leaves_is_cleared_up_by_the_next(tmp_path, moment):
+    target = tmp_path / "model"
+    with new_folder(target, overwrite=False) as folder:
+        (folder / "config.json").write_text("old")
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from steel_megatron.convert.folder import new_folder
+os_rename = os.rename
+def rename(*names, **options):
+    os_rename(*names, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.rename = rename
+with new_folder(Path({str(target)!r}), overwrite=True) as folder:
+    (folder / "config.json").write_text("half")
+    if {moment == "while writing"}:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(ConfigError, match="--overwrite"), new_folder(target, overwrite=False):
+        pass
+    assert (target / "config.json").read_text() == "old"
+    with new_folder(target, overwrite=True) as folder:
+        (folder / "config.json").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (target / "config.json").read_text() == "new"
 
 
 def test_a_folder_is_replaced_only_if_asked_and_only_if_it_is_a_model(tmp_path):
@@ -131,7 +169,7 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="lacks model-00001-of-00001"):
         StateFolder(tmp_path)
     (tmp_path / INDEX).write_text("[]")
-    with pytest.raises(CheckpointError, match="index.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"index\.json is damaged"):
         StateFolder(tmp_path)
 
 
