@@ -63,7 +63,7 @@ class Engine:
         self.data_parallel = data_parallel
         self.mesh = mesh
         self.executor = Executor([GPTStage(chunk, training.seed) for chunk in chunks], mesh)
-        self.schedule = parallel.pipeline_schedule
+        self.schedule = parallel.pipeline_schedule if mesh.pp.size > 1 else "1f1b"
         if self.schedule == "1f1b" and len(chunks) > 1:
             self.schedule = "interleaved"
         length = training.seq_length // (mesh.tp.size if mesh.sequence_parallel else 1)
