@@ -34,7 +34,8 @@ def read_chunks(
     try:
         with open(path, "rb") as file:
             packing = packing_of(file.peek(4)[:4])
-            file.seek(start)
+            if start:  # a pipe cannot seek
+                file.seek(start)
 
             def raw() -> Iterator[bytes]:
                 nonlocal seen

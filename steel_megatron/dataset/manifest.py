@@ -112,7 +112,7 @@ class Manifest:
     def write(self, prefix: str | os.PathLike[str]) -> None:
         """Writes ``{prefix}.manifest.json`` in one step."""
         path = manifest_path(prefix)
-        temporary = path.with_name(path.name + ".partial")
+        temporary = partial_path(prefix)
         # A file name that is not UTF-8 is written with JSON escapes by the error handler.
         with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump(asdict(self), file, indent=2, ensure_ascii=False)
@@ -126,6 +126,11 @@ class Manifest:
 def manifest_path(prefix: str | os.PathLike[str]) -> Path:
     """``{prefix}.manifest.json``."""
     return Path(f"{os.fspath(prefix)}.manifest.json")
+
+
+def partial_path(prefix: str | os.PathLike[str]) -> Path:
+    """``{prefix}.manifest.json.partial``: there while a dataset is being made, or since the maker was killed."""
+    return Path(f"{manifest_path(prefix)}.partial")
 
 
 def hash_file(path: str | os.PathLike[str], progress: Callable[[int], Any] | None = None) -> FileRecord:

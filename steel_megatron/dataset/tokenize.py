@@ -13,12 +13,13 @@ from pathlib import Path
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.ordered_pool import ordered_map
+from steel_megatron.dataset.indexed import best_dtype
 from steel_megatron.dataset.inputs import BLOCK_BYTES, InputFile, find_inputs
 from steel_megatron.dataset.manifest import Manifest
 from steel_megatron.dataset.progress import FileProgress
 from steel_megatron.dataset.rejects import RejectLog, rejects_path
 from steel_megatron.dataset.tokenize_block import TokenizedBlock, TokenizeJob, tokenize_block
-from steel_megatron.dataset.tokenize_output import DatasetOutput, dataset_dtype, dataset_prefix, finished_before
+from steel_megatron.dataset.tokenize_output import DatasetOutput, dataset_prefix, finished_before
 from steel_megatron.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def tokenize(
             rule="the vocabulary has <|endoftext|>, or its settings name an eos_token",
         )
     files = find_inputs(inputs)
-    job = TokenizeJob(tokenizer, keys, eod_id, dataset_dtype(tokenizer.vocab_size))
+    job = TokenizeJob(tokenizer, keys, eod_id, best_dtype(tokenizer.vocab_size))
     prefixes = {key: dataset_prefix(output_prefix, key) for key in keys}
     Path(output_prefix).absolute().parent.mkdir(parents=True, exist_ok=True)
     before = finished_before(prefixes, files, job, overwrite)

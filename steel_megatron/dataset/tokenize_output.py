@@ -12,20 +12,20 @@ from tqdm import tqdm
 
 from steel_megatron.config import DataError
 from steel_megatron.dataset.indexed import IndexedWriter
-from steel_megatron.dataset.manifest import FileRecord, Manifest, TokenizerRecord, hash_file, manifest_path
+from steel_megatron.dataset.manifest import (
+    FileRecord,
+    Manifest,
+    TokenizerRecord,
+    hash_file,
+    manifest_path,
+    partial_path,
+)
 from steel_megatron.dataset.tokenize_block import KeyTokens, TokenizeJob
-
-UINT16_VOCABULARY = 65500  # Megatron's limit for two bytes per token
 
 
 def dataset_prefix(output_prefix: str | os.PathLike[str], key: str) -> str:
     """Megatron's name of the dataset of one key, without ``.bin`` or ``.idx``."""
     return f"{os.fspath(output_prefix)}_{key}_document"
-
-
-def dataset_dtype(vocab_size: int) -> str:
-    """Megatron's choice of token type."""
-    return "uint16" if vocab_size < UINT16_VOCABULARY else "int32"
 
 
 class DatasetOutput:
@@ -39,6 +39,8 @@ class DatasetOutput:
         self._digest = hashlib.sha256()
         self._writer = IndexedWriter(prefix, dtype)
         self._open = True
+        # Says until the manifest takes its name that what is here is the work of an unfinished run.
+        partial_path(prefix).touch()
 
     def add(self, tokens: KeyTokens) -> None:
         self._writer.add_many(tokens.ids_T, tokens.lengths_B)
@@ -54,12 +56,33 @@ class DatasetOutput:
     ) -> Manifest:
         """Gives the files their names, the manifest last. What an earlier run left there goes first."""
         manifest_path(self.prefix).unlink(missing_ok=True)
+        self._remove_files()
+        try:
+            self._writer.finish()
+            manifest = self._manifest(job, inputs, rejects, blank_lines)
+            manifest.write(self.prefix)
+        except BaseException:
+            self._remove_files()
+            raise
+        self._open = False
+        return manifest
+
+    def abort(self) -> None:
+        """Leaves no file of this run, unless it has finished."""
+        if self._open:
+            self._writer.abort()
+            partial_path(self.prefix).unlink(missing_ok=True)
+            self._open = False
+
+    def _remove_files(self) -> None:
         for suffix in (".idx", ".bin"):
             Path(self.prefix + suffix).unlink(missing_ok=True)
-        self._writer.finish()
-        self._open = False
+
+    def _manifest(
+        self, job: TokenizeJob, inputs: Sequence[FileRecord], rejects: Mapping[str, int], blank_lines: int
+    ) -> Manifest:
         bin_path, idx_path = self.prefix + ".bin", self.prefix + ".idx"
-        manifest = Manifest(
+        return Manifest(
             key=self.key,
             append_eod=job.eod_id is not None,
             tokenizer=TokenizerRecord.of(job.tokenizer),
@@ -76,14 +99,6 @@ class DatasetOutput:
                 "idx": replace(hash_file(idx_path), path=os.path.basename(idx_path)),
             },
         )
-        manifest.write(self.prefix)
-        return manifest
-
-    def abort(self) -> None:
-        """Leaves no file of this run, unless it has finished."""
-        if self._open:
-            self._writer.abort()
-            self._open = False
 
 
 def finished_before(
@@ -105,10 +120,10 @@ def finished_before(
     for key, prefix in prefixes.items():
         there = [suffix for suffix in (".bin", ".idx") if os.path.exists(prefix + suffix)]
         manifest = Manifest.find(prefix)
-        if not there and manifest is None:
-            continue
+        if manifest is None and (not there or partial_path(prefix).exists()):
+            continue  # nothing, or what a killed run left
         if manifest is None:
-            difference = "it has no manifest: another tool made it, or a run was killed while finishing it"
+            difference = "it has no manifest, so another tool made it"
         else:
             difference = _difference(manifest, prefix, key, job) or _other_inputs(manifest, files)
         if difference:

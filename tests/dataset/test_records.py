@@ -1,0 +1,49 @@
+"""Every way in which a line is no record, and the lines that are one against all odds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.json_lines import LINES
+from steel_megatron.dataset.records import NOT_ENCODABLE, REASONS, RejectedLineError, texts_of
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: repr(line[:40]))
+def test_lines(line):
+    expected = LINES[line]
+    if expected is None:
+        assert texts_of(line, ["text"]) == [json.loads(line)["text"]]
+        return
+    with pytest.raises(RejectedLineError) as caught:
+        texts_of(line, ["text"])
+    assert caught.value.reason == expected
+    assert caught.value.detail
+
+
+def test_every_reason_is_tried_and_described():
+    assert {reason for reason in LINES.values() if reason} | {NOT_ENCODABLE} == set(REASONS)
+
+
+def test_several_keys():
+    assert texts_of(b'{"a": "x", "b": "y"}', ["b", "a"]) == ["y", "x"]
+    with pytest.raises(RejectedLineError, match="missing_key: no 'c' among 'a', 'b'"):
+        texts_of(b'{"a": "x", "b": "y"}', ["a", "c"])
+
+
+@given(st.dictionaries(st.text(max_size=5), st.none() | st.text(max_size=5) | st.integers() | st.floats(), max_size=4))
+def test_what_pythons_parser_takes_is_taken(record):
+    record["text"] = "x"
+    assert texts_of(json.dumps(record).encode(), ["text"]) == ["x"]
+
+
+@given(st.binary(max_size=50))
+def test_any_bytes_give_texts_or_a_reason(line):
+    try:
+        outcome = [type(text).__name__ for text in texts_of(line, ["text"])]
+    except RejectedLineError as error:
+        outcome = [error.reason]
+    assert outcome == ["str"] or outcome[0] in REASONS
