@@ -1,7 +1,8 @@
 """Proof that every layout computes the same training run: the same model trained on each, and compared.
 
 A layout is a text such as ``tp2,pp2,dp2`` with options: ``sp`` (sequence parallel), ``vpp1`` (layers per virtual
-stage), ``gpipe``, ``full`` or ``selective`` (recomputation), ``nozero`` (optimizer not sharded), ``mbs4`` (micro-batch).
+stage), ``gpipe``, ``full`` or ``selective`` (recomputation), ``nozero`` (optimizer not sharded), ``mbs4``
+(micro-batch).
 """
 
 from __future__ import annotations
