@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         return run_command(name, argv[1:])
     except SteelError as error:
-        print(f"error: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        if rank == "0":
+            print(f"error: {error}", file=sys.stderr)
+        elif not isinstance(error, ConfigError):  # a wrong configuration is the same on every rank
+            print(f"[rank {rank}] error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         sys.stderr.close()

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steel_megatron.training.metrics import MetricsFile, read_metrics, scalars, truncate_metrics
+from steel_megatron.config import ConfigError
+from steel_megatron.training.metrics import (
+    MetricsFile,
+    TensorboardEvents,
+    WandbRun,
+    read_metrics,
+    scalars,
+    truncate_metrics,
+)
 
 
 def trainer_at(step: int) -> SimpleNamespace:
@@ -38,6 +48,38 @@ def test_lines_are_there_at_once_and_continue(tmp_path):
     second.close()
     first.close()
     assert [(row["step"], row["loss"]) for row in read_metrics(path)] == [(1, None), (2, None), (3, 0.5)]
+
+
+def test_wandb_gets_the_scalars_and_is_named_when_missing(monkeypatch, tmp_path):
+    with pytest.raises(ConfigError, match="pip install wandb"):
+        monkeypatch.setitem(sys.modules, "wandb", None)
+        WandbRun("project", None, tmp_path)
+    calls = []
+    fake = SimpleNamespace(
+        init=lambda **options: calls.append(("init", options["project"], options["config"])),
+        log=lambda numbers, step: calls.append(("log", numbers, step)),
+        finish=lambda: calls.append(("finish",)),
+    )
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    trainer = SimpleNamespace(state=SimpleNamespace(step=7), config=SimpleNamespace(to_dict=lambda: {"model": {}}))
+    run = WandbRun("project", "name", tmp_path)
+    run.on_start(trainer)
+    run.on_step_end(trainer, {"step": 7, "loss": 1.5})
+    run.on_end(trainer)
+    assert calls == [("init", "project", {"model": {}}), ("log", {"train/loss": 1.5}, 7), ("finish",)]
+
+
+def test_tensorboard_events_can_be_read_back(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = TensorboardEvents(tmp_path)
+    events.on_start(trainer_at(0))
+    for step in (1, 2):
+        events.on_step_end(trainer_at(step), {"step": step, "loss": step / 4, "valid_loss": 3.0})
+    events.close()
+    found = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in found.Scalars("train/loss")] == [(1, 0.25), (2, 0.5)]
+    assert found.Scalars("valid/loss")[0].value == 3.0
 
 
 def test_scalars_are_finite_numbers_by_group():
