@@ -97,6 +97,7 @@ def write_shards(
     for number, names in enumerate(shards, 1):
         file = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file(dict(build(names)), folder / file, metadata={"format": "pt"})
+        (folder / file).chmod(folder.stat().st_mode & 0o666)  # safetensors writes for its user alone
         weight_map |= dict.fromkeys(names, file)
     total = sum(size for _, size in tensors)
     if len(shards) > 1:

@@ -26,6 +26,9 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 
+# transformers 4 adds token_type_ids otherwise, which generate() of Llama, Qwen and GPT-2 refuses.
+INPUT_NAMES = ["input_ids", "attention_mask"]
+
 
 def byte_level_bpe(
     model: models.BPE, pattern: str, normalization: str | None, special_tokens: Sequence[str] = ()
@@ -63,6 +66,7 @@ def write_folder(backend: Backend, special_tokens: Sequence[str], folder: Path) 
         "additional_special_tokens": [name for name in special_tokens if name != end],
         "clean_up_tokenization_spaces": False,
         "model_max_length": 1_000_000_000,
+        "model_input_names": INPUT_NAMES,
     }
     write_json(folder / "tokenizer_config.json", config)
 

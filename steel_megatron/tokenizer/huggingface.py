@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as Backend
 from steel_megatron.config import DataError
 from steel_megatron.tokenizer.base import END_OF_TEXT, EncodedBatch, Tokenizer, flat_batch
 from steel_megatron.tokenizer.fingerprint import huggingface_fingerprint
-from steel_megatron.tokenizer.hf_folder import TOKENIZER_FILES, write_json, write_text
+from steel_megatron.tokenizer.hf_folder import INPUT_NAMES, TOKENIZER_FILES, write_json, write_text
 
 _CONTROL_MARK = re.compile(r"<\|.*\|>")
 
@@ -101,9 +101,12 @@ class HuggingFaceTokenizer(Tokenizer):
             write_text(target / "tokenizer.json", self._backend.to_str())
         if not (target / "tokenizer_config.json").is_file():
             end = next((name for name, id_ in self._special.items() if id_ == self.eod_id), None)
-            write_json(
-                target / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end}
-            )
+            config = {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "eos_token": end,
+                "model_input_names": INPUT_NAMES,
+            }
+            write_json(target / "tokenizer_config.json", config)
 
 
 def find_folder(model: str | os.PathLike[str]) -> Path:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as Backend
 
 from steel_megatron.config import ConfigError
 from steel_megatron.tokenizer.byte_bpe import recover_merges
-from steel_megatron.tokenizer.hf_folder import write_json, write_text
+from steel_megatron.tokenizer.hf_folder import INPUT_NAMES, write_json, write_text
 
 
 def save_sentencepiece_as_hf(model: bytes, folder: Path) -> None:
@@ -35,7 +35,11 @@ def save_sentencepiece_as_hf(model: bytes, folder: Path) -> None:
     spec = proto.trainer_spec
     names = {"bos_token": spec.bos_id, "eos_token": spec.eos_id, "unk_token": spec.unk_id, "pad_token": spec.pad_id}
     config: dict[str, Any] = {name: proto.pieces[id_].piece for name, id_ in names.items() if id_ >= 0}
-    config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    config |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": INPUT_NAMES,
+    }
     write_json(folder / "tokenizer_config.json", config)
 
 

@@ -59,6 +59,15 @@ def test_a_trained_model_is_exported(trained, capsys):
     assert len(AutoTokenizer.from_pretrained(trained / "again")) == SMALL_VOCABULARY
 
 
+def test_a_model_trained_over_tensor_and_pipeline_parallel_ranks_is_exported(tmp_path, capsys):
+    layout = ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-size", "2"]
+    config = text_run(tmp_path, precision="fp32", qk_layernorm=True, untie_embeddings_and_output_weights=False)
+    train(config, *layout, processes=4)
+    text = printed(capsys, "export", "--load", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--check")
+    assert "Qwen3, step 8" in text
+    assert "checked" in text
+
+
 def test_greedy_text_is_that_of_transformers(trained, capsys):
     prompt = "人工智能是 quick"
     text = printed(

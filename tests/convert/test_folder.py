@@ -61,6 +61,7 @@ def test_one_file_has_no_index(tmp_path):
     write_shards(tmp_path, [("a", 8)], lambda names: {"a": torch.ones(2)}, 1000)
     assert [path.name for path in tmp_path.iterdir()] == [SINGLE]
     assert load_file(tmp_path / SINGLE)["a"].tolist() == [1.0, 1.0]
+    assert (tmp_path / SINGLE).stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o666
 
 
 @pytest.mark.parametrize(

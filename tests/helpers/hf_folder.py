@@ -14,7 +14,6 @@ from helpers.tiny_models import tiny_hf_model
 def save_hf_model(name: str, folder: Path, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
     """Saves a tiny model and returns it; ``options`` as of ``save_pretrained``."""
     model = tiny_hf_model(name).to(dtype)
-    model.config.dtype = dtype
     model.save_pretrained(folder, **options)
     return model
 
