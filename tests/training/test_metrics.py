@@ -51,8 +51,8 @@ def test_lines_are_there_at_once_and_continue(tmp_path):
 
 
 def test_wandb_gets_the_scalars_and_is_named_when_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match="pip install wandb"):
-        monkeypatch.setitem(sys.modules, "wandb", None)
         WandbRun("project", None, tmp_path)
     calls = []
     fake = SimpleNamespace(
