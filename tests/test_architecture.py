@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from helpers.document_twins import commands, outline, twins
+from helpers.document_twins import commands, dead_links, outline, twins
 from helpers.import_graph import FLOORS, PACKAGE, floor_errors, imports_of, private_torch_uses
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
+DOCUMENTS = ("*.md", "docs/**/*.md", "examples/**/*.md")
 LONGEST = 400  # lines
 TORCH_ADAPTER = ROOT / PACKAGE / "checkpoint" / "dcp_adapter.py"
 
@@ -69,6 +70,11 @@ def test_a_document_and_its_chinese_twin_agree() -> None:
         assert commands(texts[0]) == commands(texts[1]), f"commands of {english.name} and {chinese.name} differ"
 
 
+def test_links_between_documents_lead_somewhere() -> None:
+    found = {path: dead_links(path) for pattern in DOCUMENTS for path in ROOT.glob(pattern)}
+    assert {str(path.relative_to(ROOT)): dead for path, dead in found.items() if dead} == {}
+
+
 def test_the_checks_themselves_see_what_they_look_for(tmp_path: Path) -> None:
     for folder in ("config", "ops", "corpus", "training"):
         (tmp_path / PACKAGE / folder).mkdir(parents=True)
@@ -88,6 +94,8 @@ def test_the_checks_themselves_see_what_they_look_for(tmp_path: Path) -> None:
         "torch._C.x",
         "torch._C",
     ]
+    (tmp_path / "a.md").write_text("[here](a.md) [there](b.md#part) [far](https://b.md) ![figure](c/d.svg)\n")
+    assert dead_links(tmp_path / "a.md") == ["b.md", "c/d.svg"]
     assert outline("# a\n```\n# no\n```\n## b") == [1, 2]
     assert commands("```\nmake demo  # shows it\n\n# only words\n```\nmake test") == ["make demo"]
 

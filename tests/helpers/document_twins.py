@@ -39,3 +39,9 @@ def _lines(text: str) -> list[tuple[bool, str]]:
         else:
             lines.append((fenced, line))
     return lines
+
+
+def dead_links(document: Path) -> list[str]:
+    """The relative links of a document that lead to no file."""
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", "\n".join(_outside_code(document.read_text(encoding="utf-8"))))
+    return [target for target in targets if "://" not in target and not (document.parent / target).exists()]
