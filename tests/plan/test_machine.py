@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from steel_megatron.plan import machine
+from steel_megatron.plan.doctor import render
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +56,32 @@ def test_links_are_those_between_gpus():
     assert "NV18" in matrix
     assert "SYS" not in matrix
     assert "PIX" not in matrix
+
+
+def test_the_driver_is_asked_even_where_torch_sees_no_gpu(tmp_path, monkeypatch):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(
+        "#!/bin/sh\n"
+        'case "$1" in\n'
+        "  --query-gpu*) echo 'NVIDIA H100 80GB HBM3, 580.95.05'; echo 'NVIDIA H100 80GB HBM3, 580.95.05' ;;\n"
+        "  topo) printf '\\tGPU0\\tGPU1\\tCPU Affinity\\nGPU0\\t X \\tNV18\\t0-47\\nGPU1\\tNV18\\t X \\t0-47\\n' ;;\n"
+        "esac\n"
+    )
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert machine.gpu_driver() == {"names": ["NVIDIA H100 80GB HBM3"] * 2, "version": "580.95.05", "links": ["NV18"]}
+    smi.write_text("#!/bin/sh\nexit 9\n")  # a driver that does not answer
+    assert machine.gpu_driver() == {"names": [], "version": None, "links": []}
+
+
+def test_gpus_are_described(monkeypatch):
+    properties = SimpleNamespace(name="H100", major=9, minor=0, multi_processor_count=132)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (70 << 30, 80 << 30))
+    (gpu,) = machine.gpus()
+    assert gpu == {
+        "name": "H100", "memory": 80 << 30, "free": 70 << 30, "capability": "9.0", "multiprocessors": 132
+    }  # fmt: skip
+    assert "GPU 0          H100, 80.0 GiB (70.0 GiB free), sm_90" in render({"gpus": [gpu], "gpu_driver": {}})
