@@ -66,6 +66,11 @@ class RunCheckpoint:
         """The type in which the weights were trained."""
         return param_dtype(self.config.training.precision)
 
+    @property
+    def tokenizer_fingerprint(self) -> str | None:
+        """Of the tokenizer of the training data; None if the run did not know it."""
+        return self.facts.get("tokenizer_fingerprint")
+
     @cached_property
     def stored(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         """Shape and type of every stored tensor by name."""

@@ -72,7 +72,11 @@ def export_checkpoint(
     checkpoint = RunCheckpoint.open(load, step)
     model = checkpoint.model
     family = family_of(model)
-    tokenizer = tokenizer_of_run(load, checkpoint.config.data, model.vocab_size, tokenizer_model)
+    tokenizer = tokenizer_of_run(
+        load, checkpoint.config.data, model.vocab_size, checkpoint.tokenizer_fingerprint, tokenizer_model
+    )
+    if tokenizer is not None and tokenizer.type == "NullTokenizer":  # it has no Hugging Face form
+        tokenizer = None
     if tokenizer is not None:
         check_tokenizer(tokenizer, checkpoint)
     dtype = param_dtype(precision) if precision else checkpoint.dtype
@@ -93,7 +97,7 @@ def meta_model(checkpoint: RunCheckpoint) -> GPT:
 
 def check_tokenizer(tokenizer: Tokenizer, checkpoint: RunCheckpoint) -> None:
     """Refuses a tokenizer that is not the one the run was trained with."""
-    trained_with = checkpoint.facts.get("tokenizer_fingerprint")
+    trained_with = checkpoint.tokenizer_fingerprint
     if trained_with is not None and tokenizer.fingerprint != trained_with:
         raise DataError(
             f"the tokenizer's fingerprint is {tokenizer.fingerprint}, the run was trained with {trained_with}",

@@ -40,7 +40,13 @@ def from_run(
         CheckpointError: no such checkpoint. ConfigError: no tokenizer is known.
     """
     checkpoint = RunCheckpoint.open(folder, step)
-    tokenizer = tokenizer_of_run(folder, checkpoint.config.data, checkpoint.model.vocab_size, tokenizer_model)
+    tokenizer = tokenizer_of_run(
+        folder,
+        checkpoint.config.data,
+        checkpoint.model.vocab_size,
+        checkpoint.tokenizer_fingerprint,
+        tokenizer_model,
+    )
     if tokenizer is None:
         raise ConfigError(
             f"{folder} names no tokenizer",

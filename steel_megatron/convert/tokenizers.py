@@ -13,7 +13,7 @@ COPY = "tokenizer"  # the folder in which a run keeps its tokenizer
 
 
 def tokenizer_of_run(
-    folder: Path, data: DataConfig, vocab_size: int | None, given: str | None = None
+    folder: Path, data: DataConfig, vocab_size: int | None, fingerprint: str | None = None, given: str | None = None
 ) -> Tokenizer | None:
     """The tokenizer of a run; None when nothing names one.
 
@@ -21,6 +21,7 @@ def tokenizer_of_run(
         folder: the run's folder; its copy of the tokenizer is taken if there is one.
         data: what the run was configured with; a relative path is looked up from here and from ``folder``.
         vocab_size: the model's; a NullTokenizer has no other source for it.
+        fingerprint: of the tokenizer of the training data, if it is known.
         given: ``--tokenizer-model``, which wins.
 
     Raises:
@@ -29,9 +30,9 @@ def tokenizer_of_run(
     if given is not None:
         return build_tokenizer(None, given)
     if (folder / COPY).is_dir():
-        return build_tokenizer(None, folder / COPY)
+        return _from_copy(folder / COPY, fingerprint)
     if data.tokenizer_type == "NullTokenizer":
-        return None if vocab_size is None else build_tokenizer("NullTokenizer", None, vocab_size - 1)
+        return None if vocab_size is None else _null_tokenizer(vocab_size, fingerprint)
     if data.tokenizer_model is None:
         return None
     model = data.tokenizer_model
@@ -45,6 +46,21 @@ def tokenizer_of_run(
             rule=error.rule,
             fix="name its place now with --tokenizer-model",
         ) from error
+
+
+def _from_copy(folder: Path, fingerprint: str | None) -> Tokenizer:
+    """A run's copy. That of a SentencePiece model has two forms of different fingerprints; the original is preferred."""
+    tokenizer = build_tokenizer(None, folder)
+    if fingerprint not in (None, tokenizer.fingerprint) and any(folder.glob("*.model")):
+        original = build_tokenizer("SentencePieceTokenizer", folder)
+        return original if original.fingerprint == fingerprint else tokenizer
+    return tokenizer
+
+
+def _null_tokenizer(vocab_size: int, fingerprint: str | None) -> Tokenizer:
+    """Its end of a document may be counted in the model's vocabulary or not."""
+    tokenizers = [build_tokenizer("NullTokenizer", None, size) for size in (vocab_size - 1, vocab_size)]
+    return next((tokenizer for tokenizer in tokenizers if tokenizer.fingerprint == fingerprint), tokenizers[0])
 
 
 def tokenizer_of_folder(folder: Path, given: str | None = None) -> Tokenizer | None:

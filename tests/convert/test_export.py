@@ -23,9 +23,10 @@ from steel_megatron.convert.folder import INDEX, SINGLE, StateFolder
 from steel_megatron.convert.import_ import import_folder
 from steel_megatron.model.blocks import model_blocks
 from steel_megatron.parallel.spec import Block
+from steel_megatron.tokenizer import build_tokenizer
 
 
-def save_run(model, folder, step: int = 10, masters: bool = False, **model_options):
+def save_run(model, folder, step: int = 10, masters: bool = False, fingerprint: str | None = None, **knobs):
     """A run's folder with a checkpoint as training writes it."""
     blocks = model_blocks([model])
     if masters:  # what rounding took away is still in the masters
@@ -34,10 +35,10 @@ def save_run(model, folder, step: int = 10, masters: bool = False, **model_optio
             blocks[name.replace("model.", "optimizer.master.")] = Block(exact, block.global_shape, block.offset)
     config = RunConfig(model=model.config)
     config.training.precision = "bf16" if next(model.parameters()).dtype == torch.bfloat16 else "fp32"
-    for name, value in model_options.items():
-        setattr(config.model, name, value)
+    for name, value in knobs.items():
+        config.set(name, value)
     store = CheckpointStore(folder)
-    store.save(step, blocks, {"config": config.to_dict(), "tokenizer_fingerprint": None})
+    store.save(step, blocks, {"config": config.to_dict(), "tokenizer_fingerprint": fingerprint})
     return store
 
 
@@ -208,3 +209,8 @@ def test_without_a_tokenizer_the_weights_are_exported_all_the_same(tmp_path, cap
     import_folder(tmp_path / "hf", tmp_path / "run")
     assert not export_checkpoint(tmp_path / "run", tmp_path / "out").tokenizer
     assert "without a tokenizer" in caplog.text
+    for vocab_size in (210, 211):
+        run = tmp_path / str(vocab_size)
+        null = build_tokenizer("NullTokenizer", None, vocab_size)
+        save_run(gpt_of(tiny_hf_model("llama")), run, fingerprint=null.fingerprint, tokenizer_type="NullTokenizer")
+        assert not export_checkpoint(run, tmp_path / f"out{vocab_size}").tokenizer
