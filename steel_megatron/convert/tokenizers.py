@@ -49,7 +49,7 @@ def tokenizer_of_run(
 
 
 def _from_copy(folder: Path, fingerprint: str | None) -> Tokenizer:
-    """A run's copy. A SentencePiece model lies there in two forms of different fingerprints: the original is preferred."""
+    """A run's copy. That of a SentencePiece model holds two forms with two fingerprints: the original first."""
     tokenizer = build_tokenizer(None, folder)
     if fingerprint not in (None, tokenizer.fingerprint) and any(folder.glob("*.model")):
         original = build_tokenizer("SentencePieceTokenizer", folder)
