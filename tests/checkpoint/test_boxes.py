@@ -83,9 +83,9 @@ def test_every_element_is_written_once_by_a_rank_that_holds_it(seed: int, ranks:
 def test_what_all_ranks_hold_is_spread_over_them(ranks: int) -> None:
     """Besides shards of unequal size, which have no choice."""
     whole = Box((0, 0), (1000, 8))
-    held = [{"replicated": [whole], f"own{rank}": [Box((0,), (rank * 100,))]} for rank in range(ranks)]
+    held = [{"everywhere": [whole], f"own{rank}": [Box((0,), (rank * 100,))]} for rank in range(ranks)]
     held[0].pop("own0")
-    shapes = {"replicated": (1000, 8)} | {f"own{rank}": (rank * 100,) for rank in range(1, ranks)}
+    shapes = {"everywhere": (1000, 8)} | {f"own{rank}": (rank * 100,) for rank in range(1, ranks)}
     shares = share_out(held, shapes, dict.fromkeys(shapes, 1), most_bytes=80)
     load = [sum(piece.numel for _, piece in share) for share in shares]
     assert sum(load) == 8000 + sum(rank * 100 for rank in range(ranks))

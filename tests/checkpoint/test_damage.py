@@ -32,9 +32,10 @@ def append(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"x")
 
 
-def replace_by_folder(path: Path) -> None:
+def make_unreadable(path: Path) -> None:
+    """For root too: a link to itself."""
     path.unlink()
-    path.mkdir()
+    path.symlink_to(path)
 
 
 def edit_marker(change: Callable[[dict], object]) -> Callable[[Path], None]:
@@ -51,7 +52,7 @@ DAMAGE = [
     *[(name, truncate, f"{name} has ") for name in (SHARD, METADATA, FACTS, RANDOM)],
     *[(name, append, f"{name} has ") for name in (SHARD, METADATA, FACTS, RANDOM)],
     *[(name, Path.unlink, f"{name} is missing") for name in (SHARD, METADATA, FACTS, RANDOM)],
-    (SHARD, replace_by_folder, f"{SHARD} "),
+    *[(name, make_unreadable, f"{name} cannot be read") for name in (SHARD, METADATA, FACTS, RANDOM)],
     (MARKER, lambda path: path.write_bytes(b""), f"{MARKER} cannot be read"),
     (MARKER, lambda path: path.write_bytes(os.urandom(300) + b"\xff"), f"{MARKER} cannot be read"),
     (MARKER, truncate, None),

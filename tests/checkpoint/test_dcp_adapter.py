@@ -162,10 +162,15 @@ def test_empty_blocks_are_neither_written_nor_read(tmp_path: Path) -> None:
     assert torch.equal(into.tensor, values[1:])
 
 
-def test_checksums_of_torch_are_as_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("computed", [True, False])
+def test_checksums_of_torch_are_as_before(tmp_path: Path, computed: bool) -> None:
     before = torch.serialization.get_crc32_options()
-    write_blocks(tmp_path, {"w": Block(torch.ones(3), (3,), (0,))}, None)
-    assert torch.serialization.get_crc32_options() == before
+    torch.serialization.set_crc32_options(computed)
+    try:
+        write_blocks(tmp_path, {"w": Block(torch.ones(3), (3,), (0,))}, None)
+        assert torch.serialization.get_crc32_options() == computed
+    finally:
+        torch.serialization.set_crc32_options(before)
 
 
 def test_metadata_is_read_again_when_it_has_changed(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_killed_saves_left_is_removed_by_the_next(tmp_path: Path) -> None:
     assert store.steps() == [6]
 
 
-@settings(max_examples=10)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(1, 60), min_size=1, max_size=12, unique=True),
     st.integers(0, 5) | st.none(),

@@ -48,6 +48,7 @@ def test_in_a_checkout_it_names_the_commit_and_changes(tmp_path: Path) -> None:
     git("add", "-A")
     git("commit", "-qm", "x")
     clean = f"{steel_megatron.__version__}+g{git('rev-parse', '--short', 'HEAD')}"
+    (tmp_path / "notes.txt").write_text("not tracked, so no change of the code")
     assert read_version(tmp_path) == clean
     (tmp_path / "steel_megatron" / "__init__.py").open("a").write("\n")
     assert read_version(tmp_path) == f"{clean}, changed"
