@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from helpers.partitions import (
     DTYPES,
@@ -120,6 +121,17 @@ def test_what_every_rank_holds_is_written_once_and_by_all(tmp_path: Path) -> Non
     once = 8 * 64 * 64 * 4
     assert once < sum(sizes) < 1.25 * once
     assert max(sizes) < 1.1 * min(sizes)
+
+
+def test_torchs_own_tools_read_what_is_written(tmp_path: Path) -> None:
+    whole = tensors(3)
+    random = np.random.default_rng(1)
+    boxes = {name: random_partition(tuple(tensor.shape), random, 1) for name, tensor in whole.items()}
+    write_blocks(tmp_path, {name: [block_of(whole[name], box) for box in boxes[name]] for name in whole}, None)
+    dcp_to_torch_save(tmp_path, tmp_path / "one.pt")
+    found = torch.load(tmp_path / "one.pt")
+    assert found.keys() == whole.keys()
+    assert all(same_bits(found[name], tensor) for name, tensor in whole.items())
 
 
 def test_a_part_of_a_large_buffer_is_stored_alone_and_left_as_it_was(tmp_path: Path) -> None:
