@@ -168,15 +168,16 @@ class CheckpointStore:
         return {name: (tuple(item.size), item.properties.dtype) for name, item in stored.items()}
 
     def read_tensors(self, step: int, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Whole tensors, one at a time, in this process alone."""
+        """Whole tensors, one at a time, in this process alone; none is kept here while the next is read.
+
+        Raises:
+            CheckpointError: there is no such tensor, or a file cannot be read.
+        """
         stored = self.tensors(step)
         for name in names:
             if name not in stored:
                 raise CheckpointError(f"{self.folder(step)} has no tensor {name}")
-            shape, dtype = stored[name]
-            tensor = torch.empty(shape, dtype=dtype)
-            read_blocks(self.folder(step), {name: Block(tensor, shape, (0,) * len(shape))}, None, alone=True)
-            yield name, tensor
+            yield name, self._whole_tensor(step, name, *stored[name])
 
     def prune(self, retain: int | None, retain_interval: int | None = None) -> None:
         """Removes all but the ``retain`` newest checkpoints and those at multiples of ``retain_interval``.
@@ -235,6 +236,11 @@ class CheckpointStore:
         partial.rename(final)
         sync_folder(self.root)
         shutil.rmtree(replaced, ignore_errors=True)
+
+    def _whole_tensor(self, step: int, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        tensor = torch.empty(shape, dtype=dtype)
+        read_blocks(self.folder(step), {name: Block(tensor, shape, (0,) * len(shape))}, None, alone=True)
+        return tensor
 
     def _problems(self, step: int) -> list[str]:
         try:
