@@ -30,7 +30,13 @@ class Run:
         os.mkfifo(folder / "pipe.jsonl")
         self.prefix = folder / "out" / "x"
         self.folder = folder
-        self.process = subprocess.Popen(self.command("pipe.jsonl", workers), stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            self.command("pipe.jsonl", workers),
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell's background job, as CI may be, ignores SIGINT, and its children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         self.pipe = open(folder / "pipe.jsonl", "wb", buffering=0)  # noqa: SIM115  # closed by the fixture
         self.pipe.write(content)  # returns when all but the pipe's own 64 kB is read
 
