@@ -28,8 +28,10 @@ class Part(NamedTuple):
 
 
 def parts() -> list[Part]:
-    """Every compiled part of the package. A new folder of csrc/ is entered here."""
-    return [Part("_indexed", cpp_extension("_indexed", "indexed")), Part("cuda kernels", None, why_no_cuda())]
+    """Every compiled part of the package. A folder of C++ in csrc/ is a module of its name with a line before it."""
+    folders = sorted({path.parent.name for path in (ROOT / "csrc").glob("*/*.cpp")} - {"ops"})
+    modules = [Part(f"_{folder}", cpp_extension(f"_{folder}", folder)) for folder in folders]
+    return [*modules, Part("cuda kernels", None, why_no_cuda())]
 
 
 def cpp_extension(name: str, folder: str) -> Extension:
@@ -37,8 +39,8 @@ def cpp_extension(name: str, folder: str) -> Extension:
     return Pybind11Extension(
         f"steel_megatron.{name}",
         sources(folder, ".cpp"),
-        include_dirs=[f"csrc/{folder}"],
-        depends=sources(folder, ".h"),
+        include_dirs=[f"csrc/{folder}", "csrc"],
+        depends=[*sources(folder, ".h"), *sources("common", ".h")],
         cxx_std=17,
         extra_compile_args=["-O3"],
     )
