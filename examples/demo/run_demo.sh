@@ -1,27 +1,36 @@
 #!/usr/bin/env bash
 # From raw text to a model that transformers loads, in five steps. Finished steps are not done again.
 #
-#   DEMO_STEPS=400      training steps
+#   DEMO_STEPS=240      training steps
+#   DEMO_PROCESSES=N    training processes: one per GPU, or 8 on the CPU; tensor, pipeline and data parallel in fours
 #   DEMO_INPUT=PATTERN  JSON lines with a "text" field instead of the text that the demo finds on this machine
 #   DEMO_PROMPT=TEXT    what the trained model continues
 #   DEMO_OUTPUT=DIR     where everything goes
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-STEPS=${DEMO_STEPS:-400}
+STEPS=${DEMO_STEPS:-240}
 OUT=${DEMO_OUTPUT:-demo_run}
 INPUT=${DEMO_INPUT:-}
 CORES=$(python -c 'import os; print(len(os.sched_getaffinity(0)))')
 GPUS=$(python -c 'import torch; print(torch.cuda.device_count())')
-PROCESSES=$((GPUS > 0 ? GPUS : 2)) # one per GPU, or two on the CPU
+PROCESSES=${DEMO_PROCESSES:-$((GPUS > 0 ? GPUS : 8))}
+if [ $((PROCESSES % 4)) -eq 0 ]; then
+  TENSOR=2 PIPELINE=2
+else
+  TENSOR=1 PIPELINE=1
+fi
+DATA_PARALLEL=$((PROCESSES / TENSOR / PIPELINE))
+MICRO_BATCH=$((PIPELINE > 1 ? 2 : 4)) # so that a pipeline has two micro-batches of the same batch
+LAYOUT="tp$TENSOR·pp$PIPELINE·dp$DATA_PARALLEL"
 export OMP_NUM_THREADS=$((CORES > PROCESSES ? CORES / PROCESSES : 1))
 export HF_HUB_OFFLINE=1 # nothing is downloaded
 # Another input or another length is another run beside the one before.
 if [ -n "$INPUT" ]; then
   OUT=$OUT/input-$(printf %s "$INPUT" | cksum | cut -d' ' -f1)
 fi
-RUN=$OUT/run-$STEPS-steps
-MODEL=$OUT/model-$STEPS-steps
+RUN=$OUT/run-$STEPS-steps-$LAYOUT
+MODEL=$OUT/model-$STEPS-steps-$LAYOUT
 
 heading() { printf '\n\033[1m[%s/5] %s\033[0m\n' "$1" "$2"; }
 if [ "$STEPS" -lt 8 ]; then
@@ -59,12 +68,14 @@ done
 TRAIN=(
   torchrun --standalone --nproc-per-node "$PROCESSES" -m steel_megatron train
   --config examples/demo/demo.yaml
+  --tensor-model-parallel-size "$TENSOR" --pipeline-model-parallel-size "$PIPELINE"
+  --micro-batch-size "$MICRO_BATCH" --global-batch-size $((4 * DATA_PARALLEL))
   --data-path "${DATA[@]}" --tokenizer-model "$OUT/tokenizer"
   --train-iters "$STEPS" --eval-interval $((STEPS / 8)) --save-interval $((STEPS / 8)) --save "$RUN"
 )
 KILL_STEP=$((STEPS / 2 + STEPS / 20 + 1)) # some steps behind a checkpoint
 if [ ! -f "$RUN/killed.jsonl" ]; then
-  heading 3 "Training on $PROCESSES $([ "$GPUS" -gt 0 ] && echo GPUs || echo CPU processes), to be killed at step $KILL_STEP of $STEPS"
+  heading 3 "Training as $LAYOUT on $PROCESSES $([ "$GPUS" -gt 0 ] && echo GPUs || echo CPU processes), to be killed at step $KILL_STEP of $STEPS"
   python examples/demo/kill_at_step.py --metrics "$RUN/metrics.jsonl" --step "$KILL_STEP" --record "$RUN/killed.jsonl" \
     -- "${TRAIN[@]}"
   printf '\033[31mkilled (SIGKILL, all processes)\033[0m\n'
