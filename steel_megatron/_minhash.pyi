@@ -1,4 +1,4 @@
-from numpy import uint8, uint16, uint32, uint64
+from numpy import int8, int64, uint8, uint16, uint32, uint64
 from numpy.typing import NDArray
 
 PERMUTATIONS: int
@@ -7,7 +7,7 @@ ROWS: int
 SHINGLE: int
 
 def signatures(texts: list[str]) -> tuple[NDArray[uint16], NDArray[uint64]]: ...
-def plain_texts(texts: list[str]) -> tuple[NDArray[uint8], NDArray[uint64]]: ...
+def plain_texts(texts: list[str]) -> tuple[NDArray[int8], NDArray[int64]]: ...
 def grams(text: str, size: int) -> NDArray[uint64]: ...
 def band_records(
     signatures: NDArray[uint16], active: NDArray[uint8], first: int, partitions: int

@@ -14,6 +14,7 @@ from steel_megatron.config import ConfigError, Parser, SteelError, nearest
 # add_arguments(parser) and run(args) -> exit status; it is imported only when its command is called.
 COMMANDS = {
     "convert": "raw corpus records → {text, source, id} jsonl",
+    "dedup": "leave out exact and near duplicates across sources, and texts of evaluation sets",
     "train-tokenizer": "train a byte-level BPE tokenizer on jsonl text",
     "tokenize": "jsonl text → tokenised .bin/.idx dataset (Megatron's format)",
     "merge": "join .bin/.idx datasets into one",

@@ -1,0 +1,93 @@
+"""Leaves out exact and near duplicates within and across sources, and documents that hold items of evaluation sets."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
+from steel_megatron.corpus.dedup.engine import ENGINES
+from steel_megatron.corpus.dedup.settings import parse_memory
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``steel dedup``."""
+    default = DedupSettings()
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="NAME=FILE",
+        help='JSON lines of {"text", "source", "id"}: a file, folder or glob pattern and the name of its source; also '
+        ".gz and .zst. A name may be given more than once.",
+    )
+    parser.add_argument(
+        "--priority",
+        default="",
+        metavar="A,B,C",
+        help="Names of inputs, best first: of equal documents that of the first is kept (default: order of --input).",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="Gets NAME/FILE.jsonl.zst for each input file, duplicates.jsonl.zst and report.json.",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="Processes at once (default: 1).")
+    parser.add_argument("--memory", default="4G", help="What all workers of a machine may take together (default: 4G).")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="local", help="Processes of this machine, or Ray tasks (default: local)."
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=default.threshold,
+        help=f"Least estimated Jaccard similarity of near duplicates (default: {default.threshold}).",
+    )
+    parser.add_argument("--exact-only", action="store_true", help="Do not look for near duplicates.")
+    parser.add_argument(
+        "--decontaminate",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE",
+        help="Evaluation sets: csv files of C-Eval, CMMLU or MMLU, or JSON lines; a file, folder or glob pattern.",
+    )
+    parser.add_argument(
+        "--contamination-share",
+        type=float,
+        default=default.overlap_share,
+        metavar="SHARE",
+        help=f"Part of an item's n-grams that makes a document contaminated (default: {default.overlap_share}).",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="Replace what another run left in the output folder.")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Deduplicates and prints the counts."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    done = deduplicate(
+        [SourceInput.parse(given, "--input") for given in args.input],
+        args.output,
+        priority=[name for name in args.priority.split(",") if name],
+        settings=DedupSettings(
+            threshold=args.threshold, exact_only=args.exact_only, overlap_share=args.contamination_share
+        ),
+        evaluation_sets=[SourceInput.parse(given, "--decontaminate") for given in args.decontaminate],
+        workers=args.workers,
+        memory=parse_memory(args.memory),
+        engine=args.engine,
+        overwrite=args.overwrite,
+    )
+    if done.done_before:
+        print("nothing to do: the same run is there already, of the same files and settings")
+    width = max(map(len, done.report["sources"]), default=0)
+    for name, counts in done.report["sources"].items():
+        fallen = ", ".join(f"{counts[key]:,} {key}" for key in ("exact", "near", "contaminated", "invalid"))
+        print(f"{name:<{width}}  {counts['kept']:,} of {counts['records']:,} records kept; {fallen}")
+    for name, counts in done.report["evaluation_sets"].items():
+        print(
+            f"{name}: {counts['documents']:,} documents hold one of its {counts['questions']:,} questions "
+            f"({counts['too_short']:,} are too short to be looked for)"
+        )
+    print(f"see {done.output}/report.json and duplicates.jsonl.zst")
+    return 0

@@ -1,0 +1,68 @@
+"""Stages 4 and 5: candidate pairs are verified by their signatures; verified pairs join documents into groups."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from functools import lru_cache
+
+import numpy as np
+
+from steel_megatron._minhash import BANDS, PERMUTATIONS, SignatureFiles, flatten, unite
+from steel_megatron.corpus.dedup import bands, exact, sign
+from steel_megatron.corpus.dedup.work import Job, sync
+
+STAGE = "verified_pairs"
+GROUPS = "groups.u32"
+# A document has at most four pairs per band, each held three times while they are ordered.
+TASK_BYTES_PER_DOCUMENT = 4 * BANDS * 8 * 3
+
+
+@lru_cache(maxsize=1)
+def signature_files(job: Job) -> SignatureFiles:
+    """The signatures of a run; opened once per process."""
+    paths = [str(job.path(sign.STAGE, part.number, ".signatures")) for part in job.plan.parts]
+    return SignatureFiles(paths, list(job.firsts[:-1]))
+
+
+def range_count(job: Job) -> int:
+    return math.ceil(job.documents / job.partitions.documents_per_range)
+
+
+def verify_range(job: Job, number: int) -> int:
+    """Of the pairs whose later document is in a range, those similar enough."""
+    least = number * job.partitions.documents_per_range
+    bounds = np.array([least, least + job.partitions.documents_per_range], np.uint64) << np.uint64(32)
+    pieces = []
+    for partition in range(job.partitions.bands):
+        path = job.path(bands.STAGE, partition, ".pairs")
+        if path.stat().st_size:
+            pairs = np.memmap(path, np.uint64, "r")
+            start, stop = np.searchsorted(pairs, bounds)
+            pieces.append(np.array(pairs[start:stop]))
+    candidates = np.unique(np.concatenate(pieces)) if pieces else np.empty(0, np.uint64)
+    agreeing = signature_files(job).matches(candidates)
+    verified = candidates[agreeing >= math.ceil(job.plan.settings.threshold * PERMUTATIONS)]
+    path = job.path(STAGE, number, ".pairs")
+    verified.tofile(path)
+    job.finish(STAGE, number, {"candidates": len(candidates), "verified": len(verified)}, [path])
+    return number
+
+
+def write_groups(job: Job) -> None:
+    """Writes the first document of each document's group: 32 bits per document in a file that is mapped, not held."""
+    target = job.file(GROUPS)
+    if target.exists():
+        return
+    partial = target.with_name(target.name + ".partial")
+    shutil.copyfile(job.file(exact.FIRSTS), partial)
+    if job.documents and not job.plan.settings.exact_only:
+        parents = np.memmap(partial, np.uint32, "r+")
+        for number in range(range_count(job)):
+            unite(parents, np.fromfile(job.path(STAGE, number, ".pairs"), np.uint64))
+        flatten(parents)
+        parents.flush()
+        del parents
+    sync(partial)
+    os.replace(partial, target)

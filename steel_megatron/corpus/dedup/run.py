@@ -1,0 +1,183 @@
+"""The whole run, stage by stage; a run that was stopped goes on at the first task that is not done."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from steel_megatron.config import DataError
+from steel_megatron.corpus.dedup import bands, exact, groups, sign, write
+from steel_megatron.corpus.dedup.engine import Engine, check_engine
+from steel_megatron.corpus.dedup.evaluation_sets import read_items
+from steel_megatron.corpus.dedup.plan import DUPLICATES, PART_BYTES, REJECTS, REPORT, WORK, Plan, make_plan
+from steel_megatron.corpus.dedup.report import make_report
+from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput
+from steel_megatron.corpus.dedup.work import Job, Partitions, write_json
+
+log = logging.getLogger(__name__)
+MOST_DOCUMENTS = (1 << 32) - 1
+PROCESS_BYTES = 120 << 20  # of an idle worker: Python, numpy
+LEAST_TASK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Deduplicated:
+    """What a run gave."""
+
+    output: Path
+    report: dict[str, Any]
+    done_before: bool
+
+
+def deduplicate(
+    inputs: Sequence[SourceInput],
+    output: str | os.PathLike[str],
+    *,
+    priority: Sequence[str] = (),
+    settings: DedupSettings | None = None,
+    evaluation_sets: Sequence[SourceInput] = (),
+    workers: int = 1,
+    memory: int = 4 << 30,
+    engine: str = "local",
+    overwrite: bool = False,
+    part_bytes: int = PART_BYTES,
+) -> Deduplicated:
+    """Writes the documents of all inputs that are kept, ``duplicates.jsonl.zst`` and ``report.json`` to a folder.
+
+    Of documents that are the same, the one of the source named first in ``priority`` is kept, then the first read.
+
+    Args:
+        memory: bytes that the workers of a machine may take together. No result depends on it, nor on ``workers``.
+        engine: "local" or "ray".
+        overwrite: replace what another run left in ``output``.
+        part_bytes: larger plain files are cut.
+
+    Raises:
+        ConfigError, DataError: wrong names, missing files, an output that is there.
+    """
+    check_engine(engine)
+    plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, part_bytes)
+    target = Path(output)
+    finished = _prepare(target, plan, overwrite)
+    if finished is not None:
+        return Deduplicated(target, finished, done_before=True)
+    read_items(plan.sets)  # so that a wrong file stops the run before it starts
+    job = Job(str((target / WORK).absolute()), plan)
+    _stages(job, Engine(engine, max(workers, 1), memory), target)
+    report = json.loads((target / REPORT).read_bytes())
+    shutil.rmtree(job.folder)
+    return Deduplicated(target, report, done_before=False)
+
+
+def _stages(job: Job, engine: Engine, target: Path) -> None:
+    """Signatures → exact duplicates → bands → pairs → groups → outputs."""
+    plan = job.plan
+    signed = engine.run(sign.STAGE, sign.sign_part, job, plan.parts)
+    firsts = [0]
+    for counts in signed:
+        firsts.append(firsts[-1] + counts["documents"])
+    if firsts[-1] > MOST_DOCUMENTS:
+        raise DataError(f"{firsts[-1]:,} documents", rule=f"a run takes at most {MOST_DOCUMENTS:,}")
+    job = replace(job, firsts=tuple(firsts))
+    job = replace(job, partitions=_partitions(job, engine))
+    exact_bytes = 2 * exact.TASK_BYTES_PER_RECORD * math.ceil(job.documents / job.partitions.exact)
+    engine.run(exact.PARTITION, exact.partition_part, job, plan.parts)
+    engine.run(exact.STAGE, exact.pair_partition, job, range(job.partitions.exact), exact_bytes)
+    exact.write_firsts(job)
+    if not plan.settings.exact_only:
+        records = bands.RECORDS_PER_DOCUMENT * math.ceil(job.documents / job.partitions.bands)
+        engine.run(bands.PARTITION, bands.partition_part, job, plan.parts)
+        engine.run(
+            bands.STAGE,
+            bands.pair_partition,
+            job,
+            range(job.partitions.bands),
+            bands.TASK_BYTES_PER_RECORD * records,
+        )
+        _drop(job, bands.PARTITION, ".records")
+        range_bytes = groups.TASK_BYTES_PER_DOCUMENT * job.partitions.documents_per_range
+        engine.run(groups.STAGE, groups.verify_range, job, range(groups.range_count(job)), range_bytes)
+    groups.write_groups(job)
+    engine.run(write.STAGE, write.write_part, job, plan.parts)
+    engine.run("join", write.join_file, job, range(len(plan.files)))
+    for name, suffix in ((DUPLICATES, write.DROPPED), (REJECTS, write.REJECTED)):
+        pieces = [job.path(write.STAGE, part.number, suffix) for part in plan.parts]
+        if not write.join(pieces, target / name) and name == REJECTS:
+            (target / name).unlink()
+    write_json(target / REPORT, make_report(job), indent=2)
+
+
+def _prepare(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None:
+    """The report of a finished run of the same plan; else a work folder is there afterwards, of this plan."""
+    report_path, plan_path = target / REPORT, target / WORK / "plan.json"
+    for path in (report_path, plan_path):
+        if not path.exists():
+            continue
+        try:
+            content = json.loads(path.read_bytes())
+            same = (content["plan"] if path == report_path else content) == plan.fingerprint()
+        except (ValueError, KeyError, TypeError):
+            content, same = {}, False
+        if same and not overwrite:
+            if path == report_path:
+                shutil.rmtree(target / WORK, ignore_errors=True)
+                return dict(content)
+            return None
+        if not overwrite:
+            raise DataError(
+                f"{target} holds {'a run' if path == report_path else 'an unfinished run'} of other files or settings",
+                rule="a run goes on only with the files and settings it was begun with",
+                fix="use another --output, or --overwrite",
+            )
+        _remove_outputs(target, content)
+    if not (target / WORK).exists() and target.exists() and any(target.iterdir()):
+        raise DataError(
+            f"{target} is not empty", rule="outputs go to a folder of their own", fix="use another --output"
+        )
+    (target / WORK).mkdir(parents=True, exist_ok=True)
+    write_json(plan_path, plan.fingerprint())
+    return None
+
+
+def _remove_outputs(target: Path, content: dict[str, Any]) -> None:
+    """Removes what the run of a report or plan wrote, and nothing else."""
+    (target / REPORT).unlink(missing_ok=True)
+    shutil.rmtree(target / WORK, ignore_errors=True)
+    for file in content.get("plan", content).get("inputs", []):
+        path = target / file["output"]
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == target or not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()
+    for name in (DUPLICATES, REJECTS):
+        (target / name).unlink(missing_ok=True)
+
+
+def _partitions(job: Job, engine: Engine) -> Partitions:
+    """How finely this run cuts its work; a run that goes on cuts as before."""
+    path = job.file("partitions.json")
+    if path.exists():
+        return Partitions(**json.loads(path.read_bytes()))
+    share = max(engine.memory // engine.workers - PROCESS_BYTES, LEAST_TASK_BYTES)
+    records = bands.RECORDS_PER_DOCUMENT * job.documents
+    partitions = Partitions(
+        exact=max(1, math.ceil(2 * exact.TASK_BYTES_PER_RECORD * job.documents / share), engine.workers),
+        bands=max(1, math.ceil(bands.TASK_BYTES_PER_RECORD * records / share), engine.workers),
+        documents_per_range=max(1, share // groups.TASK_BYTES_PER_DOCUMENT),
+    )
+    write_json(path, asdict(partitions))
+    return partitions
+
+
+def _drop(job: Job, stage: str, suffix: str) -> None:
+    """Frees the room of files that no later stage reads."""
+    for path in job.file(stage).glob(f"*{suffix}"):
+        path.unlink()
