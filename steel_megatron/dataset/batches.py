@@ -31,6 +31,7 @@ class Batch:
     positions_BS: Tensor | None  # int64, from 0 in each document
     lengths: list[int] | None  # documents (or their parts) of the B·S tokens in a row; no document spans two samples
     sample_ids_B: Tensor  # int64, the samples' numbers in the run
+    source_ids_B: Tensor  # int64, each sample's source as its number in the order's names
     sources: list[str]  # each sample's source
 
     @property
@@ -92,6 +93,7 @@ class BatchReader:
         self.sources = dict(sources)
         self.seq_length = seq_length
         self.options = options or DocumentOptions()
+        self._source_ids = {name: number for number, name in enumerate(order.names)}
         self.vocab_size = vocab_size
 
     def read(self, first_sample: int, size: int) -> Batch:
@@ -128,6 +130,7 @@ class BatchReader:
             positions_BS=torch.from_numpy(positions_BS) if self.options.reset_position_ids else None,
             lengths=lengths if self.options.reset_attention_mask else None,
             sample_ids_B=torch.arange(first_sample, first_sample + size),
+            source_ids_B=torch.tensor([self._source_ids[place.source] for place in places]),
             sources=[place.source for place in places],
         )
 

@@ -13,6 +13,7 @@ from steel_megatron.config import ConfigError, DataConfig, DataError, RunConfig
 from steel_megatron.dataset.batches import BatchReader, DocumentOptions
 from steel_megatron.dataset.loader import Loader
 from steel_megatron.dataset.order import Order
+from steel_megatron.dataset.phase_drafts import resolve_phases
 from steel_megatron.dataset.phases import Phase, SourceFacts, phases_record
 from steel_megatron.dataset.source_plan import SourcePlan, plan_training, plan_validation
 from steel_megatron.dataset.sources import Source, TokenizerFacts, check_tokenizer, open_source
@@ -64,6 +65,7 @@ def build_datasets(
     device: torch.device | str = "cpu",
     tokenizer: TokenizerFacts | None = None,
     consumed_samples: int = 0,
+    recorded_phases: Sequence[Mapping[str, Any]] = (),
     batch_size_at: Callable[[int], int] | None = None,
 ) -> Datasets:
     """Opens the data that the configuration names and checks that it can serve the run.
@@ -78,6 +80,7 @@ def build_datasets(
         device: where batches are wanted.
         tokenizer: what is known of the model's tokenizer and vocabulary; the rest is taken from the manifests.
         consumed_samples: where the run starts; data that only served phases before it need not be there.
+        recorded_phases: of the checkpoint that the run continues, which knows data that is not there any more.
         batch_size_at: global batch size that begins at a sample, for reading ahead during a ramp-up.
 
     Raises:
@@ -89,7 +92,11 @@ def build_datasets(
     names = plan.needed_from(consumed_samples, first_phase=validating and plan.split is not None)
     sources = {name: open_source(name, plan.paths[name], training.seq_length, plan.split) for name in names}
     check_training_windows(sources.values(), training.seq_length)
-    phases = plan.phases or [Phase.of(0, {name: len(source.windows["train"]) for name, source in sources.items()})]
+    facts = source_facts(plan, sources, recorded_phases)
+    windows = {name: fact.windows for name, fact in facts.items() if fact.windows is not None}
+    phases = [Phase.of(0, windows)]
+    if plan.drafts:
+        phases = resolve_phases(plan.drafts, windows, training.seq_length, total_samples)
 
     valid_sources, valid_phases = sources, phases
     if valid_plan := plan_validation(config.data):
@@ -97,22 +104,22 @@ def build_datasets(
             name: open_source(name, path, training.seq_length, None, whole_for="valid")
             for name, path in valid_plan.paths.items()
         }
-        valid_phases = valid_plan.phases
+        valid_phases = [Phase.of(0, draft.weights) for draft in valid_plan.drafts]
     valid_mixture = held_out_mixture(valid_phases, valid_sources, "valid") if validating else None
     if validating and valid_mixture is None:
         raise nothing_to_validate_on(config, valid_sources.values())
     test_mixture = held_out_mixture(phases, sources, "test")
 
     opened = list({source.path: source for source in [*sources.values(), *valid_sources.values()]}.values())
-    facts = check_tokenizer(opened, tokenizer or TokenizerFacts())
-    options = document_options(config.data, facts, opened)
+    known = check_tokenizer(opened, tokenizer or TokenizerFacts())
+    options = document_options(config.data, known, opened)
     held_out_end = training.eval_iters * (training.global_batch_size or training.micro_batch_size * dp_size)
 
     def loader(split: str, of: Mapping[str, Source], mixtures: list[Phase], end: int, **more: Any) -> Loader:
         windows = {name: source.windows[split] for name, source in of.items()}
         order = Order(training.seed, mixtures, {name: len(part) for name, part in windows.items()})
         return Loader(
-            BatchReader(order, windows, training.seq_length, options, facts.vocab_size),
+            BatchReader(order, windows, training.seq_length, options, known.vocab_size),
             micro_batch_size=training.micro_batch_size,
             dp_rank=dp_rank,
             dp_size=dp_size,
@@ -128,8 +135,8 @@ def build_datasets(
         valid=loader("valid", valid_sources, [valid_mixture], held_out_end) if valid_mixture else None,
         test=loader("test", sources, [test_mixture], held_out_end) if test_mixture else None,
         sources=sources,
-        phases=phases_record(phases, source_facts(plan, sources), training.seed),
-        tokenizer=facts,
+        phases=phases_record(phases, facts, training.seed),
+        tokenizer=known,
         total_samples=total_samples,
     )
 
@@ -188,9 +195,15 @@ def document_options(data: DataConfig, facts: TokenizerFacts, sources: Iterable[
     return DocumentOptions(data.reset_position_ids, data.reset_attention_mask, data.eod_mask_loss, facts.eod_id)
 
 
-def source_facts(plan: SourcePlan, sources: Mapping[str, Source]) -> dict[str, SourceFacts]:
-    """What the checkpoint keeps of each source of the plan."""
-    facts = {name: SourceFacts(path) for name, path in plan.paths.items()}
+def source_facts(
+    plan: SourcePlan, sources: Mapping[str, Source], recorded: Sequence[Mapping[str, Any]]
+) -> dict[str, SourceFacts]:
+    """What the checkpoint keeps of each source of the plan; of one that was not opened, what the record knows."""
+    before = {name: source for phase in recorded for name, source in phase["sources"].items()}
+    facts = {}
+    for name, path in plan.paths.items():
+        kept = before.get(name, {})
+        facts[name] = SourceFacts(path, kept.get("windows"), kept.get("fingerprint"))
     for name, source in sources.items():
         facts[name] = SourceFacts(source.path, len(source.windows["train"]), source.fingerprint)
     return facts

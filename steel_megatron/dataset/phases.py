@@ -43,16 +43,16 @@ class SourceFacts:
     fingerprint: str | None = None
 
 
-def exact_weight(weight: Any, name: str) -> Fraction:
-    """A weight as the rational number that it is written as: 0.1 is one tenth."""
+def exact_weight(weight: Any, name: str, kind: str = "weight") -> Fraction:
+    """A weight, or another positive number, as the rational number that it is written as: 0.1 is one tenth."""
     try:
         exact = None if isinstance(weight, bool) else Fraction(str(weight))
     except (ValueError, ZeroDivisionError):
         exact = None
     if exact is None or exact <= 0:
         raise ConfigError(
-            f"weight {weight!r} of source {name!r}",
-            rule="a weight is a number above 0, such as 0.3, 20 or 1/3",
+            f"{kind} {weight!r} of source {name!r}",
+            rule=f"{kind} is a number above 0, such as 0.3, 20 or 1/3",
             fix="leave the source out of the phase to read nothing of it" if exact is not None else "",
         )
     return exact
@@ -62,27 +62,37 @@ def checked_phases(phases: Sequence[Phase]) -> list[Phase]:
     """Checks starts and drops phases that repeat the mixture before them.
 
     Raises:
-        ConfigError: no phase, the first not at sample 0, starts that do not ascend.
+        ConfigError: as of :func:`check_starts`.
     """
-    if not phases:
-        raise ConfigError("no phases", rule="a run has at least one phase, from sample 0")
-    if phases[0].start != 0:
-        raise ConfigError(
-            f"the first phase is from sample {phases[0].start:,}",
-            rule="the first phase is from sample 0",
-            fix="set its 'from' to 0 or leave it out",
-        )
+    check_starts([phase.start for phase in phases])
     kept = [phases[0]]
-    for number, (before, phase) in enumerate(itertools.pairwise(phases), start=2):
-        if phase.start <= before.start:
-            raise ConfigError(
-                f"phase {number} is from sample {phase.start:,}, the one before it from {before.start:,}",
-                rule="phases stand in the order of their first samples, which differ",
-                fix="put the phases in order, or join the two",
-            )
+    for phase in phases[1:]:
         if phase.shares != kept[-1].shares:
             kept.append(phase)
     return kept
+
+
+def check_starts(starts: Sequence[int]) -> None:
+    """Checks the first samples of phases.
+
+    Raises:
+        ConfigError: no phase, the first not at sample 0, starts that do not ascend.
+    """
+    if not starts:
+        raise ConfigError("no phases", rule="a run has at least one phase, from sample 0")
+    if starts[0] != 0:
+        raise ConfigError(
+            f"the first phase is from sample {starts[0]:,}",
+            rule="the first phase is from sample 0",
+            fix="set its 'from' to 0 or leave it out",
+        )
+    for number, (before, start) in enumerate(itertools.pairwise(starts), start=2):
+        if start <= before:
+            raise ConfigError(
+                f"phase {number} is from sample {start:,}, the one before it from {before:,}",
+                rule="phases stand in the order of their first samples, which differ",
+                fix="put the phases in order, or join the two",
+            )
 
 
 def phases_record(phases: Iterable[Phase], sources: Mapping[str, SourceFacts], seed: int) -> list[dict[str, Any]]:
@@ -141,8 +151,9 @@ def check_resume(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, An
             raise CheckpointError(
                 f"phase {number + 1} of the data has changed: was {_mixture(was)}; is {_mixture(now)}",
                 rule=f"the {consumed:,} samples that the run has used keep their mixture",
-                fix=f"give the old phases as they were and add one 'from: {consumed}' or later (--phases FILE), "
-                "or start a new run in another --save folder",
+                fix=f"give the old phases as they were and add one 'from: {consumed}' or later (--phases FILE; 'steel "
+                "mix add'), set 'until' to its old end in a phase with epochs or tokens, or start a new run in another "
+                "--save folder",
             )
     used = {name for phase in past_old for name in phase.shares}
     known_old, known_new = _facts(old), _facts(new)

@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from steel_megatron.config import ConfigError, nearest
-from steel_megatron.dataset.phases import Phase, checked_phases, exact_weight
+from steel_megatron.dataset.phase_drafts import AMOUNTS, Amount, PhaseDraft
+from steel_megatron.dataset.phases import check_starts, exact_weight
 
-PHASE_KEYS = ("from", "from_tokens", "sources")
-SOURCE_KEYS = ("path", "weight")
+PHASE_KEYS = ("from", "from_tokens", "until", "until_tokens", "ramp", "ramp_tokens", "sources")
+SOURCE_KEYS = ("path", *AMOUNTS)
 
 
 def parse_data_path(
@@ -53,13 +54,14 @@ def parse_data_path(
     return paths, {name: exact_weight(weight, name) for name, weight in zip(names, weights, strict=True)}
 
 
-def read_phases(path: Path, seq_length: int) -> tuple[list[Phase], dict[str, str]]:
+def read_phases(path: Path, seq_length: int) -> tuple[list[PhaseDraft], dict[str, str]]:
     """Reads a phases file.
 
     Args:
-        path: YAML, a list of ``{from: SAMPLE, sources: {NAME: {path: PREFIX, weight: WEIGHT}}}``, with ``from_tokens:
-            TOKENS`` instead of ``from`` where wanted. A source whose path an earlier phase has given may be written
-            ``NAME: WEIGHT``. Relative paths are taken from the file's folder.
+        path: YAML, a list of ``{from: SAMPLE, sources: {NAME: {path: PREFIX, weight: WEIGHT}}}``; instead of
+            ``weight`` a source may have ``epochs`` or ``tokens``, and a phase may have ``until`` and ``ramp``. Samples
+            may be given as tokens (``from_tokens`` and so on). A source whose path an earlier phase has given may be
+            written ``NAME: WEIGHT``. Relative paths are taken from the file's folder.
         seq_length: tokens of a sample; a phase from a token begins with the first sample that begins at it or later.
 
     Returns:
@@ -70,35 +72,51 @@ def read_phases(path: Path, seq_length: int) -> tuple[list[Phase], dict[str, str
     """
     if not path.is_file():
         raise ConfigError(f"no phases file {path}", fix="check the path given to --phases")
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(tree, list) or not tree:
-        raise ConfigError(f"{path} holds {_kind(tree)}", rule="a phases file is a list of phases")
-    phases: list[Phase] = []
+    return parse_phases(path.read_text(encoding="utf-8"), path, seq_length)
+
+
+def parse_phases(text: str, path: Path, seq_length: int) -> tuple[list[PhaseDraft], dict[str, str]]:
+    """:func:`read_phases` of a text that is or will be the content of ``path``."""
+    tree = load_tree(text, path)
+    phases: list[PhaseDraft] = []
     paths: dict[str, str] = {}
     for number, entry in enumerate(tree, start=1):
         where = f"{path}: phase {number}"
         _check_mapping(entry, where, PHASE_KEYS)
-        weights = {}
+        amounts = {}
         sources = entry.get("sources")
         if not isinstance(sources, dict) or not sources:
             raise ConfigError(f"{where}: sources are {_kind(sources)}", rule="sources are a mapping of names")
         for name, source in sources.items():
-            weights[str(name)] = _read_source(str(name), source, where, path.parent, paths)
-        phases.append(Phase.of(_read_start(entry, where, number, seq_length), weights))
-    return checked_phases(phases), paths
+            amounts[str(name)] = _read_source(str(name), source, where, path.parent, paths)
+        start = _read_samples(entry, "from", where, seq_length)
+        if start is None and number > 1:
+            raise ConfigError(f"{where} has no start", rule="every phase but the first says 'from' or 'from_tokens'")
+        until = _read_samples(entry, "until", where, seq_length)
+        ramp = _read_samples(entry, "ramp", where, seq_length)
+        phases.append(PhaseDraft(start or 0, amounts, until, ramp or 0))
+    check_starts([phase.start for phase in phases])
+    return phases, paths
 
 
-def _read_start(entry: dict[str, Any], where: str, number: int, seq_length: int) -> int:
-    given = [key for key in ("from", "from_tokens") if key in entry]
+def load_tree(text: str, path: Path) -> list[Any]:
+    """The YAML of a phases file; ``path`` is named in errors."""
+    try:
+        tree = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(tree, list) or not tree:
+        raise ConfigError(f"{path} holds {_kind(tree)}", rule="a phases file is a list of phases")
+    return tree
+
+
+def _read_samples(entry: dict[str, Any], key: str, where: str, seq_length: int) -> int | None:
+    """The number under ``key``, or the whole samples that the tokens under ``key_tokens`` need."""
+    given = [name for name in (key, f"{key}_tokens") if name in entry]
     if len(given) == 2:
-        raise ConfigError(f"{where} has 'from' and 'from_tokens'", rule="the start is given once")
+        raise ConfigError(f"{where} has '{key}' and '{key}_tokens'", rule=f"'{key}' is given once")
     if not given:
-        if number == 1:
-            return 0
-        raise ConfigError(f"{where} has no start", rule="every phase but the first says 'from' or 'from_tokens'")
+        return None
     value = entry[given[0]]
     try:
         number_given = Fraction(str(value).replace("_", ""))
@@ -106,15 +124,21 @@ def _read_start(entry: dict[str, Any], where: str, number: int, seq_length: int)
         number_given = Fraction(-1)
     if isinstance(value, bool) or number_given < 0 or number_given.denominator != 1:
         raise ConfigError(f"{where}: {given[0]} is {value!r}", rule="it is a whole number, 0 or above")
-    return int(number_given) if given[0] == "from" else math.ceil(number_given / seq_length)
+    return int(number_given) if given[0] == key else math.ceil(number_given / seq_length)
 
 
-def _read_source(name: str, source: Any, where: str, folder: Path, paths: dict[str, str]) -> Fraction:
+def _read_source(name: str, source: Any, where: str, folder: Path, paths: dict[str, str]) -> Amount:
     if not isinstance(source, dict):
         source = {"weight": source}
     _check_mapping(source, f"{where}, source {name!r}", SOURCE_KEYS)
-    if "weight" not in source:
+    kinds = [kind for kind in AMOUNTS if kind in source]
+    if not kinds:
         raise ConfigError(f"{where}: source {name!r} has no weight", fix=f"write {name}: {{path: …, weight: …}}")
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"{where}: source {name!r} has {' and '.join(kinds)}", rule="a source has a weight, epochs or tokens"
+        )
+    amount = source[kinds[0]]
     if source.get("path") is not None:
         resolved = str(folder / str(source["path"]))
         if paths.setdefault(name, resolved) != resolved:
@@ -127,9 +151,9 @@ def _read_source(name: str, source: Any, where: str, folder: Path, paths: dict[s
         raise ConfigError(
             f"{where}: source {name!r} has no path",
             rule="the first phase that uses a source gives its path",
-            fix=nearest(name, paths) or f"write {name}: {{path: PREFIX, weight: {source['weight']}}}",
+            fix=nearest(name, paths) or f"write {name}: {{path: PREFIX, {kinds[0]}: {amount}}}",
         )
-    return exact_weight(source["weight"], name)
+    return Amount(kinds[0], exact_weight(amount, name, kinds[0]))
 
 
 def _check_mapping(entry: Any, where: str, known: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steel_megatron.config import ConfigError, DataConfig
-from steel_megatron.dataset.phases import Phase
+from steel_megatron.dataset.phase_drafts import PhaseDraft, draft_of_weights
 from steel_megatron.dataset.phases_file import parse_data_path, read_phases
 
 
@@ -15,20 +15,20 @@ class SourcePlan:
     """Sources of training or of validation."""
 
     paths: dict[str, str]  # source → prefix
-    phases: list[Phase]  # empty: one phase with weights in proportion to the windows
+    drafts: list[PhaseDraft]  # empty: one phase with weights in proportion to the windows
     split: str | None  # shares of documents; None: every document
 
     def needed_from(self, sample: int, *, first_phase: bool = False) -> list[str]:
         """The sources of phases that are not over at a sample, and of the first phase if asked for."""
-        if not self.phases:
+        if not self.drafts:
             return list(self.paths)
-        ends = [phase.start for phase in self.phases[1:]]
+        ends = [draft.start + draft.ramp for draft in self.drafts[1:]]  # a ramp still reads the mixture before it
         open_phases = [
-            phase for phase, end in zip(self.phases, [*ends, None], strict=True) if end is None or end > sample
+            draft for draft, end in zip(self.drafts, [*ends, None], strict=True) if end is None or end > sample
         ]
         if first_phase:
-            open_phases.append(self.phases[0])
-        return sorted({name for phase in open_phases for name in phase.shares})
+            open_phases.append(self.drafts[0])
+        return sorted({name for draft in open_phases for name in draft.amounts})
 
 
 def plan_training(data: DataConfig, seq_length: int) -> SourcePlan:
@@ -51,8 +51,8 @@ def plan_training(data: DataConfig, seq_length: int) -> SourcePlan:
         )
     split = data.split if data.train_data_path is None and data.valid_data_path is None else None
     if data.phases:
-        phases, paths = read_phases(Path(data.phases), seq_length)
-        return SourcePlan(paths, phases, split)
+        drafts, paths = read_phases(Path(data.phases), seq_length)
+        return SourcePlan(paths, drafts, split)
     return _from_words(data.data_path or data.train_data_path or [], given[0], split)
 
 
@@ -63,4 +63,4 @@ def plan_validation(data: DataConfig) -> SourcePlan | None:
 
 def _from_words(words: list[str], flag: str, split: str | None) -> SourcePlan:
     paths, weights = parse_data_path(words, flag)
-    return SourcePlan(paths, [Phase.of(0, weights)] if weights else [], split)
+    return SourcePlan(paths, [draft_of_weights(weights)] if weights else [], split)

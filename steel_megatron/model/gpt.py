@@ -124,8 +124,13 @@ class GPT(nn.Module):
         *,
         packing: Packing | None = None,
         dropout: DropoutKey | None = None,
+        sample_losses: list[Tensor] | None = None,
     ) -> Tensor:
-        """fp32 scalar: the cross entropy SUMMED over the tokens of the mask; the mean is the global batch's to take."""
+        """fp32 scalar: the cross entropy SUMMED over the tokens of the mask; the mean is the global batch's to take.
+
+        Args:
+            sample_losses: takes the same sum of each sample, (B,), fp32, without a gradient.
+        """
         assert self.head is not None, "only the last stage has a loss"
         assert self.config.vocab_size is not None
         logits_BSV = self.head(self._hidden(inputs, positions_BS, packing, dropout, None))
@@ -136,7 +141,10 @@ class GPT(nn.Module):
             vocab_size=self.config.vocab_size,
             overwrite_logits=True,
         )
-        return (losses_T * loss_mask_BS.flatten()).sum()
+        losses_T = losses_T * loss_mask_BS.flatten()
+        if sample_losses is not None:
+            sample_losses.append(losses_T.detach().view(loss_mask_BS.shape).sum(1))
+        return losses_T.sum()
 
     def _hidden(
         self,

@@ -23,6 +23,7 @@ from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.pipeline.executor import Executor, Hidden
 from steel_megatron.parallel.pipeline.schedules import build_schedule
 from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.training.source_sums import SourceSums
 
 
 @dataclass
@@ -34,6 +35,7 @@ class GPTStage:
 
     model: GPT
     seed: int
+    source_sums: SourceSums | None = None  # takes what the last stage's samples cost
 
     def forward(self, hidden: Tensor | None, micro_batch: Batch) -> Tensor:
         """Hidden states (B, S, H); on the last stage the loss, summed over the unmasked tokens (fp32 scalar)."""
@@ -43,9 +45,19 @@ class GPTStage:
         dropout = DropoutKey(self.seed, batch.sample_ids_B) if self.model.training else None
         if self.model.head is None:
             return self.model(inputs, batch.positions_BS, packing=packing, dropout=dropout)
-        return self.model.loss(
-            inputs, batch.labels_BS, batch.loss_mask_BS, batch.positions_BS, packing=packing, dropout=dropout
+        sample_losses: list[Tensor] = []
+        loss = self.model.loss(
+            inputs,
+            batch.labels_BS,
+            batch.loss_mask_BS,
+            batch.positions_BS,
+            packing=packing,
+            dropout=dropout,
+            sample_losses=sample_losses,
         )
+        if self.source_sums is not None:
+            self.source_sums.add(sample_losses[0], batch)
+        return loss
 
 
 class Engine:
@@ -62,7 +74,8 @@ class Engine:
         self.chunks = list(chunks)
         self.data_parallel = data_parallel
         self.mesh = mesh
-        self.executor = Executor([GPTStage(chunk, training.seed) for chunk in chunks], mesh)
+        self.stages = [GPTStage(chunk, training.seed) for chunk in chunks]
+        self.executor = Executor(self.stages, mesh)
         self.schedule = parallel.pipeline_schedule if mesh.pp.size > 1 else "1f1b"
         if self.schedule == "1f1b" and len(chunks) > 1:
             self.schedule = "interleaved"
@@ -70,28 +83,42 @@ class Engine:
         shape = (training.micro_batch_size, length, chunks[0].config.hidden_size)
         self.hidden = Hidden(shape, param_dtype(training.precision))
 
-    def train(self, batches: Iterator[Batch], count: int, loss_gradient: float) -> Tensor:
+    def train(self, batches: Iterator[Batch], count: int, loss_gradient: float, sources: int = 0) -> Tensor:
         """Forward and backward of ``count`` micro-batches; gradients are summed, their reduction is under way.
 
+        Args:
+            sources: K, number of the data's sources, to sum for each as well.
+
         Returns:
-            fp64 (2): the summed loss and the count of tokens of this rank's batches; 0 off the last stage.
+            fp64 (2 + 2 K): the summed loss and the count of tokens of this rank's batches, then the losses and the
+            counts of each source (:class:`SourceSums`); 0 off the last stage.
         """
         return self._run(
-            self.schedule, batches, count, loss_gradient, before_last_backward=self.data_parallel.last_micro_batch
+            self.schedule,
+            batches,
+            count,
+            loss_gradient,
+            sources,
+            before_last_backward=self.data_parallel.last_micro_batch,
         )
 
-    def evaluate(self, batches: Iterator[Batch], count: int) -> Tensor:
+    def evaluate(self, batches: Iterator[Batch], count: int, sources: int = 0) -> Tensor:
         """Forward passes only; the same sums."""
         for chunk in self.chunks:
             chunk.eval()
         try:
-            return self._run("forward", batches, count, 1.0)
+            return self._run("forward", batches, count, 1.0, sources)
         finally:
             for chunk in self.chunks:
                 chunk.train()
 
-    def _run(self, schedule: str, batches: Iterator[Batch], count: int, loss_gradient: float, **more: Any) -> Tensor:
+    def _run(
+        self, schedule: str, batches: Iterator[Batch], count: int, loss_gradient: float, sources: int, **more: Any
+    ) -> Tensor:
         tokens = torch.zeros((), dtype=torch.float64, device=self.mesh.device)
+        by_source = SourceSums(sources, self.mesh.device)
+        for stage in self.stages:
+            stage.source_sums = by_source if sources else None
 
         def counted() -> Iterator[Batch]:
             for batch in batches:
@@ -101,5 +128,5 @@ class Engine:
         plan = build_schedule(schedule, self.mesh.pp.size, count, len(self.chunks))
         losses = self.executor.run(plan, counted(), self.hidden, loss_gradient=loss_gradient, **more)
         if not losses:
-            return torch.zeros(2, dtype=torch.float64, device=self.mesh.device)
-        return torch.stack([torch.stack(losses).double().sum(), tokens])
+            return torch.zeros(2 + 2 * sources, dtype=torch.float64, device=self.mesh.device)
+        return torch.cat([torch.stack([torch.stack(losses).double().sum(), tokens]), by_source.sums_2K.flatten()])

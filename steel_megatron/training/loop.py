@@ -11,6 +11,7 @@ import torch
 from steel_megatron.config import RunConfig
 from steel_megatron.parallel.collectives import all_reduce
 from steel_megatron.training.callbacks import Callback, Metrics
+from steel_megatron.training.source_sums import source_losses, source_tokens
 from steel_megatron.training.state import RunState
 
 if TYPE_CHECKING:
@@ -57,9 +58,11 @@ class Trainer:
         norm = 1.0 / (size * self.config.training.seq_length)
         batches = parts.train_data.global_batch(state.consumed_samples, size)
         parts.data_parallel.zero_grads()
-        sums = parts.engine.train(batches, parts.micro_batches(size), parts.optimizer.loss_scale * norm)
+        order = parts.train_data.reader.order
+        scale = parts.optimizer.loss_scale * norm
+        sums = parts.engine.train(batches, parts.micro_batches(size), scale, len(order.names))
         parts.data_parallel.finish_grads()
-        loss_total, tokens, stops = self.reduce(sums, bool(self.stop_request))
+        loss_total, tokens, *by_source, stops = self.reduce(sums, bool(self.stop_request))
         result = parts.optimizer.step(learning_rate, gradient_scale=1.0 / (norm * max(tokens, 1.0)))
         parts.data_parallel.gather_parameters()
         state.step += 1
@@ -78,12 +81,14 @@ class Trainer:
             "consumed_samples": state.consumed_samples,
             "consumed_tokens": state.consumed_tokens,
             "loss_tokens": int(tokens),
+            "source_loss": source_losses(by_source, order.names),
+            "source_tokens": source_tokens(order, state.consumed_samples, self.config.training.seq_length),
             "step_seconds": time.perf_counter() - started,
             "data_wait": parts.train_data.wait_seconds - waited,
         }
 
     def reduce(self, sums: torch.Tensor, vote: bool = False) -> list[float]:
-        """Loss and tokens over data parallel, each model replica counted once, and all ranks' votes to stop."""
+        """The engine's sums over data parallel, each model replica counted once, and all ranks' votes to stop."""
         mesh = self.parts.mesh
         counts = mesh.tp.rank == 0 and mesh.pp.rank == mesh.pp.size - 1
         totals = torch.cat([sums * counts, sums.new_tensor([float(vote)])])

@@ -116,10 +116,12 @@ def scalars(metrics: Metrics) -> dict[str, float]:
             group, _, rest = key.partition("_")
             numbers[f"valid/{rest}" if group == "valid" else f"train/{key}"] = float(value)
         elif isinstance(value, dict):
-            numbers.update({f"{key}/{name}": float(number) for name, number in value.items()})
+            numbers.update({f"{key}/{name}": float(number) for name, number in value.items() if math.isfinite(number)})
     return numbers
 
 
 def _plain(value: Any) -> Any:
     """JSON has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(number) for key, number in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -63,10 +63,12 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
     lock = FolderLock(folder) if folder is not None and main else None
     state = RunState()
     start = find_start(config.checkpoint)
+    recorded_phases = []
     if start.store is not None and not start.weights_only:
         state.load(start.facts["state"])
+        recorded_phases = start.facts["phases"]
     batch_size = BatchSize(config.training)
-    datasets = build_data(config, mesh, tokenizer, batch_size, state)
+    datasets = build_data(config, mesh, tokenizer, batch_size, state, recorded_phases)
     try:
         start.check(config.model, datasets.tokenizer.fingerprint)
         parts = build_parts(config, mesh, batch_size, datasets, initialise=start.store is None)

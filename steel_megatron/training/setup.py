@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -59,9 +60,18 @@ class Parts:
 
 
 def build_data(
-    config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, batch_size: BatchSize, state: RunState
+    config: RunConfig,
+    mesh: Mesh,
+    tokenizer: Tokenizer | None,
+    batch_size: BatchSize,
+    state: RunState,
+    recorded_phases: Sequence[Mapping[str, Any]] = (),
 ) -> Datasets:
-    """Opens the data, and sets the model's vocabulary from tokenizer or data where the configuration leaves it open."""
+    """Opens the data, and sets the model's vocabulary from tokenizer or data where the configuration leaves it open.
+
+    Args:
+        recorded_phases: of the checkpoint that the run continues.
+    """
     known = TokenizerFacts(vocab_size=config.model.vocab_size)
     if tokenizer is not None:
         size = config.model.vocab_size or tokenizer.vocab_size
@@ -74,6 +84,7 @@ def build_data(
         device=mesh.device,
         tokenizer=known,
         consumed_samples=state.consumed_samples,
+        recorded_phases=recorded_phases,
         batch_size_at=batch_size.global_batch_at,
     )
     config.model.vocab_size = datasets.tokenizer.vocab_size

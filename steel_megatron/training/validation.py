@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from steel_megatron.training.callbacks import Callback, Metrics
+from steel_megatron.training.source_sums import source_losses
 
 if TYPE_CHECKING:
     from steel_megatron.training.loop import Trainer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class Validation(Callback):
     """Every ``interval`` steps and at the end: ``valid_loss`` and ``valid_perplexity`` in the step's metrics.
 
-    The samples are the same at every validation and on every layout. Only (loss sum, token count) leave the ranks.
+    The samples are the same at every validation and on every layout. Only loss sums and token counts leave the ranks.
     """
 
     def __init__(self, interval: int, iterations: int, show_progress: bool) -> None:
@@ -27,12 +28,13 @@ class Validation(Callback):
     def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
         last = trainer.stop_reason or trainer.state.step >= trainer.parts.batch_size.total_steps
         if last or trainer.state.step % self.interval == 0:
-            loss = self.evaluate(trainer)
+            loss, by_source = self.evaluate(trainer)
             metrics["valid_loss"] = loss
             metrics["valid_perplexity"] = math.exp(min(loss, 50.0))
+            metrics["valid_source_loss"] = by_source
 
-    def evaluate(self, trainer: Trainer) -> float:
-        """Mean loss per token over ``iterations`` global batches of the validation data."""
+    def evaluate(self, trainer: Trainer) -> tuple[float, dict[str, float]]:
+        """Mean loss per token over ``iterations`` global batches of the validation data, and that of each source."""
         parts, data = trainer.parts, trainer.parts.valid_data
         assert data is not None, "the callback is only added when there is validation data"
         size = trainer.config.training.global_batch_size or 1
@@ -45,5 +47,6 @@ class Validation(Callback):
             leave=False,
             disable=not self.show_progress,
         )
-        loss, tokens, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count))
-        return loss / max(tokens, 1.0)
+        names = data.reader.order.names
+        loss, tokens, *sums, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count, len(names)))
+        return loss / max(tokens, 1.0), source_losses(sums, names)

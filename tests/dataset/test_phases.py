@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steel_megatron.config import CheckpointError, ConfigError
+from steel_megatron.dataset.phase_drafts import resolve_phases
 from steel_megatron.dataset.phases import (
     Phase,
     SourceFacts,
@@ -180,8 +181,8 @@ def test_phases_file(tmp_path: Path) -> None:
             math: {path: math, weight: 1}
         """,
     )
-    phases, paths = read_phases(path, seq_length=2048)
-    assert phases == [
+    drafts, paths = read_phases(path, seq_length=2048)
+    assert resolve_phases(drafts, {}, 2048, total_samples=10_000) == [
         Phase.of(0, {"wiki": "3/10", "web": "7/10"}),
         Phase.of(1000, {"wiki": "2/3", "web": "1/3"}),
         Phase.of(4883, {"web": "2/3", "math": "1/3"}),  # 10,000,000 / 2,048 = 4,882.8
@@ -206,6 +207,10 @@ def test_phases_file(tmp_path: Path) -> None:
         ("- {from: 0}", "sources are nothing"),
         ("- {sources: {a: {path: a, weight: 0}}}", "weight 0 of source 'a'"),
         ("- {sources: {a: {path: a}}}", "no weight"),
+        ("- {sources: {a: {path: a, weight: 1, epochs: 2}}}", "has weight and epochs"),
+        ("- {sources: {a: {path: a, tokens: 0}}}", "tokens 0 of source 'a'"),
+        ("- {ramp: 1, ramp_tokens: 9, sources: {a: {path: a, weight: 1}}}", "'ramp' is given once"),
+        ("- {until: -1, sources: {a: {path: a, weight: 1}}}", "until is -1"),
         ("- {sources: {a: 1}}", "no path"),
         ("- {sources: {a: {path: a, weight: 1}, a: {path: b, weight: 1}}}", "'a' stands twice"),
         ("- {sources: {a: {path: a, weight: 1}}}\n- {sources: {a: 2}}", "phase 2 has no start"),
