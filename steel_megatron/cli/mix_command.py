@@ -1,0 +1,166 @@
+"""The mixture of a run: what it comes to before it starts, and a further phase while it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from steel_megatron.cli.run_data import Progress, batch_sizes, config_of, open_data, progress_of
+from steel_megatron.config import KNOBS, ConfigError, RunConfig, add_run_flags, load_run_config
+from steel_megatron.dataset.mix_add import replace_when_valid, with_phase
+from steel_megatron.dataset.mix_figure import draw_mixture
+from steel_megatron.dataset.mix_plan import MixPlan, plan_mixture, plan_text
+from steel_megatron.dataset.phase_drafts import AMOUNTS
+from steel_megatron.dataset.phases import check_resume
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``steel mix plan`` and ``steel mix add``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="plan|add")
+    plan = actions.add_parser("plan", help="tokens and epochs of each source over a run")
+    plan.add_argument("--run", metavar="DIR", help="Folder of a run (its --save) instead of a configuration.")
+    plan.add_argument("--figure", metavar="FILE", help="Draw the mixture over the run (.svg, .png or .pdf).")
+    plan.add_argument("--json", action="store_true", help="Print one JSON object.")
+    add_run_flags(plan)
+    add = actions.add_parser("add", help="append a phase to the phases file of a run, for its next restart")
+    add.add_argument("run", metavar="DIR", help="Folder of the run: its --save.")
+    start = add.add_mutually_exclusive_group(required=True)
+    start.add_argument("--from", dest="from_", type=int, metavar="N", help="First sample of the phase.")
+    start.add_argument("--from-tokens", type=int, metavar="N", help="Or the token of the run it begins at.")
+    ramp = add.add_mutually_exclusive_group()
+    ramp.add_argument("--ramp", type=int, metavar="N", help="Samples over which the shares move to the new ones.")
+    ramp.add_argument("--ramp-tokens", type=int, metavar="N", help="Or the tokens of that.")
+    kinds = {"weight": "weights", "epochs": "epochs to read in this phase", "tokens": "tokens to read in this phase"}
+    for kind, text in kinds.items():
+        add.add_argument(f"--{kind}", nargs="+", default=[], metavar="NAME=N", help=f"Sources and their {text}.")
+    add.add_argument("--until", type=int, metavar="N", help="Sample by which epochs and tokens are read.")
+    add.add_argument("--path", nargs="+", default=[], metavar="NAME=PREFIX", help="Datasets of sources that are new.")
+    add.add_argument("--dry-run", action="store_true", help="Check and print, and leave the file as it is.")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calls the action."""
+    return show_plan(args) if args.action == "plan" else add_phase(args)
+
+
+def show_plan(args: argparse.Namespace) -> int:
+    """``steel mix plan``."""
+    given = {name: value for name, value in vars(args).items() if name in KNOBS}
+    progress = Progress()
+    if args.run is not None:
+        config, progress = config_of(Path(args.run)), progress_of(Path(args.run))
+        for name, value in given.items():
+            config.set(name, value)
+    else:
+        config = load_run_config(args.config, given, args.preset)
+    plan = plan_of(config, progress)
+    if args.json:
+        print(json.dumps(asdict(plan), indent=2, ensure_ascii=False))
+    else:
+        print(plan_text(plan, batch_sizes(config).step_at))
+    if args.figure is not None:
+        draw_mixture(plan, args.figure)
+        if not args.json:
+            print(f"\ndrawn: {args.figure}")
+    return 0
+
+
+def plan_of(config: RunConfig, progress: Progress) -> MixPlan:
+    """The plan of a run; data that only served what is over need not be there."""
+    datasets = open_data(config, progress, from_sample=progress.checkpoint_samples)
+    order = datasets.train.reader.order
+    known = {name: source["windows"] for phase in progress.phases for name, source in phase["sources"].items()}
+    order.windows = {name: count for name, count in known.items() if count is not None} | order.windows
+    return plan_mixture(order, config.training.seq_length, datasets.total_samples)
+
+
+def add_phase(args: argparse.Namespace) -> int:
+    """``steel mix add``."""
+    folder = Path(args.run)
+    config, progress = config_of(folder), progress_of(folder)
+    if config.data.phases is None:
+        raise ConfigError(
+            f"{folder} was started without --phases",
+            rule="a phase is added to a phases file",
+            fix="write its sources with their weights as the first phase of a file, and restart it with --phases FILE",
+        )
+    path, seq_length = Path(config.data.phases), config.training.seq_length
+    if not path.is_file():
+        raise ConfigError(f"no phases file {path}", fix="call this in the folder that the run was started in")
+    first = args.from_ if args.from_ is not None else -(-args.from_tokens // seq_length)
+    if first < max(progress.consumed_samples, 1):
+        raise ConfigError(
+            f"a phase from sample {first:,}, of which the run has used {progress.consumed_samples:,}",
+            rule="a phase begins at a sample that is still to come, and after the run's restart",
+            fix="give a later --from or --from-tokens",
+        )
+    sizes = batch_sizes(config)
+    text = path.read_text(encoding="utf-8")
+    new = with_phase(text, path, phase_of(args, path), seq_length, sizes.total_samples)
+    replace_when_valid(
+        path, new, lambda candidate: check_candidate(config, progress, candidate), replace=not args.dry_run
+    )
+    if args.dry_run:
+        print(new, end="")
+        return 0
+    print(plan_text(plan_of(config, progress), sizes.step_at))
+    print(
+        f"\n{path}: a phase from sample {first:,} (step {sizes.step_at(first) + 1:,}) is added; the run has used "
+        f"{progress.consumed_samples:,} samples. It takes the phase up if it is stopped and started again before that."
+    )
+    return 0
+
+
+def check_candidate(config: RunConfig, progress: Progress, candidate: Path) -> None:
+    """Opens the data by the new file as the restart will, and compares the past."""
+    before = progress.phases
+    if not before:
+        before = open_data(config, progress, from_sample=0).phases
+    named = config.data.phases
+    config.data.phases = str(candidate)
+    try:
+        phases = open_data(config, progress, from_sample=progress.checkpoint_samples).phases
+    finally:
+        config.data.phases = named
+    check_resume(before, phases, progress.consumed_samples)
+
+
+def phase_of(args: argparse.Namespace, path: Path) -> dict[str, Any]:
+    """The phase that the flags describe, as the file has it."""
+    phase: dict[str, Any] = {}
+    keys = {"from": args.from_, "from_tokens": args.from_tokens, "until": args.until}
+    keys |= {"ramp": args.ramp, "ramp_tokens": args.ramp_tokens}
+    phase |= {key: value for key, value in keys.items() if value is not None}
+    paths = dict(pair(word, "--path") for word in args.path)
+    sources: dict[str, Any] = {}
+    for kind in AMOUNTS:
+        for word in getattr(args, kind):
+            name, value = pair(word, f"--{kind}")
+            if name in sources:
+                raise ConfigError(f"source {name!r} stands twice", rule="a source has a weight, epochs or tokens, once")
+            sources[name] = {kind: yaml.safe_load(value)}
+            if name in paths:
+                prefix = paths.pop(name)
+                relative = prefix if os.path.isabs(prefix) else os.path.relpath(prefix, path.parent)
+                sources[name] = {"path": relative, **sources[name]}
+            elif kind == "weight":
+                sources[name] = sources[name]["weight"]
+    if not sources:
+        raise ConfigError("a phase without sources", fix="give --weight NAME=N …, --epochs or --tokens")
+    if paths:
+        raise ConfigError(f"--path of {', '.join(paths)}", rule="a source of the phase has a weight, epochs or tokens")
+    return {**phase, "sources": sources}
+
+
+def pair(word: str, flag: str) -> tuple[str, str]:
+    """``NAME=VALUE``."""
+    name, equals, value = word.partition("=")
+    if not equals or not name or not value:
+        raise ConfigError(f"{flag} {word}", rule="it is NAME=VALUE")
+    return name, value

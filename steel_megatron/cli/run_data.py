@@ -1,0 +1,70 @@
+"""The data of a run without its model, for commands that look at it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steel_megatron.checkpoint.store import CheckpointStore
+from steel_megatron.config import ConfigError, RunConfig, load_run_config
+from steel_megatron.dataset.build import Datasets, build_datasets
+from steel_megatron.dataset.sources import TokenizerFacts
+from steel_megatron.optim.batch_size import BatchSize
+from steel_megatron.training.metrics import read_metrics
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: by its newest checkpoint, and by its metrics, which may be further."""
+
+    consumed_samples: int = 0
+    checkpoint_samples: int = 0
+    phases: Sequence[Mapping[str, Any]] = field(default_factory=list)  # as the checkpoint has them
+    tokenizer_fingerprint: str | None = None
+
+
+def config_of(run: Path) -> RunConfig:
+    """The effective configuration of a run, from its folder."""
+    if not (run / "config.yaml").is_file():
+        raise ConfigError(f"no file {run / 'config.yaml'}", rule="a run's folder is what its --save named")
+    return load_run_config(run / "config.yaml")
+
+
+def progress_of(run: Path) -> Progress:
+    """Reads the facts of the newest checkpoint and the last line of the metrics."""
+    store = CheckpointStore(run)
+    steps = store.steps()
+    facts = store.facts(steps[-1]) if steps else {}
+    saved = facts["state"]["consumed_samples"] if facts else 0
+    metrics = run / "metrics.jsonl"
+    rows = read_metrics(metrics) if metrics.is_file() else []
+    seen = max((row["consumed_samples"] for row in rows[-1:]), default=0)
+    return Progress(max(saved, seen), saved, facts.get("phases", []), facts.get("tokenizer_fingerprint"))
+
+
+def batch_sizes(config: RunConfig) -> BatchSize:
+    """The global batch over the run; one process is assumed where the configuration leaves it open."""
+    training = config.training
+    if training.global_batch_size is None:
+        training.global_batch_size = training.micro_batch_size
+    if (training.train_iters is None) == (training.train_samples is None):
+        raise ConfigError("no length of the run, or two", fix="give --train-iters or --train-samples")
+    return BatchSize(training)
+
+
+def open_data(config: RunConfig, progress: Progress, *, from_sample: int) -> Datasets:
+    """The training data as the run sees it from a sample on; nothing reads ahead."""
+    config = copy.deepcopy(config)
+    sizes = batch_sizes(config)
+    config.training.eval_iters = 0
+    config.data.num_workers = 0
+    return build_datasets(
+        config,
+        total_samples=sizes.total_samples,
+        tokenizer=TokenizerFacts(progress.tokenizer_fingerprint, config.model.vocab_size),
+        consumed_samples=from_sample,
+        recorded_phases=progress.phases,
+    )
