@@ -27,5 +27,11 @@ class DataConfig:
     reset_position_ids: bool = knob(False, "Positions start again with each document.")
     reset_attention_mask: bool = knob(False, "Tokens attend only within their document.")
     eod_mask_loss: bool = knob(False, "No loss on the prediction that follows an end-of-document token.")
+    packing: str = knob(
+        "none",
+        "Samples are cut from the tokens in a row (none), or made of whole documents where they fit (best-fit).",
+        choices=("none", "best-fit"),
+    )
+    data_cache_path: str | None = knob(None, "Folder of the index that best-fit packing makes; unset: beside the data.")
     num_workers: int = knob(2, "Threads that prepare batches ahead.")
     prefetch: int = knob(4, "Micro-batches kept ready.", unit="micro-batches")

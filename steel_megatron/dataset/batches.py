@@ -18,7 +18,7 @@ from torch import Tensor
 
 from steel_megatron.config import ConfigError, DataError, SteelError
 from steel_megatron.dataset.order import Order
-from steel_megatron.dataset.windows import SourceWindows
+from steel_megatron.dataset.windows import Windows
 
 
 @dataclass
@@ -84,7 +84,7 @@ class BatchReader:
     def __init__(
         self,
         order: Order,
-        sources: Mapping[str, SourceWindows],
+        sources: Mapping[str, Windows],
         seq_length: int,
         options: DocumentOptions | None = None,
         vocab_size: int | None = None,
@@ -106,6 +106,7 @@ class BatchReader:
         tokens_BS = np.empty((size, self.seq_length), np.int64)
         labels_BS = np.empty((size, self.seq_length), np.int64)
         positions_BS = np.empty((size, self.seq_length), np.int64)
+        loss_mask_BS = np.ones((size, self.seq_length), np.bool_)
         apart = self.options.reset_position_ids or self.options.reset_attention_mask
         lengths: list[int] = []
         for row, (name, _, window) in enumerate(places):
@@ -113,6 +114,9 @@ class BatchReader:
                 tokens = self.sources[name][window]
                 tokens_BS[row], labels_BS[row] = tokens[:-1], tokens[1:]
                 self._check_vocabulary(tokens_BS[row], labels_BS[row])
+                counted = self.sources[name].counted(window)
+                if counted is not None:
+                    loss_mask_BS[row] = counted
                 if apart:
                     starts = np.concatenate(([0], self.sources[name].document_starts(window)))
                     row_lengths = np.diff(starts, append=self.seq_length)
@@ -126,7 +130,7 @@ class BatchReader:
         return Batch(
             tokens_BS=torch.from_numpy(tokens_BS),
             labels_BS=torch.from_numpy(labels_BS),
-            loss_mask_BS=torch.from_numpy(self._loss_mask(tokens_BS)),
+            loss_mask_BS=torch.from_numpy(loss_mask_BS & self._loss_mask(tokens_BS)),
             positions_BS=torch.from_numpy(positions_BS) if self.options.reset_position_ids else None,
             lengths=lengths if self.options.reset_attention_mask else None,
             sample_ids_B=torch.arange(first_sample, first_sample + size),

@@ -16,7 +16,7 @@ from steel_megatron.dataset.order import Order
 from steel_megatron.dataset.phase_drafts import resolve_phases
 from steel_megatron.dataset.phases import Phase, SourceFacts, phases_record
 from steel_megatron.dataset.source_plan import SourcePlan, plan_training, plan_validation
-from steel_megatron.dataset.sources import Source, TokenizerFacts, check_tokenizer, open_source
+from steel_megatron.dataset.sources import PackingOptions, Source, TokenizerFacts, check_tokenizer, open_source
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,10 @@ def build_datasets(
     validating = training.eval_iters > 0
     plan = plan_training(config.data, training.seq_length)
     names = plan.needed_from(consumed_samples, first_phase=validating and plan.split is not None)
-    sources = {name: open_source(name, plan.paths[name], training.seq_length, plan.split) for name in names}
+    packing = PackingOptions(config.data.packing == "best-fit", config.data.data_cache_path)
+    sources = {
+        name: open_source(name, plan.paths[name], training.seq_length, plan.split, packing=packing) for name in names
+    }
     check_training_windows(sources.values(), training.seq_length)
     facts = source_facts(plan, sources, recorded_phases)
     windows = {name: fact.windows for name, fact in facts.items() if fact.windows is not None}
@@ -101,7 +104,7 @@ def build_datasets(
     valid_sources, valid_phases = sources, phases
     if valid_plan := plan_validation(config.data):
         valid_sources = {
-            name: open_source(name, path, training.seq_length, None, whole_for="valid")
+            name: open_source(name, path, training.seq_length, None, whole_for="valid", packing=packing)
             for name, path in valid_plan.paths.items()
         }
         valid_phases = [Phase.of(0, draft.weights) for draft in valid_plan.drafts]

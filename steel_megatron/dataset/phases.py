@@ -164,7 +164,7 @@ def check_resume(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, An
                 raise CheckpointError(
                     f"source {name!r} ({known_new[name]['path']}) holds other data than before: "
                     f"{fact} was {was_fact}, is {now_fact}",
-                    rule="a source that the run has used keeps its data, its --split and its --seq-length",
+                    rule="a source that the run has used keeps its data, its --split, --seq-length and --packing",
                     fix=f"bring the old data back, or give the new data another name in a phase 'from: {consumed}'",
                 )
 

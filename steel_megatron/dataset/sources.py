@@ -10,8 +10,10 @@ from pathlib import Path
 from steel_megatron.config import DataError
 from steel_megatron.dataset.indexed import IndexedDataset
 from steel_megatron.dataset.manifest import Manifest
+from steel_megatron.dataset.packed_windows import PackedWindows
+from steel_megatron.dataset.packing_index import packing_index
 from steel_megatron.dataset.split import split_documents
-from steel_megatron.dataset.windows import SourceWindows
+from steel_megatron.dataset.windows import SourceWindows, Windows
 
 FINGERPRINT_BLOCKS = 16
 FINGERPRINT_TOKENS = 1024  # of each block
@@ -25,7 +27,7 @@ class Source:
     path: str
     dataset: IndexedDataset
     manifest: Manifest | None
-    windows: dict[str, SourceWindows]  # by split
+    windows: dict[str, Windows]  # by split
     fingerprint: str
 
     def describe(self) -> str:
@@ -43,11 +45,27 @@ class TokenizerFacts:
     eod_id: int | None = None
 
 
-def open_source(name: str, path: str, seq_length: int, split: str | None, whole_for: str = "train") -> Source:
+@dataclass(frozen=True)
+class PackingOptions:
+    """How samples are cut from documents."""
+
+    best_fit: bool = False
+    cache: str | None = None  # folder of the index files that best fit needs; None: beside the data
+
+
+def open_source(
+    name: str,
+    path: str,
+    seq_length: int,
+    split: str | None,
+    whole_for: str = "train",
+    packing: PackingOptions = PackingOptions(),
+) -> Source:
     """Opens a dataset by its prefix.
 
     Args:
         split: shares of documents for train, valid and test; None: every document is for ``whole_for``.
+        packing: with best fit, the first call for a dataset reads its index and writes a file.
 
     Raises:
         DataError: a file is missing or damaged, or the manifest belongs to other files.
@@ -64,8 +82,15 @@ def open_source(name: str, path: str, seq_length: int, split: str | None, whole_
             fix="tokenise the data again, or remove the manifest to use the data unchecked",
         )
     ranges = {whole_for: (0, documents)} if split is None else split_documents(documents, split)
-    windows = {key: SourceWindows(dataset, first, last, seq_length) for key, (first, last) in ranges.items()}
-    return Source(name, path, dataset, manifest, windows, content_fingerprint(dataset))
+    fingerprint = content_fingerprint(dataset)
+    windows: dict[str, Windows] = {}
+    for key, (first, last) in ranges.items():
+        if packing.best_fit:
+            index = packing_index(dataset, fingerprint, (first, last), seq_length, packing.cache)
+            windows[key] = PackedWindows(dataset, (first, last), seq_length, index)
+        else:
+            windows[key] = SourceWindows(dataset, first, last, seq_length)
+    return Source(name, path, dataset, manifest, windows, fingerprint)
 
 
 def check_files(name: str, path: str) -> None:

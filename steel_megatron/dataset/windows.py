@@ -6,12 +6,40 @@ last token of a window is the first of the next, so every token but the first is
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steel_megatron.dataset.indexed import IndexedDataset
+
+
+class Windows(Protocol):
+    """What a batch needs of a source: :class:`SourceWindows`, or samples that are packed otherwise."""
+
+    documents: int
+    seq_length: int
+
+    @property
+    def tokens(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, window: int) -> NDArray[Any]:
+        """The L + 1 tokens of a window."""
+        ...
+
+    def document_starts(self, window: int) -> NDArray[np.int64]:
+        """Where documents begin inside the window's inputs: ascending places in 1 … L - 1."""
+        ...
+
+    def counted(self, window: int) -> NDArray[np.bool_] | None:
+        """Which of the L labels count; None: all."""
+        ...
+
+    def pieces(self, window: int) -> list[tuple[int, int]]:
+        """The stretches of the dataset that the window is made of: first token and number of tokens."""
+        ...
 
 
 class SourceWindows:
@@ -50,6 +78,13 @@ class SourceWindows:
         start = self._start_of(window)
         starts = self.dataset.document_starts_between(start + 1, start + self.seq_length)
         return np.unique(np.asarray(starts, np.int64)) - start  # empty documents begin where the next one does
+
+    def counted(self, window: int) -> None:
+        """Every label counts."""
+
+    def pieces(self, window: int) -> list[tuple[int, int]]:
+        """First token in the dataset and number of tokens: one stretch."""
+        return [(self._start_of(window), self.seq_length + 1)]
 
     def _start_of(self, window: int) -> int:
         if not 0 <= window < len(self):
