@@ -47,12 +47,12 @@ def byte_bpe_fingerprint(
 
 
 def huggingface_fingerprint(tokenizer: Mapping[str, Any]) -> str:
-    """Of the content of a ``tokenizer.json``: canonical where :func:`_as_byte_bpe` applies, else by its parts.
+    """Of the content of a ``tokenizer.json``: canonical where :func:`as_byte_bpe` applies, else by its parts.
 
     Decoder, post-processor, truncation and padding say nothing about the ids of a text and are left out.
     """
     special = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or [] if token["special"]}
-    canonical = _as_byte_bpe(tokenizer)
+    canonical = as_byte_bpe(tokenizer)
     if canonical is not None:
         tokens, pattern, normalization = canonical
         return byte_bpe_fingerprint(tokens, pattern, normalization, special)
@@ -64,7 +64,7 @@ def huggingface_fingerprint(tokenizer: Mapping[str, Any]) -> str:
     return hash_description({"kind": "tokenizers", "added_tokens": added, **parts})
 
 
-def _as_byte_bpe(tokenizer: Mapping[str, Any]) -> tuple[list[bytes], str, str | None] | None:
+def as_byte_bpe(tokenizer: Mapping[str, Any]) -> tuple[list[bytes], str, str | None] | None:
     """Tokens in order of id, pattern and normal form; None when the tokenizer is not a plain byte-level BPE by ids."""
     model = tokenizer["model"]
     plain = model.get("type") == "BPE" and not any(

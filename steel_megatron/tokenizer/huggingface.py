@@ -57,6 +57,11 @@ class HuggingFaceTokenizer(Tokenizer):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._folder,)
 
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """What decides on ids, in the form of a ``tokenizer.json``."""
+        return self._content
+
     @cached_property
     def vocab_size(self) -> int:
         return max(self._backend.get_vocab(with_added_tokens=True).values()) + 1

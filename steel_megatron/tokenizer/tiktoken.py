@@ -80,6 +80,16 @@ class TikTokenizer(Tokenizer):
         return type(self), self._arguments
 
     @property
+    def path(self) -> Path:
+        """The vocabulary file."""
+        return self._path
+
+    @property
+    def uses_tiktoken(self) -> bool:
+        """Whether the library encodes; else plain Python does."""
+        return self._encoding is not None
+
+    @property
     def vocab_size(self) -> int:
         return len(self.ranks) + len(self._special)
 
