@@ -1,4 +1,4 @@
-"""What is in a .bin/.idx dataset: its numbers, one of its documents, or whether its files are as they were made."""
+"""What is in a dataset (PREFIX), or in a sample or step of a run (--run)."""
 
 from __future__ import annotations
 
@@ -6,48 +6,139 @@ import argparse
 import json
 import os
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from steel_megatron.config import ConfigError, RunConfig
+from steel_megatron.dataset.compare import compare_datasets, comparison_text
+from steel_megatron.dataset.indexed import IndexedDataset
 from steel_megatron.dataset.inspect import inspect_dataset, inspect_document, verify
 from steel_megatron.dataset.inspect_text import dataset_text, document_text, verification_text
-from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
+from steel_megatron.dataset.packing_report import packing_report, packing_text
+from steel_megatron.tokenizer import TOKENIZER_TYPES, Tokenizer, build_tokenizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``steel inspect``."""
-    parser.add_argument("prefix", metavar="PREFIX", help="Path of the dataset without .bin or .idx.")
-    parser.add_argument("--document", type=int, metavar="N", help="Print document N, counted from 0.")
-    parser.add_argument("--tokenizer-model", metavar="MODEL", help="Decode the document with this tokenizer.")
-    parser.add_argument("--tokenizer-type", choices=TOKENIZER_TYPES, help="Kind, where the model does not tell it.")
-    parser.add_argument("--vocab-size", type=int, metavar="N", help="Number of ids of the NullTokenizer's data.")
-    parser.add_argument(
+    parser.add_argument("prefix", nargs="?", metavar="PREFIX", help="Path of a dataset without .bin or .idx.")
+    data = parser.add_argument_group("a dataset")
+    what = data.add_mutually_exclusive_group()
+    what.add_argument("--document", type=int, metavar="N", help="Print document N, counted from 0.")
+    what.add_argument(
         "--verify",
         action="store_true",
         help="Read everything; compare with the manifest's hashes. Exit status 2 if not.",
     )
-    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    what.add_argument("--compare", metavar="OTHER", help="Compare with the documents of another dataset.")
+    what.add_argument(
+        "--packing", action="store_true", help="What plain and best-fit packing make of it; makes the latter's index."
+    )
+    data.add_argument("--seq-length", type=int, default=2048, metavar="N", help="With --packing (default: 2048).")
+    data.add_argument("--data-cache-path", metavar="DIR", help="With --packing: folder of the index.")
+    run_ = parser.add_argument_group("a run")
+    run_.add_argument("--run", metavar="DIR", help="Folder of the run: its --save.")
+    of_run = run_.add_mutually_exclusive_group()
+    of_run.add_argument("--sample", type=int, metavar="N", help="Decode sample N, counted from 0.")
+    of_run.add_argument("--step", type=int, metavar="N", help="List the documents that step N saw, counted from 1.")
+    both = parser.add_argument_group("both")
+    both.add_argument("--tokenizer-model", metavar="MODEL", help="Decode with this tokenizer.")
+    both.add_argument("--tokenizer-type", choices=TOKENIZER_TYPES, help="Kind, where the model does not tell it.")
+    both.add_argument("--vocab-size", type=int, metavar="N", help="Number of ids of the NullTokenizer's data.")
+    both.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the report."""
-    prefix = os.path.splitext(args.prefix)[0] if args.prefix.endswith((".bin", ".idx")) else args.prefix
+    if (args.prefix is None) == (args.run is None):
+        raise ConfigError("PREFIX and --run", rule="one of them says what to look at")
+    if args.run is not None:
+        return inspect_run(args)
+    prefix = without_suffix(args.prefix)
     if args.document is not None:
-        given = args.tokenizer_model is not None or args.tokenizer_type is not None
-        tokenizer = build_tokenizer(args.tokenizer_type, args.tokenizer_model, args.vocab_size) if given else None
-        document = inspect_document(prefix, args.document, tokenizer)
-        print(json.dumps(asdict(document), ensure_ascii=False) if args.json else document_text(document))
-        return 0
-    report = inspect_dataset(prefix)
-    found = None
-    if args.verify:
-        with tqdm(total=report.bin_bytes, desc="verify", unit="B", unit_scale=True, disable=None) as bar:
-            found = verify(prefix, bar.update)
-    if args.json:
-        checked = {} if found is None else {"verified": asdict(found)}
-        print(json.dumps({**asdict(report), **checked}, indent=2, ensure_ascii=False))
+        document = inspect_document(prefix, args.document, given_tokenizer(args))
+        show(args, asdict(document), document_text(document))
+    elif args.compare is not None:
+        comparison = compare_datasets(prefix, without_suffix(args.compare))
+        show(args, asdict(comparison), comparison_text(comparison))
+    elif args.packing:
+        if args.seq_length < 1:
+            raise ConfigError(f"--seq-length {args.seq_length}", rule="it is 1 or more")
+        packing = packing_report(IndexedDataset(prefix), args.seq_length, args.data_cache_path)
+        show(args, asdict(packing), packing_text(packing))
     else:
-        print(dataset_text(report))
-        if found is not None:
-            print(f"\n{verification_text(found)}")
+        inspect_whole(args, prefix)
     return 0
+
+
+def inspect_whole(args: argparse.Namespace, prefix: str) -> None:
+    """The numbers of a dataset, verified if asked for."""
+    report = inspect_dataset(prefix)
+    if not args.verify:
+        show(args, asdict(report), dataset_text(report))
+        return
+    with tqdm(total=report.bin_bytes, desc="verify", unit="B", unit_scale=True, disable=None) as bar:
+        found = verify(prefix, bar.update)
+    values = {**asdict(report), "verified": asdict(found)}
+    show(args, values, f"{dataset_text(report)}\n\n{verification_text(found)}")
+
+
+def inspect_run(args: argparse.Namespace) -> int:
+    """A sample of a run, or the documents of a step."""
+    from steel_megatron.cli.run_data import config_of, open_data, progress_of
+    from steel_megatron.dataset.inspect_run import inspect_sample, sample_documents, sample_text
+
+    if args.sample is None and args.step is None:
+        raise ConfigError("--run alone", fix="give --sample N or --step N")
+    folder = Path(args.run)
+    config, progress = config_of(folder), progress_of(folder)
+    samples = range(args.sample, args.sample + 1) if args.step is None else samples_of_step(folder, config, args.step)
+    datasets = open_data(config, progress, from_sample=max(samples.start, 0))
+    if args.step is not None:
+        reports = [sample_documents(datasets, sample) for sample in samples]
+        show(args, {"step": args.step, "samples": list(map(asdict, reports))}, "\n".join(map(sample_text, reports)))
+    else:
+        report = inspect_sample(datasets, args.sample, given_tokenizer(args) or tokenizer_of(config))
+        show(args, asdict(report), sample_text(report))
+    return 0
+
+
+def samples_of_step(folder: Path, config: RunConfig, step: int) -> range:
+    """What a step has read by the run's metrics, or will read by its configuration."""
+    from steel_megatron.cli.run_data import batch_sizes
+    from steel_megatron.training.metrics import read_metrics
+
+    sizes = batch_sizes(config)
+    if not 1 <= step <= sizes.total_steps:
+        raise ConfigError(f"--step {step}", rule=f"the run's steps are 1 to {sizes.total_steps:,}")
+    metrics = folder / "metrics.jsonl"
+    for row in read_metrics(metrics) if metrics.is_file() else []:
+        if row["step"] == step:
+            return range(row["consumed_samples"] - row["global_batch_size"], row["consumed_samples"])
+    return range(sizes.samples_at(step - 1), sizes.samples_at(step))
+
+
+def given_tokenizer(args: argparse.Namespace) -> Tokenizer | None:
+    """The tokenizer of the flags."""
+    if args.tokenizer_model is None and args.tokenizer_type is None:
+        return None
+    return build_tokenizer(args.tokenizer_type, args.tokenizer_model, args.vocab_size)
+
+
+def tokenizer_of(config: RunConfig) -> Tokenizer | None:
+    """The tokenizer that a run's configuration names."""
+    data = config.data
+    if data.tokenizer_model is None:
+        return None
+    return build_tokenizer(data.tokenizer_type, data.tokenizer_model)
+
+
+def show(args: argparse.Namespace, values: dict[str, Any], text: str) -> None:
+    """Prints one of the two."""
+    print(json.dumps(values, indent=2, ensure_ascii=False) if args.json else text)
+
+
+def without_suffix(path: str) -> str:
+    """The prefix of a dataset that is given by one of its files."""
+    return os.path.splitext(path)[0] if path.endswith((".bin", ".idx")) else path

@@ -5,6 +5,7 @@ The work is done in C++ (csrc/indexed); docs/data_format.md describes the bytes.
 
 from __future__ import annotations
 
+import bisect
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -102,6 +103,19 @@ class IndexedDataset:
     def document_token_range(self, first: int, last: int) -> tuple[int, int]:
         """Tokens [start, stop) of the documents [first, last)."""
         return self._reader.document_range(first, last)
+
+    def document_at(self, token: int) -> int:
+        """The document that a token of .bin belongs to; by binary search.
+
+        Raises:
+            IndexError: there is no such token.
+        """
+        if not 0 <= token < self.token_count:
+            raise IndexError(f"token {token} of {self.token_count}")
+        # bisect and not numpy, which would copy the whole of an array that lies unaligned in the file. Of several that
+        # begin at one place, only the last has tokens.
+        sequence = bisect.bisect_right(self.sequence_pointers, token * self.dtype.itemsize) - 1
+        return bisect.bisect_right(self.document_indices, sequence) - 1
 
     def document_starts_between(self, start: int, stop: int) -> NDArray[np.int64]:
         """Ascending tokens in [start, stop) at which a document begins; by binary search."""

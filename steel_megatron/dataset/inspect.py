@@ -102,11 +102,16 @@ def inspect_document(prefix: str | os.PathLike[str], number: int, tokenizer: Tok
         document=number,
         sequence_lengths=dataset.sequence_lengths[first:last].tolist(),
         ids=ids.tolist(),
-        text=None if tokenizer is None else _decode(dataset, ids, tokenizer),
+        text=None if tokenizer is None else decode_ids(dataset, ids, tokenizer),
     )
 
 
-def _decode(dataset: IndexedDataset, ids: np.ndarray, tokenizer: Tokenizer) -> str:
+def decode_ids(dataset: IndexedDataset, ids: np.ndarray, tokenizer: Tokenizer) -> str:
+    """The text of some tokens of a dataset.
+
+    Raises:
+        DataError: another tokenizer made them, or they are no ids of this one.
+    """
     manifest = Manifest.find(dataset.prefix)
     if manifest is not None and manifest.tokenizer.fingerprint != tokenizer.fingerprint:
         raise DataError(
@@ -119,7 +124,7 @@ def _decode(dataset: IndexedDataset, ids: np.ndarray, tokenizer: Tokenizer) -> s
         raise DataError(f"{dataset.prefix} holds {ids.dtype.name}", rule="only whole numbers are decoded")
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < tokenizer.vocab_size:
         raise DataError(
-            f"{dataset.prefix} has token ids {int(ids.min())} to {int(ids.max())} in this document",
+            f"{dataset.prefix} has token ids {int(ids.min())} to {int(ids.max())} here",
             rule=f"the tokenizer's ids are 0 to {tokenizer.vocab_size - 1}",
             fix="give the tokenizer of the data",
         )

@@ -107,7 +107,7 @@ def test_a_tokenizer_that_did_not_make_the_data(tokenized: str, tmp_path: Path) 
     with pytest.raises(DataError, match="was made with tokenizer"):
         inspect_document(tokenized, 0, other)
     Path(f"{tokenized}.manifest.json").unlink()
-    with pytest.raises(DataError, match=r"ids 4 to 100 in this document\n.*ids are 0 to 40"):
+    with pytest.raises(DataError, match=r"ids 4 to 100 here\n.*ids are 0 to 40"):
         inspect_document(tokenized, 2, other)
     floats = write_megatron(tmp_path / "floats", [[[0.5]]], "float32")
     assert inspect_document(floats, 0, None).ids == [0.5]
