@@ -7,7 +7,7 @@ from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import DataError
-from steel_megatron.corpus.dedup import bands, groups, sign, write
+from steel_megatron.corpus.dedup import groups, sign, write
 from steel_megatron.corpus.dedup.evaluation_sets import count_items
 from steel_megatron.corpus.dedup.work import Job
 
@@ -61,13 +61,11 @@ def make_report(job: Job) -> dict[str, Any]:
 
 
 def _pair_counts(job: Job) -> dict[str, int]:
-    """How many pairs shared a bucket, and how many of them were similar enough."""
+    """How many pairs of documents shared a bucket, and how many of them were similar enough."""
     if job.plan.settings.exact_only:
         return {}
     verified = [_done(job, groups.STAGE, number) for number in range(groups.range_count(job))]
-    met = sum(_done(job, bands.STAGE, number)["pairs"] for number in range(job.partitions.bands))
     return {
-        "met_in_buckets": met,
         "candidates": sum(counts["candidates"] for counts in verified),
         "verified": sum(counts["verified"] for counts in verified),
     }

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 MOST_DOCUMENTS = (1 << 32) - 1
 PROCESS_BYTES = 120 << 20  # of an idle worker: Python, numpy
 LEAST_TASK_BYTES = 16 << 20
+DOCUMENTS_PER_WORKER = 200_000  # below, starting another process costs more than it gives
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,10 @@ def _partitions(job: Job, engine: Engine) -> Partitions:
         return Partitions(**json.loads(path.read_bytes()))
     share = max(engine.memory // engine.workers - PROCESS_BYTES, LEAST_TASK_BYTES)
     records = bands.RECORDS_PER_DOCUMENT * job.documents
+    fewest = min(engine.workers, 1 + job.documents // DOCUMENTS_PER_WORKER)
     partitions = Partitions(
-        exact=max(1, math.ceil(2 * exact.TASK_BYTES_PER_RECORD * job.documents / share), engine.workers),
-        bands=max(1, math.ceil(bands.TASK_BYTES_PER_RECORD * records / share), engine.workers),
+        exact=max(1, math.ceil(2 * exact.TASK_BYTES_PER_RECORD * job.documents / share), fewest),
+        bands=max(1, math.ceil(bands.TASK_BYTES_PER_RECORD * records / share), fewest),
         documents_per_range=max(1, share // groups.TASK_BYTES_PER_DOCUMENT),
     )
     write_json(path, asdict(partitions))
