@@ -53,6 +53,11 @@ class TrainingConfig:
     exit_duration_in_mins: float | None = knob(None, "Save and leave after this time.", unit="minutes")
     exit_signal_handler: bool = knob(True, "SIGTERM and SIGUSR1 save and leave.")
     device: str = knob("auto", "Where the model runs; auto: cuda if present.", choices=("auto", "cpu", "cuda"))
+    kernel_backend: str = knob(
+        "auto",
+        "Compiled kernels of this package (steel) or torch's operations; auto: per operation what was measured faster.",
+        choices=("auto", "steel", "torch"),
+    )
     check_for_nan_in_loss_and_grad: bool = knob(
         True, "Stop before the optimizer touches a weight when loss or gradient norm is not finite (bf16, fp32)."
     )

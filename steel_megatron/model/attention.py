@@ -111,7 +111,7 @@ class Attention(nn.Module):
     def core(self, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, context: Context) -> Tensor:
         """Everything between the projections, without weights but the norms' of queries and keys."""
         if self.query_norm is not None and self.key_norm is not None:
-            q_BSND, k_BSKD = self.query_norm(q_BSND), self.key_norm(k_BSKD)
+            q_BSND, k_BSKD = self.query_norm(q_BSND)[0], self.key_norm(k_BSKD)[0]
         if context.rotation is not None:
             q_BSND, k_BSKD = rotate(q_BSND, context.rotation), rotate(k_BSKD, context.rotation)
         if context.cache is not None:

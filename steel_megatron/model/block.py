@@ -58,8 +58,10 @@ class Block(nn.Module):
 
     def forward(self, x_BSH: Tensor, context: Context) -> Tensor:
         """(B, S, H) → (B, S, H)."""
-        x_BSH = x_BSH + self._drop(self.attention(self.attention_norm(x_BSH), context), context, ATTENTION_OUTPUT)
-        return x_BSH + self._drop(self.mlp(self.mlp_norm(x_BSH)), context, MLP_OUTPUT)
+        normed_BSH, x_BSH = self.attention_norm(x_BSH)
+        attended_BSH = self._drop(self.attention(normed_BSH, context), context, ATTENTION_OUTPUT)
+        normed_BSH, x_BSH = self.mlp_norm(attended_BSH, x_BSH)
+        return x_BSH + self._drop(self.mlp(normed_BSH), context, MLP_OUTPUT)
 
     def _drop(self, x_BSH: Tensor, context: Context, site: int) -> Tensor:
         first = first_position(x_BSH, self.mesh)

@@ -161,7 +161,7 @@ class GPT(nn.Module):
                 x_BSH = checkpoint(run_blocks, blocks, x_BSH, context, use_reentrant=False, preserve_rng_state=False)
             else:
                 x_BSH = run_blocks(blocks, x_BSH, context)
-        return x_BSH if self.final_norm is None else self.final_norm(x_BSH)
+        return x_BSH if self.final_norm is None else self.final_norm(x_BSH)[0]
 
     def _rotation(self, inputs: Tensor, positions_BS: Tensor | None) -> Rotation | None:
         if self.rope is None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.ops.norm import layer_norm, rms_norm
+from steel_megatron.ops.norm import add_rms_norm, layer_norm, rms_norm
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.tensor import hf_names
@@ -47,8 +47,11 @@ class Norm(nn.Module):
         if self.layer_norm:
             self.bias = parameter("bias", Init("zeros"))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, size) → the same shape and type."""
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(…, size) → (normed, what was normed): the same shape and type. A residual is added to x first."""
+        if residual is not None and not self.layer_norm:
+            return add_rms_norm(x, residual, self.weight, self.epsilon)
+        x = x if residual is None else x + residual
         if self.layer_norm:
-            return layer_norm(x, self.weight, self.bias, self.epsilon)
-        return rms_norm(x, self.weight, self.epsilon)
+            return layer_norm(x, self.weight, self.bias, self.epsilon), x
+        return rms_norm(x, self.weight, self.epsilon), x

@@ -12,12 +12,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from steel_megatron.ops.backends import serves
 from steel_megatron.ops.chunks import row_chunks
+from steel_megatron.ops.native.activation import swiglu
 
 
 def gated_activation(gate_up: Tensor, name: str) -> Tensor:
     """``act(gate) * up`` for ``name`` "swiglu" (SiLU) or "geglu" (exact GELU); Shazeer, 2020. (…, 2F) → (…, F)."""
     if name == "swiglu":
+        if serves("swiglu", gate_up):
+            return swiglu(gate_up)
         return _SwiGLU.apply(gate_up)
     if name == "geglu":
         gate, up = gate_up.chunk(2, dim=-1)

@@ -11,6 +11,10 @@ import importlib.metadata
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
+from steel_megatron.config import ConfigError
+from steel_megatron.ops.native import library
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,53 @@ def packed_attention_choice(device_type: str, dtype: torch.dtype = torch.bfloat1
     return Choice(VARLEN, "documents by their lengths, no mask")
 
 
-def norm_choice(device_type: str) -> Choice:
-    """RMSNorm."""
-    if device_type == "cpu":
-        return Choice("cache-sized tiles in torch", "torch's own keeps whole fp32 copies on a CPU")
-    return Choice("torch rms_norm", "one kernel on a GPU")
+KERNEL_BACKENDS = ("auto", "steel", "torch")
+
+# Operations with compiled kernels, and on which kinds of device auto takes them: where benchmarks/kernels.py measured
+# them faster than what torch offers. No CUDA kernel has been measured.
+KERNELS: dict[str, frozenset[str]] = {
+    "rms_norm": frozenset({"cpu"}),
+    "swiglu": frozenset({"cpu"}),
+}
+_requested = "auto"
+
+
+def use_kernel_backend(name: str, device_type: str) -> None:
+    """What ``--kernel-backend`` says, for all that follows in this process.
+
+    Raises:
+        ConfigError: ``steel`` without compiled kernels for the device.
+    """
+    global _requested
+    if name not in KERNEL_BACKENDS:
+        raise ConfigError(f"--kernel-backend {name}", rule=f"it is one of {', '.join(KERNEL_BACKENDS)}")
+    if name == "steel" and not library.built(device_type):
+        raise ConfigError(
+            f"--kernel-backend steel on {device_type}",
+            rule="the compiled kernels of this package are built for the device",
+            fix="pip install --no-build-isolation . where g++ (and nvcc for CUDA) are, or --kernel-backend auto",
+        )
+    _requested = name
+
+
+def kernel_choice(operation: str, device_type: str) -> Choice:
+    """Ours or torch for an operation with compiled kernels."""
+    if _requested == "torch":
+        return Choice("torch", "as --kernel-backend asks")
+    if not library.built(device_type):
+        return Choice("torch", "compiled kernels were not built")
+    if _requested == "steel":
+        return Choice("steel", "as --kernel-backend asks")
+    if device_type in KERNELS[operation]:
+        return Choice("steel", "measured faster than torch's; benchmarks/kernels.py")
+    return Choice("torch", "our kernel has not been measured faster")
+
+
+def serves(operation: str, *tensors: Tensor | None) -> bool:
+    """Whether the compiled kernel runs an operation on these tensors; else torch does."""
+    given = tensors[0]
+    assert given is not None
+    return kernel_choice(operation, given.device.type).implementation == "steel" and library.fits(*tensors)
 
 
 def report() -> dict[str, str]:
@@ -81,9 +127,9 @@ def report() -> dict[str, str]:
     choices = {
         "attention": attention_choice(device),
         "attention within documents": packed_attention_choice(device),
-        "RMSNorm": norm_choice(device),
+        "RMSNorm": kernel_choice("rms_norm", device),
         "RoPE": tiled,
-        "SwiGLU": tiled,
+        "SwiGLU": kernel_choice("swiglu", device),
         "cross entropy": Choice("tiles in torch", "no fp32 copy of the logits; the gradient is written over them"),
         "optimizer": Choice("torch fused AdamW", "on fp32 shards"),
     }

@@ -11,14 +11,26 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from steel_megatron.ops.backends import serves
 from steel_megatron.ops.chunks import row_chunks
+from steel_megatron.ops.native import norm as native
 
 
 def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
     """``x / sqrt(mean(x²) + epsilon) * weight``, rounded once to the type of ``x`` (Zhang and Sennrich, 2019)."""
+    if serves("rms_norm", x, weight_H):
+        return native.rms_norm(x, weight_H, epsilon)[0]
     if x.device.type == "cpu":
         return _RMSNorm.apply(x, weight_H, epsilon)
     return F.rms_norm(x, weight_H.shape, weight_H, epsilon)
+
+
+def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """(:func:`rms_norm` of x + residual, x + residual): the sum is read again while it is in the cache."""
+    if serves("rms_norm", x, residual, weight_H) and x.shape == residual.shape:
+        return native.add_rms_norm(x, residual, weight_H, epsilon)[:2]
+    total = x + residual
+    return rms_norm(total, weight_H, epsilon), total
 
 
 def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:

@@ -19,6 +19,7 @@ from steel_megatron.model.blocks import WEIGHT, model_blocks
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.model.stages import stage_layers
+from steel_megatron.ops.backends import use_kernel_backend
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import MASTER, Optimizer
 from steel_megatron.optim.schedule import LearningRate
@@ -94,6 +95,7 @@ def build_data(
 def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: Datasets, initialise: bool) -> Parts:
     """Model and optimizer; ``initialise`` False leaves the weights to a checkpoint."""
     training, parallel = config.training, config.parallel
+    use_kernel_backend(training.kernel_backend, mesh.device.type)
     learning_rate = LearningRate(config.optimizer, training)
     dtype = param_dtype(training.precision)
     chunks = build_chunks(config, mesh, training.seed if initialise else None)

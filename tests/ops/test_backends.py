@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from steel_megatron.config import ConfigError
 from steel_megatron.ops import backends
 
 
@@ -46,3 +47,36 @@ def test_installed_packages_that_are_not_used_are_said(monkeypatch):
 def test_versions_come_from_the_environment():
     assert backends.installed_version("torch") == torch.__version__
     assert backends.installed_version("no-such-package") is None
+
+
+def test_steel_without_its_kernels_is_refused(monkeypatch):
+    monkeypatch.setattr(backends.library, "built", lambda device_type: False)
+    with pytest.raises(ConfigError, match="pip install"):
+        backends.use_kernel_backend("steel", "cpu")
+    with pytest.raises(ConfigError, match="one of auto, steel, torch"):
+        backends.use_kernel_backend("liger", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("requested", "built", "device", "implementation"),
+    [
+        ("auto", True, "cpu", "steel"),
+        ("auto", True, "cuda", "torch"),
+        ("auto", False, "cpu", "torch"),
+        ("torch", True, "cpu", "torch"),
+        ("steel", True, "cuda", "steel"),
+    ],
+)
+def test_kernels_are_taken_where_measured_or_asked_for(monkeypatch, requested, built, device, implementation):
+    monkeypatch.setattr(backends, "_requested", "auto")
+    monkeypatch.setattr(backends.library, "built", lambda device_type: built)
+    backends.use_kernel_backend(requested, device)
+    assert backends.kernel_choice("rms_norm", device).implementation == implementation
+
+
+def test_other_types_go_to_torch(monkeypatch):
+    monkeypatch.setattr(backends.library, "built", lambda device_type: True)
+    half, single = torch.ones(2, dtype=torch.bfloat16), torch.ones(2)
+    assert backends.serves("rms_norm", half, half)
+    assert not backends.serves("rms_norm", half, single)
+    assert not backends.serves("rms_norm", single.double())

@@ -1,0 +1,43 @@
+// The CPU kernels. Included once per instruction set, inside a namespace, so there is no include guard.
+//
+// dtype: 0 fp32, 1 bf16, 2 fp16. Tensors are contiguous. Results do not depend on `threads`.
+
+// y = n * weight with n = x * rstd, rstd = 1 / sqrt(mean(x^2) + epsilon). With a residual, x + residual is rounded to
+// the type, written to sum, and normalised in place of x.
+void rms_norm_forward(int64_t dtype, const void* x, const void* residual, const void* weight, void* y, void* sum,
+                      void* rstd, int64_t rows, int64_t hidden, double epsilon, int64_t threads);
+
+// grad_x = rstd * (g - n * mean(g * n)) + grad_sum with g = grad * weight; grad_weight (fp32) = sum over rows of
+// grad * n. partial: fp32, (row_blocks(rows), hidden). grad_sum may be null.
+void rms_norm_backward(int64_t dtype, const void* grad, const void* grad_sum, const void* x, const void* weight,
+                       const void* rstd, void* grad_x, void* grad_weight, void* partial, int64_t rows, int64_t hidden,
+                       int64_t threads);
+
+// y = silu(gate) * up; gate_up holds gate's channels, then up's, in each row of 2 * width.
+void swiglu_forward(int64_t dtype, const void* gate_up, void* y, int64_t rows, int64_t width, int64_t threads);
+void swiglu_backward(int64_t dtype, const void* grad, const void* gate_up, void* grad_gate_up, int64_t rows,
+                     int64_t width, int64_t threads);
+
+// lse = log of the sum of exp over the first `real` columns of each row (-inf if there are none); target = the logit of
+// column label - first, 0 if it is not among them. labels int64; lse, target fp32.
+void cross_entropy_forward(int64_t dtype, const void* logits, const void* labels, void* lse, void* target, int64_t rows,
+                           int64_t columns, int64_t first, int64_t real, int64_t threads);
+
+// Over the logits: exp(logit - lse) * probability_scale - [column is label - first] * label_scale, 0 from column `real`
+// on. The scales (fp32) have an element per row.
+void cross_entropy_backward(int64_t dtype, void* logits, const void* labels, const void* lse,
+                            const void* probability_scale, const void* label_scale, int64_t rows, int64_t columns,
+                            int64_t first, int64_t real, int64_t threads);
+
+// AdamW over many tensors. table: int64 (tensors, 7) of addresses and numbers: parameter of `dtype` (0: none), fp32
+// master, gradient, exp_avg, exp_avg_sq, number of elements, and whether the tensor decays. chunks: int64
+// (chunk_count, 2) of tensor and first element, kChunk elements each. The gradient is multiplied by scale first;
+// correction1 and correction2 are 1 - beta^step.
+void adamw(int64_t dtype, const void* table, const void* chunks, int64_t chunk_count, double scale, double lr,
+           double beta1, double beta2, double epsilon, double weight_decay, double correction1, double correction2,
+           int64_t threads);
+
+// partial (fp64, chunk_count) = sum of squares of each chunk; total (fp64) their sum in order. table: int64
+// (tensors, 2) of fp32 addresses and numbers of elements; chunks as for adamw.
+void sum_of_squares(int64_t dtype, const void* table, const void* chunks, int64_t chunk_count, void* partial,
+                    void* total, int64_t threads);

@@ -1,0 +1,27 @@
+// One set of CPU kernels per instruction set; the binding takes the best one that the processor has.
+#pragma once
+#include <cstdint>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define STEEL_X86_SETS 1
+#else
+#define STEEL_X86_SETS 0
+#endif
+
+// Rows are summed in this many blocks, whatever the number of threads.
+inline int64_t row_blocks(int64_t rows) { return rows < 64 ? rows : 64; }
+
+// Elements of a tensor that are worked on at once by kernels over many tensors.
+constexpr int64_t kChunk = 16384;
+
+namespace base {
+#include "declarations.h"
+}
+#if STEEL_X86_SETS
+namespace avx2 {
+#include "declarations.h"
+}
+namespace avx512 {
+#include "declarations.h"
+}
+#endif

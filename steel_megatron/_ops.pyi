@@ -1,0 +1,5 @@
+from types import ModuleType
+
+best: ModuleType
+instruction_set: str
+CHUNK: int

@@ -1,0 +1,1 @@
+"""Compiled kernels (csrc/ops) as torch.library operations: C++ on a CPU, CUDA on a GPU. Nothing here is needed."""
