@@ -17,6 +17,7 @@ COMMANDS = {
     "dedup": "leave out exact and near duplicates across sources, and texts of evaluation sets",
     "train-tokenizer": "train a byte-level BPE tokenizer on jsonl text",
     "tokenize": "jsonl text → tokenised .bin/.idx dataset (Megatron's format)",
+    "import-dataset": "token ids of lit-gpt, parquet or numpy → .bin/.idx dataset",
     "merge": "join .bin/.idx datasets into one",
     "inspect": "what is in a .bin/.idx dataset, or in a sample or step of a run",
     "mix": "tokens and epochs of a mixture over a run; a further phase for a running one",
