@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from steel_megatron.config import ConfigError, DataError
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "examples" / "pretrain_1b"
+SMALL = {
+    "sources": {
+        "skypile": {"corpus": "skypile", "input": "SkyPile-150B/data", "priority": 10, "licence": "a | b"},
+        "wikipedia_cn": {"corpus": "wikipedia_cn", "input": "wikipedia-cn-20230720-filtered", "weight": 2},
+        "starcoder": {
+            "corpus": "starcoder",
+            "input": ["starcoderdata/cpp", "starcoderdata/python"],
+            "options": {"pseudo_tags": "comment"},
+        },
+    },
+    "dedup": {"threshold": 0.8, "memory": "1G"},
+}
+
+
+@pytest.fixture
+def _scripts_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up corpora."""
+    folder = tmp_path_factory.mktemp("corpora")
+    command = [sys.executable, str(FOLDER / "make_samples.py"), "--output", str(folder), "--records", "40"]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def prepare(**variables: str) -> subprocess.CompletedProcess[str]:
+    """Calls prepare_data.sh."""
+    names = ("CORPORA", "WORK", "TOKENIZER", "CONFIG", "ONLY", "KEEP_INTERMEDIATE", "IGNORE_DISK", "OVERWRITE", "SMOKE")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(FOLDER / "prepare_data.sh")],
+        env={**kept, "PATH": path, "HF_HUB_OFFLINE": "1", "WORKERS": "1", **variables},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def steps_run(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return re.findall(r"^\[\d+/\d+\] ([a-z_ ]+)$", done.stdout, re.MULTILINE)
+
+
+def hashes(work: Path) -> dict[str, str]:
+    return dict(re.findall(r"\| (\S+\.(?:bin|idx)) \| [\d,]+ \| `(\w{64})` \|", card_of(work)))
+
+
+def card_of(work: Path) -> str:
+    return (work / "card" / "DATA_CARD.md").read_text(encoding="utf-8")
+
+
+def write_config(path: Path, content: Any) -> str:
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+def test_three_corpora_become_datasets_and_a_card(samples: Path, tmp_path: Path) -> None:
+    work, config = tmp_path / "work", tmp_path / "data.yaml"
+    given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "CONFIG": write_config(config, SMALL)}
+    done = prepare(**given, KEEP_INTERMEDIATE="0")
+    assert done.returncode == 0, done.stderr
+    assert len(steps_run(done)) == 7
+    assert list((work / "convert").glob("*.zst")) == []
+    assert list((work / "dedup").glob("*/*.zst")) == []
+
+    counts = json.loads((samples / "samples.json").read_text())
+    card = card_of(work)
+    assert "a \\| b" in card
+    for name in SMALL["sources"]:
+        line = re.search(rf"\| {name} \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (.*) \|", card)
+        assert line is not None
+        records, kept, rejected = (int(line[place].replace(",", "")) for place in (1, 2, 3))
+        others = sum(int(cell) for cell in line[4].split(" | "))
+        assert (records, rejected) == (counts[name]["records"], counts[name]["rejects"])
+        assert records == kept + rejected + others
+    assert "| skypile | dedup | exact |" in card
+    assert "| starcoder | dedup | exact | 2 |" in card
+    for figure in re.findall(r"!\[.*\]\((.*)\)", card):
+        assert (work / "card" / figure).read_text().lstrip().startswith("<?xml")
+    phases = yaml.safe_load((work / "phases.yaml").read_text())
+    tokens = {
+        name: json.loads((work / "data" / f"{name}_text_document.manifest.json").read_text())["tokens"]
+        for name in SMALL["sources"]
+    }
+    assert phases[0]["sources"]["wikipedia_cn"]["weight"] == 2 * tokens["wikipedia_cn"]
+    assert phases[0]["sources"]["skypile"]["weight"] == tokens["skypile"]
+
+    before = hashes(work)
+    assert len(before) == 6
+    again = prepare(**given, KEEP_INTERMEDIATE="0")
+    assert (again.returncode, steps_run(again)) == (0, [])
+    (work / "data" / "skypile_text_document.bin").unlink()
+    again = prepare(**given, KEEP_INTERMEDIATE="0")
+    assert again.returncode == 0, again.stderr
+    assert steps_run(again)[-2:] == ["dedup", "tokenize skypile"]
+    assert hashes(work) == before
+    assert list((work / "dedup").glob("*/*.zst")) == []
+
+
+def test_another_setting_does_its_stage_again_when_asked(samples: Path, tmp_path: Path) -> None:
+    work, config = tmp_path / "work", tmp_path / "data.yaml"
+    sources = {name: SMALL["sources"][name] for name in ("wikipedia_cn", "starcoder")}
+    given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "CONFIG": str(config)}
+    write_config(config, {"sources": sources})
+    done = prepare(**given)
+    assert done.returncode == 0, done.stderr
+    assert steps_run(done)[:2] == ["convert wikipedia_cn", "tokenize wikipedia_cn"]
+    before = hashes(work)
+    sources["starcoder"] = {**sources["starcoder"], "options": {"pseudo_tags": "remove"}, "weight": 3}
+    write_config(config, {"sources": sources})
+    refused = prepare(**given)
+    assert refused.returncode == 2
+    assert "convert starcoder failed" in refused.stderr
+    done = prepare(**given, OVERWRITE="1")
+    assert done.returncode == 0, done.stderr
+    assert steps_run(done) == ["convert starcoder", "tokenize starcoder"]
+    assert {name for name, value in hashes(work).items() if before[name] != value} == {
+        f"starcoder_text_document.{suffix}" for suffix in ("bin", "idx")
+    }
+
+
+def test_what_is_missing_is_named_first(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    given = {"CORPORA": str(tmp_path / "raw"), "WORK": str(tmp_path / "work"), "TOKENIZER": str(tmp_path / "raw")}
+    for name in given:
+        done = prepare(**{key: value for key, value in given.items() if key != name})
+        assert (done.returncode, f"{name} is not set" in done.stderr) == (2, True)
+    for name in ("CORPORA", "TOKENIZER"):
+        assert "nowhere" in prepare(**{**given, name: str(tmp_path / "nowhere")}).stderr
+    assert "no configuration at" in prepare(**given, CONFIG=str(tmp_path / "no.yaml")).stderr
+    done = prepare(**given)
+    assert done.returncode == 2
+    assert f"skypile: {tmp_path}/raw/SkyPile-150B/data" in done.stderr
+    assert not (tmp_path / "work" / "convert").exists()
+
+
+@pytest.mark.usefixtures("_scripts_are_found")
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({}, "no sources"),
+        ({"sources": {"a": {"corpus": "text"}}}, "source 'a' has no input"),
+        ({"sources": {"a": {"corpus": "text", "input": "x", "recepe": "y"}}}, "unknown key 'recepe'"),
+        ({"sources": {"a": {"corpus": "text", "input": "x", "weight": 0}}}, "weight 0"),
+        ({"sources": {"a/b": {"corpus": "text", "input": "x"}}}, "it has no /"),
+        ({"sources": {"a": {"corpus": "text", "input": "x"}}, "dedup": {"treshold": 1}}, "unknown key 'treshold'"),
+        ({"sources": {"b": {"corpus": "text", "input": "x"}}}, "ONLY names 'a'"),
+    ],
+)
+def test_a_wrong_configuration_is_told(content: Any, says: str, tmp_path: Path) -> None:
+    from data_config import read_config
+
+    path = tmp_path / "data.yaml"
+    write_config(path, content)
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        read_config(path, tmp_path, ["a"] if "ONLY" in says else [])
+
+
+@pytest.mark.usefixtures("_scripts_are_found")
+def test_the_disk_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import disk_need
+    from data_config import DataConfig, Dedup, Source
+
+    (tmp_path / "a.jsonl").write_bytes(b"x" * 1000)
+    (tmp_path / "b.parquet").write_bytes(b"x" * 1000)
+    sources = (Source("a", "text", (str(tmp_path / "a.jsonl"),)), Source("b", "text", (str(tmp_path / "*.parquet"),)))
+    config = DataConfig(sources, None)
+    needs = [disk_need.need_of(source, 4) for source in sources]
+    assert [(need.raw, need.text, need.packed, need.tokens) for need in needs] == [
+        (1000, 1000, 400, 1000),
+        (1000, 3000, 1200, 3000),
+    ]
+    # Kept: both texts, a's tokens, and while b is tokenised its tokens twice.
+    assert disk_need.peak_bytes(needs, config, keep=True) == (1600 + 1000 + 6000, 1600 + 4000)
+    assert disk_need.peak_bytes(needs, config, keep=False) == (1200 + 1000 + 6000, 4000)
+    assert disk_need.peak_bytes(needs, DataConfig(sources, Dedup()), keep=True)[1] == 1600 * 2 + 4000
+    work = tmp_path / "work"
+    work.mkdir()
+
+    class Usage:
+        free = 8199
+
+    monkeypatch.setattr(disk_need.shutil, "disk_usage", lambda path: Usage)
+    with pytest.raises(DataError, match="KEEP_INTERMEDIATE=0"):
+        disk_need.check_disk(config, work, False, 4, anyway=False)
+    assert "8.2 kB are free" in disk_need.check_disk(config, work, False, 4, anyway=True)
+    Usage.free = 8200
+    disk_need.check_disk(config, work, False, 4, anyway=False)
+
+
+@pytest.mark.usefixtures("_scripts_are_found")
+def test_the_configuration_takes_all_samples(samples: Path) -> None:
+    from data_config import read_config
+    from data_steps import files_of
+
+    config = read_config(FOLDER / "data.yaml", samples, [])
+    assert {source.name for source in config.sources} == set(json.loads((samples / "samples.json").read_text()))
+    taken = sorted(path for source in config.sources for path in files_of(list(source.inputs)))
+    assert taken == sorted(str(path) for path in samples.rglob("*") if path.is_file() and path.name != "samples.json")
+
+
+@pytest.mark.slow
+def test_smoke(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    done = prepare(SMOKE="1", WORK=str(work))
+    assert done.returncode == 0, done.stderr
+    counts = json.loads((work / "samples" / "samples.json").read_text())
+    for name, count in counts.items():
+        manifest = json.loads((work / "convert" / f"{name}.jsonl.zst.manifest.json").read_text())
+        assert (manifest["records"], sum(manifest["rejects"].values())) == (count["records"], count["rejects"]), name
+    card = card_of(work)
+    assert len(hashes(work)) == 2 * len(counts)
+    assert all(f"| {name} |" in card for name in counts)
