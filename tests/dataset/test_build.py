@@ -248,3 +248,25 @@ def test_document_options_reach_the_batches(wiki: str) -> None:
     assert batch.positions_BS is not None
     assert np.array_equal(batch.positions_BS.numpy()[:, 1:] == 0, batch.tokens_BS.numpy()[:, 1:] % 20 == 0)
     assert sum(batch.lengths) == 4 * LENGTH
+
+
+def test_epochs_of_a_source_that_is_gone_are_known_from_the_checkpoint(tmp_path: Path, wiki: str, web: str) -> None:
+    text = """
+        - until: 100
+          sources: {wiki: {path: wiki, epochs: 1/10}, web: {path: web, weight: 1}}
+        - {from: 60, ramp: 20, sources: {web: 1}}
+        """
+    config = configured(phases=phases_file(tmp_path, text), eval_iters=0)
+    before = build(config)
+    saved = json.loads(json.dumps(before.phases))
+    rows = sample_rows(before, "train", 80, 8)
+    for suffix in (".bin", ".idx"):
+        Path(wiki + suffix).unlink()
+    after = build(config, consumed_samples=80, recorded_phases=saved)
+    assert after.phases == saved  # the next checkpoint still knows what the first one knew
+    check_resume(saved, after.phases, consumed=80)
+    assert sample_rows(after, "train", 80, 8) == rows
+    with pytest.raises(DataError, match="wiki"):  # the ramp still reads it
+        build(config, consumed_samples=79, recorded_phases=saved)
+    with pytest.raises(ConfigError, match="epochs of source 'wiki'"):
+        build(config, consumed_samples=80)
