@@ -1,0 +1,127 @@
+// Python module steel_megatron._text: a text that is changed in place and measured, without a Python string in between.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+
+#include "characters.h"
+#include "edits.h"
+#include "statistics.h"
+#include "unicode_repair.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using text::String;
+using text::View;
+
+String read(const py::str& given) {
+  PyObject* string = given.ptr();
+  const auto size = static_cast<size_t>(PyUnicode_GET_LENGTH(string));
+  String out(size, U'\0');
+  if (PyUnicode_AsUCS4(string, reinterpret_cast<Py_UCS4*>(out.data()), PyUnicode_GET_LENGTH(string), 0) == nullptr) {
+    throw py::error_already_set();
+  }
+  return out;
+}
+
+py::str written(View view) {
+  PyObject* string = PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, view.data(), static_cast<Py_ssize_t>(view.size()));
+  if (string == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(string);
+}
+
+text::Pattern pattern_of(const std::string& name) {
+  if (name == "email") return text::Pattern::kEmail;
+  if (name == "link") return text::Pattern::kLink;
+  if (name == "address") return text::Pattern::kAddress;
+  throw std::invalid_argument("no pattern " + name);
+}
+
+struct Text {
+  String characters;
+
+  bool has_any(const py::str& wanted) const { return characters.find_first_of(read(wanted)) != String::npos; }
+
+  // Each candidate is replaced by what the function makes of it.
+  void replace(const std::string& pattern, const py::function& function) {
+    std::vector<std::pair<text::Span, String>> replacements;
+    for (const text::Span& span : text::candidates(characters, pattern_of(pattern))) {
+      const View found = View(characters).substr(span.first, span.second - span.first);
+      String changed = read(py::str(function(written(found))));
+      if (changed != found) replacements.emplace_back(span, std::move(changed));
+    }
+    if (!replacements.empty()) characters = text::with_replaced(characters, replacements);
+  }
+
+  bool repair(const py::function& others) {
+    text::Repaired repaired = text::repair(characters, [&](View line, bool unescape) {
+      return read(py::str(others(written(line), unescape)));
+    });
+    characters = std::move(repaired.text);
+    return repaired.composed;
+  }
+};
+
+}  // namespace
+
+PYBIND11_MODULE(_text, module) {
+  module.doc() = "Statistics and normalisation of texts";
+  text::load_characters();
+  const auto long_call = py::call_guard<py::gil_scoped_release>();
+
+  py::class_<Text>(module, "Text")
+      .def(py::init([](const py::str& given) { return Text{read(given)}; }), py::arg("text"))
+      .def("__str__", [](const Text& self) { return written(self.characters); })
+      .def("__len__", [](const Text& self) { return self.characters.size(); })
+      .def("set", [](Text& self, const py::str& given) { self.characters = read(given); }, py::arg("text"))
+      .def("has_any", &Text::has_any, py::arg("characters"))
+      .def("replace", &Text::replace, py::arg("pattern"), py::arg("function"))
+      .def("repair", &Text::repair, py::arg("others"))
+      .def("punctuation_in_ascii",
+           [](Text& self) { self.characters = text::punctuation_in_ascii(self.characters); }, long_call)
+      .def(
+          "blanks_as_spaces",
+          [](Text& self, const py::str& kept) { self.characters = text::blanks_as_spaces(self.characters, read(kept)); },
+          py::arg("kept") = "")
+      .def(
+          "remove_characters",
+          [](Text& self, const py::str& removed) {
+            self.characters = text::without_characters(self.characters, read(removed));
+          },
+          py::arg("removed"))
+      .def(
+          "remove_repeated_sentences",
+          [](Text& self, bool lowercase, bool ignore_special, uint64_t shortest) {
+            self.characters = text::without_repeated_sentences(self.characters, lowercase, ignore_special, shortest);
+          },
+          py::arg("lowercase"), py::arg("ignore_special"), py::arg("shortest"), long_call)
+      .def("remove_copyright", [](Text& self) { self.characters = text::without_copyright(self.characters); }, long_call)
+      .def("alphanumeric_ratio",
+           [](const Text& self) { return text::ratio_of(self.characters, text::kAlphanumeric); }, long_call)
+      .def("special_ratio", [](const Text& self) { return text::ratio_of(self.characters, text::kSpecial); }, long_call)
+      .def(
+          "line_lengths",
+          [](const Text& self) {
+            const text::Lines lines = text::line_lengths(self.characters);
+            return std::pair(lines.average, lines.longest);
+          },
+          long_call)
+      .def(
+          "character_repetition",
+          [](const Text& self, uint64_t n) { return text::character_repetition(self.characters, n); }, py::arg("n"),
+          long_call)
+      .def(
+          "count_words",
+          [](const Text& self, bool unspaced) { return text::count_words(self.characters, unspaced); },
+          py::arg("unspaced") = false, long_call)
+      .def(
+          "word_repetition",
+          [](const Text& self, uint64_t n, bool unspaced) {
+            return text::word_repetition(self.characters, n, unspaced);
+          },
+          py::arg("n"), py::arg("unspaced") = false, long_call);
+
+  module.def("suspicious", [](uint32_t c) { return text::suspicious(c); }, py::arg("character"));
+}

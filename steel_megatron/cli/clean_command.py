@@ -1,0 +1,127 @@
+"""Clean records by a data-juicer recipe: what is dropped is listed with its reason, and a report shows why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steel_megatron.config import ConfigError
+from steel_megatron.corpus.cleaning import OPERATIONS, Cleaned, clean, read_drops, read_recipe, run_data_juicer
+
+
+@dataclass
+class TokenCounter:
+    """Counts tokens of a text; each process builds its own tokenizer, when first needed."""
+
+    type: str | None
+    model: str
+    _tokenizer: Any = field(default=None, repr=False)
+
+    def __call__(self, text: str) -> int:
+        if self._tokenizer is None:
+            from steel_megatron.tokenizer.build import build_tokenizer
+
+            self._tokenizer = build_tokenizer(self.type, self.model)
+        return len(self._tokenizer.encode(text))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``steel clean``."""
+    width = max(map(len, OPERATIONS))
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "operations:\n" + "\n".join(
+        f"  {name:<{width}}  {operation.about}" for name, operation in sorted(OPERATIONS.items())
+    )
+    parser.add_argument("--recipe", metavar="YAML", help="A data-juicer recipe, such as recipes/zh_web.yaml.")
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        help="Files, folders or glob patterns of JSON lines, also .gz and .zst (default: the recipe's dataset_path).",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="FILE.jsonl or FILE.jsonl.zst (default: the recipe's export_path)."
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="Processes (default: the recipe's np, else 1).")
+    parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
+    parser.add_argument("--tokenizer-type", metavar="TYPE", help="Kind of tokenizer, where the files do not say it.")
+    parser.add_argument("--tokenizer-model", metavar="PATH", help="Tokenizer that counts tokens for the report.")
+    parser.add_argument(
+        "--engine",
+        choices=["native", "data-juicer"],
+        default="native",
+        help="native, or data-juicer itself for recipes with other operations (default: native).",
+    )
+    parser.add_argument(
+        "--data-juicer",
+        default="",
+        metavar="DIR",
+        help="What tools/preprocess/install_data_juicer.sh made.",
+    )
+    parser.add_argument(
+        "--ray-address", metavar="ADDRESS", help="Run data-juicer in its Ray mode; auto starts or finds a cluster."
+    )
+    parser.add_argument("--list-drops", metavar="OUTPUT", help="Print the drops of an earlier run, one JSON per line.")
+    parser.add_argument("--operation", metavar="NAME", help="With --list-drops: only what this operation dropped.")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Cleans, or lists what was dropped."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.list_drops:
+        for drop in read_drops(Path(args.list_drops), args.operation):
+            print(json.dumps(drop, ensure_ascii=False))
+        return 0
+    if not args.recipe:
+        raise ConfigError("no --recipe", fix="name a recipe, such as recipes/zh_web.yaml")
+    recipe = read_recipe(args.recipe)
+    inputs = args.input or ([recipe.dataset_path] if recipe.dataset_path else None)
+    output = args.output or recipe.export_path
+    if not inputs or not output:
+        raise ConfigError(
+            "no --input" if not inputs else "no --output",
+            rule="files are given by flags or by the recipe's dataset_path and export_path",
+        )
+    workers = recipe.workers if args.workers is None else args.workers
+    if args.engine == "data-juicer":
+        run_data_juicer(
+            recipe,
+            inputs,
+            Path(output),
+            environment=args.data_juicer,
+            workers=workers,
+            ray_address=args.ray_address,
+        )
+        print(f"{output}: written by data-juicer")
+        return 0
+    counter = TokenCounter(args.tokenizer_type, args.tokenizer_model) if args.tokenizer_model else None
+    done = clean(
+        recipe,
+        inputs,
+        output,
+        workers=workers,
+        overwrite=args.overwrite,
+        tokenizer=f"{args.tokenizer_type or ''}:{args.tokenizer_model}" if counter else "",
+        count_tokens=counter,
+    )
+    _print(done)
+    return 0
+
+
+def _print(done: Cleaned) -> None:
+    report = done.report
+    if done.done_before:
+        print("nothing to do: the same data is there already, from the same files and recipe")
+    print(
+        f"{done.output}: {report['documents']:,} of {report['records']:,} documents, "
+        f"{report['text_bytes'] / 1e6:,.1f} MB of text"
+    )
+    for operation, reasons in report["reasons"].items():
+        for reason, count in reasons.items():
+            print(f"  {count:>9,} {operation}: {reason}")
+    if report["failures"]:
+        print(f"{report['failures']:,} documents were dropped because an operation failed on them")
+    print(f"report: {done.output}.report.html; drops: {done.output}.drops.jsonl.zst")

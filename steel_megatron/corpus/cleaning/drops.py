@@ -1,0 +1,38 @@
+"""``OUTPUT.drops.jsonl.zst``: every dropped record, with the operation and the reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from steel_megatron.config import DataError
+from steel_megatron.corpus.readers.json_lines import split_lines
+from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
+from steel_megatron.corpus.unpack import read_chunks
+
+DROPS = ".drops.jsonl.zst"
+
+
+def read_drops(output: Path, operation: str | None = None) -> Iterator[dict[str, Any]]:
+    """The drops of an output (or of a drops file that is named), in the order of the input.
+
+    Args:
+        operation: only those of this one; ``read`` and ``write`` are the stages before and behind all.
+
+    Raises:
+        DataError: no such file.
+    """
+    path = output if output.name.endswith(DROPS) else output.with_name(output.name + DROPS)
+    if not path.is_file():
+        raise DataError(
+            f"no drops at {path}",
+            rule="steel clean writes them beside its output",
+            fix="name an output of it",
+        )
+    for line, _ in split_lines(read_chunks(path), MAX_RECORD_BYTES):
+        if line:
+            drop = json.loads(line)
+            if operation is None or drop["operation"] == operation:
+                yield drop

@@ -1,0 +1,165 @@
+"""What an operation of a recipe is: a mapper changes a text, a filter measures it and keeps or drops the document.
+
+An operation is a dataclass whose fields are its parameters, named as data-juicer names them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from steel_megatron._text import Text
+from steel_megatron.config import ConfigError, nearest
+
+NO_LIMIT = sys.maxsize
+EXTRA = 'pip install "steel-megatron[corpus]"'
+# data-juicer's parameters of how an operation is run, which change no text here.
+EXECUTION = frozenset(
+    "accelerator auto_op_parallelism batch_mode batch_size cpu_required gpu_required mem_required memory np num_cpus "
+    "num_gpus num_proc runtime_env runtime_np skip_op_error turbo work_dir".split()  # noqa: SIM905 (a list is longer)
+)
+
+
+@dataclass(kw_only=True)
+class Operation:
+    """One step of a recipe. ``name`` is that of the recipe; ``about`` says in a line what it does."""
+
+    name: ClassVar[str] = ""
+    about: ClassVar[str] = ""
+    ours: ClassVar[frozenset[str]] = frozenset()  # parameters that data-juicer does not have
+
+    def check(self) -> None:
+        """Raises :class:`ConfigError` for parameters that cannot work, and loads what the operation needs."""
+
+
+@dataclass(kw_only=True)
+class Mapper(Operation):
+    """Changes a text."""
+
+    def apply(self, text: Text) -> None:
+        """Changes the text in place."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a filter found. ``why`` says in words why the document is dropped; empty where it is kept."""
+
+    value: float
+    why: str = ""
+
+
+@dataclass(kw_only=True)
+class Filter(Operation):
+    """Keeps a document whose number lies between two limits."""
+
+    statistic: ClassVar[str] = ""  # data-juicer's name of the number
+    scale: ClassVar[str] = "ratio"  # "ratio": 0 to 1; "count": 0 and more
+    min_closed_interval: bool = True
+    max_closed_interval: bool = True
+    reversed_range: bool = False
+
+    def measure(self, text: Text) -> float:
+        """The number."""
+        raise NotImplementedError
+
+    def limits(self) -> tuple[float | None, float | None]:
+        """The lower and the upper one; None where there is none."""
+        raise NotImplementedError
+
+    def judge(self, text: Text) -> Judgement:
+        """Measures the text and compares."""
+        value = self.measure(text)
+        low, high = self.limits()
+        # Turned round, a limit itself is outside where it would be inside.
+        low_in = self.min_closed_interval is not self.reversed_range
+        high_in = self.max_closed_interval is not self.reversed_range
+        below = low is not None and (value < low or (value == low and not low_in))
+        above = high is not None and (value > high or (value == high and not high_in))
+        if (below or above) is self.reversed_range:
+            return Judgement(value)
+        if self.reversed_range:
+            return Judgement(value, f"{self.statistic} {value:.6g} between {low} and {high}")
+        side, limit = ("below", low) if below else ("above", high)
+        return Judgement(value, f"{self.statistic} {value:.6g} {side} {limit}")
+
+
+Some = TypeVar("Some", bound=type[Operation])
+OPERATIONS: dict[str, type[Operation]] = {}
+
+
+def register(name: str) -> Callable[[Some], Some]:
+    """Enters an operation under its name in recipes."""
+
+    def enter(operation: Some) -> Some:
+        operation.name = name
+        operation.about = (operation.__doc__ or "").partition("\n")[0]
+        OPERATIONS[name] = operation
+        return operation
+
+    return enter
+
+
+def build_operation(name: str, parameters: Mapping[str, Any]) -> Operation:
+    """The operation of a line of a recipe.
+
+    Raises:
+        ConfigError: no such operation or parameter, or a value of another type.
+    """
+    kind = OPERATIONS.get(name)
+    if kind is None:
+        near = nearest(name, OPERATIONS)
+        raise ConfigError(
+            f"operation {name!r} does not run natively",
+            rule=f"native operations are {', '.join(sorted(OPERATIONS))}",
+            fix=f"{near + ' Otherwise' if near else 'leave it out, or'} use --engine data-juicer for this recipe",
+        )
+    fields = {field.name: field for field in dataclasses.fields(kind) if not field.name.startswith("_")}
+    given = {}
+    for key, value in parameters.items():
+        if key in fields:
+            _check_type(name, key, value, fields[key].default)
+            given[key] = value
+        elif key == "text_key" and value in (None, "text"):
+            continue
+        elif key not in EXECUTION:
+            raise ConfigError(
+                f"parameter {key!r} of {name}",
+                rule=f"its parameters are {', '.join(fields) or 'none'}",
+                fix=nearest(key, fields),
+            )
+    operation = kind(**given)
+    operation.check()
+    return operation
+
+
+def _check_type(name: str, key: str, value: Any, default: Any) -> None:
+    """A number where the default is one, and so on; defaults of None take anything."""
+    fits = (
+        default is None
+        or isinstance(value, type(default))
+        or (isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool))
+        or (isinstance(default, str) and isinstance(value, list) and all(isinstance(each, str) for each in value))
+    )
+    if isinstance(default, int) and not isinstance(default, bool) and isinstance(value, (bool, float)):
+        fits = isinstance(value, float)  # limits of whole numbers may be written with a point
+    if not fits:
+        raise ConfigError(
+            f"{name}: {key}: {value!r}", rule=f"it is of type {type(default).__name__}, as its default {default!r}"
+        )
+
+
+def needed(module: str, why: str, fix: str = EXTRA) -> Any:
+    """An optional package, imported.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ConfigError(f"{why} needs the package {module.partition('.')[0]}", fix=fix) from None

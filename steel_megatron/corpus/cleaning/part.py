@@ -1,0 +1,236 @@
+"""The part of cleaning that runs in worker processes: a stretch of a file in, files of what is kept and dropped out."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import xxhash
+import zstandard
+
+from steel_megatron import __version__
+from steel_megatron.config import DataError
+from steel_megatron.corpus.cleaning.document import Document
+from steel_megatron.corpus.cleaning.operation import Filter, Mapper, Operation
+from steel_megatron.corpus.cleaning.recipe import Step, build_steps
+from steel_megatron.corpus.cleaning.tally import Tally
+from steel_megatron.corpus.corpus import RejectedRecordError
+from steel_megatron.corpus.progress import add_to
+from steel_megatron.corpus.readers.json_lines import split_lines
+from steel_megatron.corpus.readers.json_value import parse_object
+from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
+from steel_megatron.corpus.unpack import read_chunks
+
+FORMAT = 1  # of what is written; another number makes parts of an earlier version be done again
+TEXT_CHARACTERS = 2000  # of a dropped text
+ZSTD_LEVEL = 3
+READ, WRITE = "read", "write"  # stages before the first and behind the last operation
+
+CountTokens = Callable[[str], int]
+
+
+@dataclass(frozen=True)
+class CleanPart:
+    """A stretch of a file of JSON lines; of a packed file the whole. ``version`` changes when the file does."""
+
+    path: str
+    version: str
+    start: int
+    stop: int | None
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.path} from byte {self.start:,} on"
+
+
+@dataclass(frozen=True)
+class CleanJob:
+    """What every worker needs to know."""
+
+    steps: tuple[Step, ...]
+    text_key: str
+    packed: bool
+    folder: str  # of finished parts
+    tokenizer: str = ""  # names the counting function
+    count_tokens: CountTokens | None = None
+    counter: Any = None  # shared count of bytes read
+
+    def paths(self, part: CleanPart) -> tuple[Path, Path, Path]:
+        """Documents, drops and record of a finished part, named after all that decides their content."""
+        made_of = [FORMAT, __version__, self.steps, self.text_key, self.packed, self.tokenizer, asdict(part)]
+        text = json.dumps(made_of, sort_keys=True, default=str)
+        key = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        stem = Path(self.folder) / key
+        return stem.with_suffix(".documents"), stem.with_suffix(".drops"), stem.with_suffix(".done")
+
+
+def finished_part(job: CleanJob, part: CleanPart) -> Tally | None:
+    """What an earlier, stopped run has done already."""
+    *files, record = job.paths(part)
+    if not record.is_file() or not all(file.is_file() for file in files):
+        return None
+    return Tally(**json.loads(record.read_bytes()))
+
+
+@functools.lru_cache(maxsize=1)
+def _operations(steps_json: str) -> list[Operation]:
+    """Built once per process, since some load models."""
+    return build_steps([(name, parameters) for name, parameters in json.loads(steps_json)])
+
+
+def clean_part(job: CleanJob, part: CleanPart) -> Tally:
+    """Writes what is kept and what is dropped of a part.
+
+    Raises:
+        DataError: the file cannot be read to its end.
+    """
+    documents_path, drops_path, record_path = job.paths(part)
+    cleaner = Cleaner(_operations(json.dumps(job.steps)), job.text_key, job.count_tokens)
+    on_read = None if job.counter is None else lambda data: add_to(job.counter, len(data))
+    chunks = read_chunks(part.path, part.start, part.stop, on_read)
+    at = part.start
+    with _writing(documents_path, job.packed) as documents, _writing(drops_path, True) as drops:
+        for line, whole in split_lines(chunks, MAX_RECORD_BYTES):
+            place = {"file": part.path, "byte": at}
+            at += len(line) + 1
+            if not line.strip():
+                continue
+            kept = cleaner.clean(line, whole, place)
+            if kept is not None:
+                documents.write(kept)
+            else:
+                drops.write(cleaner.last_drop)
+    temporary = record_path.with_suffix(".partial")
+    with open(temporary, "wb") as file:
+        file.write(orjson.dumps(asdict(cleaner.tally)))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, record_path)
+    if cleaner.tally.records != cleaner.tally.documents + cleaner.tally.dropped:
+        raise DataError(f"{part}: records were lost", rule="every record is kept or dropped for a reason")
+    return cleaner.tally
+
+
+class DroppedError(Exception):
+    """A record goes no further: at which operation, under which reason, and why in words."""
+
+    def __init__(self, operation: str, reason: str, detail: str) -> None:
+        super().__init__(f"{operation}: {reason}: {detail}")
+        self.operation = operation
+        self.reason = reason
+        self.detail = detail
+
+
+class Cleaner:
+    """Takes lines one by one. Whatever happens with one costs that one."""
+
+    def __init__(self, operations: list[Operation], text_key: str, count_tokens: CountTokens | None = None) -> None:
+        self.operations = operations
+        self.text_key = text_key
+        self.count_tokens = count_tokens
+        self.tally = Tally.of(len(operations))
+        self.last_drop = b""
+
+    def clean(self, line: bytes, whole: bool, place: dict[str, Any]) -> bytes | None:
+        """The cleaned line, or None where the record is dropped; :attr:`last_drop` then says why."""
+        self.tally.records += 1
+        record: dict[str, Any] = {}
+        shown: str | None = None
+        try:
+            if not whole:
+                raise DroppedError(READ, "too_long", "no line end for too many bytes")
+            try:
+                record = parse_object(line)
+                document = Document(record, self.text_key)
+            except RejectedRecordError as error:
+                raise DroppedError(READ, error.reason, error.detail) from None
+            shown = record[self.text_key]
+            return self._cleaned(document)
+        except DroppedError as error:
+            self._drop(error, record, line.decode("utf-8", "backslashreplace") if shown is None else shown, place)
+            return None
+
+    def _cleaned(self, document: Document) -> bytes:
+        """The line of the document behind all operations.
+
+        Raises:
+            DroppedError: an operation drops it or fails, or nothing is left of it.
+        """
+        source = document.record.get("source")
+        source = source if isinstance(source, str) else ""
+        tokens = self._tokens(document)
+        self.tally.pass_on(source, 0, 1, len(document), tokens)
+        for step, operation in enumerate(self.operations):
+            try:
+                why = self._run(step, operation, document)
+            except Exception as error:  # an operation that fails on a document costs that document
+                self.tally.failures += 1
+                raise DroppedError(operation.name, "failed", f"{type(error).__name__}: {error}") from error
+            if why:
+                raise DroppedError(operation.name, "dropped", why)
+            if isinstance(operation, Mapper):
+                tokens = self._tokens(document)
+            self.tally.pass_on(source, step + 1, 1, len(document), tokens)
+        try:
+            finished = document.finish()
+            written = orjson.dumps(finished) + b"\n"
+            text_bytes = len(finished[self.text_key].encode())
+        except RejectedRecordError as error:
+            raise DroppedError(WRITE, error.reason, error.detail) from None
+        except (TypeError, UnicodeEncodeError) as error:
+            raise DroppedError(WRITE, "failed", str(error)) from None
+        self.tally.pass_on(source, -1, 1, len(document), tokens)
+        self.tally.documents += 1
+        self.tally.text_bytes += text_bytes
+        return written
+
+    def _run(self, step: int, operation: Operation, document: Document) -> str:
+        """Why the operation drops the document; empty where it goes on."""
+        if isinstance(operation, Filter):
+            judgement = operation.judge(document.plain())
+            self.tally.measure(step, operation.scale, judgement.value)
+            return judgement.why
+        if isinstance(operation, Mapper):
+            document.apply(operation)
+        return ""
+
+    def _tokens(self, document: Document) -> int:
+        return self.count_tokens(str(document.plain())) if self.count_tokens is not None else 0
+
+    def _drop(self, error: DroppedError, record: dict[str, Any], text: str, place: dict[str, Any]) -> None:
+        drop = {
+            "id": str(record.get("id", "")),
+            "source": str(record.get("source", "")),
+            **place,
+            "operation": error.operation,
+            "reason": error.reason,
+            "detail": error.detail[:500],
+            "characters": len(text),
+            "text": text[:TEXT_CHARACTERS],
+        }
+        # Half surrogates are written as JSON escapes.
+        self.last_drop = json.dumps(drop, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        drop = json.loads(self.last_drop)
+        rank = xxhash.xxh3_64_intdigest(f"{drop['id']}\n{drop['text']}".encode("utf-8", "backslashreplace")) >> 1
+        self.tally.drop(error.operation, error.reason, rank, drop)
+
+
+@contextmanager
+def _writing(path: Path, packed: bool) -> Iterator[Any]:
+    """A file to write, packed as one zstd frame where asked for, on disk at the end."""
+    with open(path, "wb") as file:
+        if packed:
+            with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(file, closefd=False) as stream:
+                yield stream
+        else:
+            yield file
+        file.flush()
+        os.fsync(file.fileno())

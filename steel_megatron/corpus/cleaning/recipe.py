@@ -1,0 +1,105 @@
+"""A data-juicer recipe: a YAML file that lists operations with their parameters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from steel_megatron.config import ConfigError
+from steel_megatron.corpus.cleaning import filters, mappers, model_filters  # noqa: F401 (they enter the operations)
+from steel_megatron.corpus.cleaning.operation import Operation, build_operation
+
+log = logging.getLogger(__name__)
+Step = tuple[str, dict[str, Any]]  # an operation's name and its parameters
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe file says. ``passed_over`` names deduplicators, which ``steel dedup`` replaces."""
+
+    path: str
+    steps: tuple[Step, ...]
+    passed_over: tuple[str, ...] = ()
+    dataset_path: str = ""
+    export_path: str = ""
+    workers: int = 1
+    text_key: str = "text"
+    content: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def build(self) -> list[Operation]:
+        """The operations, checked and with what they need loaded.
+
+        Raises:
+            ConfigError: an operation, parameter, package or model file is not there.
+        """
+        return build_steps(self.steps)
+
+
+def build_steps(steps: Sequence[Step]) -> list[Operation]:
+    """The operations of steps; errors as :meth:`Recipe.build`."""
+    return [build_operation(name, parameters) for name, parameters in steps]
+
+
+def read_recipe(path: str) -> Recipe:
+    """The recipe in a YAML file.
+
+    Raises:
+        ConfigError: the file is not there or is no recipe.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--recipe {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {error}", rule="a recipe is a YAML file") from None
+    if not isinstance(content, dict) or not isinstance(content.get("process"), list):
+        raise ConfigError(
+            f"{path} has no list 'process'",
+            rule="a recipe lists its operations under 'process', each with its parameters",
+        )
+    steps = [_step(path, entry) for entry in content["process"]]
+    return Recipe(
+        path=path,
+        steps=tuple(step for step in steps if not step[0].endswith("_deduplicator")),
+        passed_over=tuple(name for name, _ in steps if name.endswith("_deduplicator")),
+        dataset_path=str(content.get("dataset_path") or ""),
+        export_path=str(content.get("export_path") or ""),
+        workers=_workers(path, content.get("np")),
+        text_key=_text_key(path, content.get("text_keys")),
+        content=content,
+    )
+
+
+def _step(path: str, entry: Any) -> Step:
+    """``- name``, ``- name:`` or ``- name: {parameter: value}``."""
+    if isinstance(entry, str):
+        return entry, {}
+    if isinstance(entry, dict) and len(entry) == 1:
+        ((name, parameters),) = entry.items()
+        if isinstance(name, str) and (parameters is None or isinstance(parameters, dict)):
+            return name, dict(parameters or {})
+    raise ConfigError(
+        f"{path}: {entry!r} under 'process'", rule="each entry is an operation's name with a mapping of its parameters"
+    )
+
+
+def _workers(path: str, given: Any) -> int:
+    if given is None:
+        return 1
+    if not isinstance(given, int) or given < 1:
+        raise ConfigError(f"{path}: np: {given!r}", rule="it is 1 or more")
+    return given
+
+
+def _text_key(path: str, given: Any) -> str:
+    keys = [given] if isinstance(given, str) else given
+    if keys in (None, []):
+        return "text"
+    if not isinstance(keys, list) or len(keys) != 1 or not isinstance(keys[0], str):
+        raise ConfigError(f"{path}: text_keys: {given!r}", rule="natively one key holds the text")
+    return keys[0]

@@ -1,0 +1,230 @@
+"""``steel clean``: files of records through the operations of a recipe, with a report and every drop with its reason."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from steel_megatron import __version__
+from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config.disk import sync
+from steel_megatron.corpus.cleaning.drops import DROPS
+from steel_megatron.corpus.cleaning.part import (
+    FORMAT,
+    CleanJob,
+    CleanPart,
+    CountTokens,
+    clean_part,
+    finished_part,
+)
+from steel_megatron.corpus.cleaning.recipe import Recipe
+from steel_megatron.corpus.cleaning.report import REPORT_HTML, REPORT_JSON, report_of, write_html
+from steel_megatron.corpus.cleaning.tally import Tally
+from steel_megatron.corpus.files import open_file, state_of
+from steel_megatron.corpus.inputs import MANIFEST, find_inputs
+from steel_megatron.corpus.ordered_pool import ordered_map
+from steel_megatron.corpus.progress import Progress
+from steel_megatron.corpus.unpack import packing_of
+
+log = logging.getLogger(__name__)
+PART_BYTES = 64 << 20  # larger plain files are cut; packed ones are one part
+COPY_BYTES = 8 << 20
+SUFFIXES = (".jsonl", ".jsonl.zst")
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a run left; ``done_before`` when there was nothing to do."""
+
+    output: Path
+    report: dict[str, Any]
+    done_before: bool = False
+
+
+def clean(
+    recipe: Recipe,
+    inputs: Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    tokenizer: str = "",
+    count_tokens: CountTokens | None = None,
+    part_bytes: int = PART_BYTES,
+) -> Cleaned:
+    """Writes ``output`` (``.jsonl`` or ``.jsonl.zst``) and beside it its drops, report and manifest.
+
+    The files are the same bytes for any number of workers. A run that was stopped goes on with the parts not yet done.
+
+    Args:
+        tokenizer: a name of what ``count_tokens`` counts with; part of what the output depends on.
+        count_tokens: tokens of a text, for the report; can be sent to worker processes.
+
+    Raises:
+        ConfigError: an operation, parameter, package or model file is not there; settings that cannot work.
+        DataError: no input, damaged input, other output there.
+    """
+    target = Path(output)
+    if not target.name.endswith(SUFFIXES):
+        raise ConfigError(f"--output {target}", rule=f"it ends in {' or '.join(SUFFIXES)}")
+    if workers < 1:
+        raise ConfigError(f"--workers {workers}", rule="it is 1 or more")
+    recipe.build()  # what is missing is told before any work
+    files = [file.location for file in find_inputs(inputs, (".jsonl", ".json"))]
+    wanted = _wanted(recipe, files, tokenizer)
+    if not overwrite and (before := _finished(target, wanted)) is not None:
+        return Cleaned(target, before, done_before=True)
+    if recipe.passed_over:
+        log.info("clean: %s passed over: steel dedup compares all corpora at once", ", ".join(recipe.passed_over))
+    target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with _parts_folder(target) as folder:
+        parts = [part for path in files for part in _parts(path, part_bytes)]
+        packed = target.name.endswith(".zst")
+        job = CleanJob(recipe.steps, recipe.text_key, packed, str(folder), tokenizer, count_tokens)
+        tally = _run(job, parts, workers)
+        report = report_of(recipe, files, tally, tokenizer)
+        _publish(target, job, parts, report, wanted)
+        shutil.rmtree(folder)
+    return Cleaned(target, report)
+
+
+def _wanted(recipe: Recipe, files: Sequence[str], tokenizer: str) -> dict[str, Any]:
+    """What an output depends on, as its manifest holds it."""
+    states = {path: state_of(path) for path in files}
+    inputs = [{"path": path, "bytes": state.bytes, "version": state.version} for path, state in states.items()]
+    made_of = {"format": FORMAT, "steps": recipe.steps, "text_key": recipe.text_key, "tokenizer": tokenizer}
+    return dict(json.loads(json.dumps({**made_of, "code_version": __version__, "inputs": inputs}, default=str)))
+
+
+def beside(output: Path, ending: str) -> Path:
+    """The file of an output that bears its name and an ending."""
+    return output.with_name(output.name + ending)
+
+
+def _finished(target: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The report of a whole output made from the same files in the same way; None when nothing is there."""
+    manifest_path = beside(target, MANIFEST)
+    if not target.exists() and not manifest_path.exists():
+        return None
+    difference = "it has no manifest: another tool made it, or a run was killed while finishing it"
+    try:
+        manifest = json.loads(manifest_path.read_bytes())
+        bytes_there = target.stat().st_size
+        report: dict[str, Any] = json.loads(beside(target, REPORT_JSON).read_bytes())
+        if manifest["made_of"] != wanted:
+            difference = "it was made from other files, or with another recipe or version"
+        elif manifest["output_bytes"] != bytes_there:
+            difference = f"it has {bytes_there:,} bytes, its manifest says {manifest['output_bytes']:,}"
+        else:
+            return report
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise DataError(
+        f"{target} is there already, and {difference}",
+        rule="data is not replaced unasked",
+        fix="use another --output, or --overwrite to replace it",
+    )
+
+
+@contextmanager
+def _parts_folder(target: Path) -> Iterator[Path]:
+    """``OUTPUT.parts``, which one run at a time works in; it stays when the run does not come to its end."""
+    folder = beside(target, ".parts")
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(
+                f"another run writes {target}", rule="one run writes a file at a time", fix="wait for it, or stop it"
+            ) from None
+        yield folder
+
+
+def _parts(path: str, part_bytes: int) -> Iterator[CleanPart]:
+    """The stretches of a file, cut at line ends, whatever the number of workers."""
+    state = state_of(path)
+    with open_file(path) as file:
+        if packing_of(file.read(4)) is not None or not file.seekable():
+            yield CleanPart(path, state.version, 0, None, state.bytes)
+            return
+        cuts = [0]
+        while cuts[-1] + 2 * part_bytes <= state.bytes:
+            file.seek(cuts[-1] + part_bytes)
+            while (piece := file.readline(1 << 20)) and not piece.endswith(b"\n"):
+                pass
+            cuts.append(file.tell())
+    for start, stop in zip(cuts, [*cuts[1:], state.bytes], strict=True):
+        if start < stop:
+            yield CleanPart(path, state.version, start, stop, stop - start)
+
+
+def _run(job: CleanJob, parts: list[CleanPart], workers: int) -> Tally:
+    """The tally of all parts; those finished before are not done again."""
+    tallies = {part: done for part in parts if (done := finished_part(job, part)) is not None}
+    todo = [part for part in parts if part not in tallies]
+    if tallies:
+        log.info("clean: %s of %s parts are there from a run before", f"{len(tallies):,}", f"{len(parts):,}")
+    with Progress("clean", sum(part.size for part in todo)) as progress:
+        counting = replace(job, counter=progress.counter)
+        results = ordered_map(clean_part, counting, todo, min(workers, len(todo)))
+        for part, tally in zip(todo, results, strict=True):
+            tallies[part] = tally
+    whole = Tally.of(len(job.steps))
+    for part in parts:
+        whole.add(tallies[part])
+    if whole.records != whole.documents + whole.dropped:
+        raise DataError(
+            f"{whole.records:,} records in, {whole.documents:,} kept and {whole.dropped:,} dropped",
+            rule="every record is kept or dropped for a reason",
+        )
+    return whole
+
+
+def _publish(
+    target: Path, job: CleanJob, parts: list[CleanPart], report: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    """Joins the parts and gives the files their names, the manifest last."""
+    endings = ("", DROPS, REPORT_JSON, REPORT_HTML, MANIFEST)
+    partial = {ending: beside(target, ending + ".partial") for ending in endings}
+    paths = [job.paths(part) for part in parts]
+    _join([documents for documents, _, _ in paths], partial[""])
+    _join([drops for _, drops, _ in paths], partial[DROPS])
+    _write(partial[REPORT_JSON], json.dumps(report, ensure_ascii=False, indent=1))
+    _write(partial[REPORT_HTML], write_html(report))
+    manifest = {
+        "made_of": wanted,
+        "records": report["records"],
+        "documents": report["documents"],
+        "text_bytes": report["text_bytes"],
+        "output_bytes": partial[""].stat().st_size,
+    }
+    _write(partial[MANIFEST], json.dumps(manifest, ensure_ascii=False, indent=2))
+    beside(target, MANIFEST).unlink(missing_ok=True)
+    for ending, path in partial.items():
+        os.replace(path, beside(target, ending))
+    sync(target.absolute().parent)
+
+
+def _join(files: list[Path], target: Path) -> None:
+    with open(target, "wb") as joined:
+        for path in files:
+            with open(path, "rb") as file:
+                shutil.copyfileobj(file, joined, COPY_BYTES)
+        joined.flush()
+        os.fsync(joined.fileno())
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
