@@ -78,6 +78,7 @@ KERNEL_BACKENDS = ("auto", "steel", "torch")
 KERNELS: dict[str, frozenset[str]] = {
     "rms_norm": frozenset({"cpu"}),
     "swiglu": frozenset({"cpu"}),
+    "cross_entropy": frozenset({"cpu"}),
 }
 _requested = "auto"
 
@@ -130,7 +131,7 @@ def report() -> dict[str, str]:
         "RMSNorm": kernel_choice("rms_norm", device),
         "RoPE": tiled,
         "SwiGLU": kernel_choice("swiglu", device),
-        "cross entropy": Choice("tiles in torch", "no fp32 copy of the logits; the gradient is written over them"),
+        "cross entropy": kernel_choice("cross_entropy", device),
         "optimizer": Choice("torch fused AdamW", "on fp32 shards"),
     }
     unused = {

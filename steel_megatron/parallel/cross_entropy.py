@@ -5,14 +5,12 @@ Shapes: T tokens, V this rank's columns of the logits (V/R of the padded vocabul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.chunks import row_chunks
-from steel_megatron.ops.cross_entropy import cross_entropy
+from steel_megatron.ops.cross_entropy import cross_entropy, gradient_over_logits, statistics
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.mesh import Axis, Mesh
 
@@ -46,48 +44,29 @@ def vocab_parallel_cross_entropy(
 class _VocabParallelCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_TV: Tensor, labels_T: Tensor, axis: Axis, vocab_size: int, overwrite: bool) -> Tensor:
-        tokens, columns = logits_TV.shape
-        first = axis.rank * columns
-        real = min(max(vocab_size - first, 0), columns)  # a last rank may hold nothing but padding
-        own_T = labels_T - first
-        here_T = (own_T >= 0) & (own_T < real)
-        own_T = own_T.masked_fill(~here_T, 0)
-        sums_2T = torch.zeros(2, tokens, dtype=torch.float32, device=logits_TV.device)
-        if real:
-            for rows in _rows(logits_TV):
-                x = logits_TV[rows, :real].float()
-                sums_2T[0, rows] = torch.logsumexp(x, dim=1)
-                sums_2T[1, rows] = x.gather(1, own_T[rows].unsqueeze(1)).squeeze(1)
-            sums_2T[1].masked_fill_(~here_T, 0.0)
-        else:
-            sums_2T[0].fill_(-torch.inf)
-        sums_R2T = collectives.all_gather(sums_2T.unsqueeze(0), axis, 0).wait()
-        partition_T = torch.logsumexp(sums_R2T[:, 0], dim=0)
-        ctx.save_for_backward(logits_TV, partition_T, own_T, here_T)
-        ctx.real, ctx.overwrite = real, overwrite
-        return partition_T - sums_R2T[:, 1].sum(0)
+        first, real = own_columns(logits_TV.shape[1], axis, vocab_size)
+        partition_T, target_T = joined_statistics(statistics(logits_TV, labels_T, first, real), axis)
+        ctx.save_for_backward(logits_TV, labels_T, partition_T)
+        ctx.columns, ctx.overwrite = (first, real), overwrite
+        return partition_T - target_T
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        logits_TV, partition_T, own_T, here_T = ctx.saved_tensors
-        grad_TV = logits_TV if ctx.overwrite else torch.empty_like(logits_TV)
-        if ctx.real:
-            for rows in _rows(logits_TV):
-                p = logits_TV[rows, : ctx.real].float()
-                p.sub_(partition_T[rows].unsqueeze(1)).exp_()
-                p.scatter_add_(1, own_T[rows].unsqueeze(1), -here_T[rows].unsqueeze(1).to(p.dtype))
-                grad_TV[rows, : ctx.real] = p.mul_(grads[0][rows].unsqueeze(1))
-        grad_TV[:, ctx.real :] = 0
+        logits_TV, labels_T, partition_T = ctx.saved_tensors
+        grad_TV = logits_TV if ctx.overwrite else logits_TV.clone()
+        gradient_over_logits(grad_TV, labels_T, partition_T, grads[0], grads[0], *ctx.columns)
         return grad_TV, None, None, None, None
 
 
-# Rows at once on a GPU: bounds the fp32 temporaries.
-_GPU_ROWS = 1024
+def own_columns(columns: int, axis: Axis, vocab_size: int) -> tuple[int, int]:
+    """(First, count) of this rank's real columns; a last rank may hold nothing but padding."""
+    first = axis.rank * columns
+    return first, min(max(vocab_size - first, 0), columns)
 
 
-def _rows(logits_TV: Tensor) -> Iterator[slice]:
-    tokens, columns = logits_TV.shape
-    if logits_TV.device.type == "cpu":
-        yield from row_chunks(tokens, columns // 4, logits_TV.device)
-    else:
-        yield from (slice(start, min(start + _GPU_ROWS, tokens)) for start in range(0, tokens, _GPU_ROWS))
+def joined_statistics(own: tuple[Tensor, Tensor], axis: Axis) -> tuple[Tensor, Tensor]:
+    """Partition and target (T,) of the whole vocabulary from each rank's."""
+    if axis.size == 1:
+        return own
+    sums_R2T = collectives.all_gather(torch.stack(own).unsqueeze(0), axis, 0).wait()
+    return torch.logsumexp(sums_R2T[:, 0], dim=0), sums_R2T[:, 1].sum(0)

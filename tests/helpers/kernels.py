@@ -45,7 +45,7 @@ def random(shape: tuple[int, ...], dtype: torch.dtype, device: str, seed: int, s
 def close(ours: Tensor, exact: Tensor, factor: float = 1.0, absolute: float = 1e-6) -> None:
     """Within ``factor`` roundings of the type of ``ours``, and as much of the largest element."""
     relative = RELATIVE[ours.dtype] * factor
-    largest = float(exact.abs().max()) if exact.numel() else 0.0
+    largest = float(exact.detach().abs().max()) if exact.numel() else 0.0
     torch.testing.assert_close(
         ours.double().cpu(), exact.double().cpu(), rtol=relative, atol=absolute + 2e-6 * factor * largest
     )
