@@ -4,7 +4,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstring>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "reader.h"
 #include "writer.h"
@@ -52,8 +55,39 @@ indexed::Progress with_gil(const py::object& callback) {
 
 }  // namespace
 
+namespace {
+
+// Documents in another order; `lengths` are those of the documents as they lie.
+py::array gather(const py::array& tokens, const Lengths& lengths, const Lengths& order) {
+  const py::array kept = plain(tokens);
+  const auto count = static_cast<size_t>(lengths.size());
+  std::vector<int64_t> starts(count + 1, 0);
+  for (size_t i = 0; i < count; ++i) starts[i + 1] = starts[i] + lengths.data()[i];
+  if (starts[count] != kept.size() || order.size() != lengths.size()) {
+    throw FormatError("documents of " + std::to_string(starts[count]) + " tokens with " + std::to_string(kept.size()) +
+                          " ids",
+                      "the lengths add up to the number of ids, and the order has every document");
+  }
+  py::array out(kept.dtype(), kept.size());
+  const auto item = static_cast<size_t>(kept.itemsize());
+  const auto* from = static_cast<const char*>(kept.data());
+  auto* to = static_cast<char*>(out.mutable_data());
+  py::gil_scoped_release release;
+  for (size_t i = 0; i < count; ++i) {
+    const auto document = static_cast<size_t>(order.data()[i]);
+    if (document >= count) throw FormatError("document " + std::to_string(document), "the order has every document");
+    const size_t bytes = static_cast<size_t>(lengths.data()[document]) * item;
+    std::memcpy(to, from + static_cast<size_t>(starts[document]) * item, bytes);
+    to += bytes;
+  }
+  return out;
+}
+
+}  // namespace
+
 PYBIND11_MODULE(_indexed, module) {
   module.doc() = "Reader and writer of Megatron's .bin/.idx datasets";
+  module.def("gather", &gather, py::arg("tokens"), py::arg("lengths"), py::arg("order"));
 
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
@@ -65,7 +99,14 @@ PYBIND11_MODULE(_indexed, module) {
   });
 
   py::class_<Writer>(module, "Writer")
-      .def(py::init<const std::string&, const std::string&>(), py::arg("prefix"), py::arg("dtype"))
+      .def(py::init([](const std::string& prefix, const std::string& dtype, uint64_t sequences, uint64_t documents,
+                       uint64_t tokens) {
+             return std::make_unique<Writer>(prefix, dtype, indexed::Counts{sequences, documents, tokens});
+           }),
+           py::arg("prefix"), py::arg("dtype"), py::arg("sequences") = 0, py::arg("documents") = 0,
+           py::arg("tokens") = 0)
+      .def("sync", &Writer::sync, py::call_guard<py::gil_scoped_release>())
+      .def("leave", &Writer::leave)
       .def(
           "add_sequences",
           [](Writer& self, const py::array& tokens, const Lengths& lengths) {

@@ -8,6 +8,7 @@ import logging
 from steel_megatron.config import ConfigError
 from steel_megatron.dataset.tokenize import tokenize
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
+from steel_megatron.tokenizer.encoders import AUTO, ENCODERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer-model", metavar="MODEL", help="Folder with tokenizer.json, hub name, .tiktoken or .model file."
     )
     tokens.add_argument("--vocab-size", type=int, metavar="N", help="Number of ids of the NullTokenizer's data.")
+    tokens.add_argument(
+        "--encoder",
+        choices=ENCODERS,
+        default=AUTO,
+        help="Library that encodes, once its ids have proved equal to the tokenizer's (default: the fastest there is).",
+    )
     tokens.add_argument("--append-eod", action="store_true", help="End each document with the end-of-document id.")
     output = parser.add_argument_group("output")
     output.add_argument("--output-prefix", required=True, metavar="PREFIX", help="Path before _{key}_document.bin.")
     output.add_argument("--overwrite", action="store_true", help="Replace a dataset that is there.")
+    output.add_argument(
+        "--shuffle-documents", action="store_true", help="Write the documents in a random order that --seed decides."
+    )
+    output.add_argument("--seed", type=int, default=1234, metavar="N", help="Of --shuffle-documents (default: 1234).")
     output.add_argument("--strict", action="store_true", help="Exit status 1 when a line was rejected.")
     run = parser.add_argument_group("run")
     run.add_argument("--workers", type=int, default=1, metavar="N", help="Processes that encode (default: 1).")
@@ -61,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         build_tokenizer(args.tokenizer_type, args.tokenizer_model, args.vocab_size),
         keys=args.json_keys,
         append_eod=args.append_eod,
+        encoder=args.encoder,
+        shuffle_seed=args.seed if args.shuffle_documents else None,
         workers=args.workers,
         overwrite=args.overwrite,
         log_interval=args.log_interval,

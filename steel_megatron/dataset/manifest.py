@@ -15,6 +15,7 @@ from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import DataError
+from steel_megatron.config.disk import sync
 from steel_megatron.tokenizer import Tokenizer
 
 VERSION = 1
@@ -64,6 +65,8 @@ class Manifest:
     blank_lines: int
     rejects: Mapping[str, int]
     outputs: Mapping[str, FileRecord]
+    encoder: Mapping[str, Any] = field(default_factory=dict)  # name, version, why it was taken, passed_over and why
+    shuffle_seed: int | None = None  # of the documents' order; None: as in the input
     code_version: str = __version__
     version: int = field(default=VERSION)
 
@@ -120,7 +123,7 @@ class Manifest:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
 def manifest_path(prefix: str | os.PathLike[str]) -> Path:
@@ -143,12 +146,3 @@ def hash_file(path: str | os.PathLike[str], progress: Callable[[int], Any] | Non
             if progress is not None:
                 progress(len(block))
     return FileRecord(os.fspath(path), size, digest.hexdigest())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

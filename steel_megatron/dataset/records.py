@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,6 +16,12 @@ NULL = "null"
 NOT_A_STRING = "not_a_string"
 LONE_SURROGATE = "lone_surrogate"
 NOT_ENCODABLE = "not_encodable"
+BAD_CONTROL = "bad_control"
+UNKNOWN_CONTROL = "unknown_control"
+TOO_LONG = "too_long"
+
+CONTROL = "control"  # the field that marks control tokens in the text
+TEXT = "text"  # the field that it speaks of
 
 # Reason → what it says of the line.
 REASONS = {
@@ -27,6 +33,9 @@ REASONS = {
     NOT_A_STRING: "the value of a key is a number, a list, …",
     LONE_SURROGATE: "a text holds half of a surrogate pair, which is no character",
     NOT_ENCODABLE: "the tokenizer refuses a text",
+    BAD_CONTROL: "control is not a list of ascending [start, end] within the text",
+    UNKNOWN_CONTROL: "control marks something that is no control token of the vocabulary",
+    TOO_LONG: "the line has more than 256 MiB",
 }
 
 
@@ -39,8 +48,20 @@ class RejectedLineError(Exception):
         self.detail = detail
 
 
+class Record(NamedTuple):
+    """Texts by key, and the stretches [start, end) of the one under ``text`` that are control tokens."""
+
+    texts: list[str]
+    control: list[tuple[int, int]]  # in code points
+
+
 def texts_of(line: bytes, keys: Sequence[str]) -> list[str]:
-    """The texts under the keys of a JSON object.
+    """The texts under the keys of a JSON object; see :func:`record_of`."""
+    return record_of(line, keys).texts
+
+
+def record_of(line: bytes, keys: Sequence[str]) -> Record:
+    """The texts under the keys of a JSON object, with its control marks when one key is ``text``.
 
     What Python's own parser takes is taken: NaN, and half surrogates in other fields than those asked for.
 
@@ -68,7 +89,24 @@ def texts_of(line: bytes, keys: Sequence[str]) -> list[str]:
         if not checked and not _encodable(text):
             raise RejectedLineError(LONE_SURROGATE, f"in {key!r}")
         texts.append(text)
-    return texts
+    marks = record.get(CONTROL)
+    if not isinstance(marks, list) or TEXT not in keys:  # another kind of value is a field of somebody else's
+        return Record(texts, [])
+    return Record(texts, _control(marks, len(texts[keys.index(TEXT)])))
+
+
+def _control(marks: list[Any], length: int) -> list[tuple[int, int]]:
+    at = 0
+    spans = []
+    for mark in marks:
+        if not (isinstance(mark, list) and len(mark) == 2 and all(type(end) is int for end in mark)):
+            raise RejectedLineError(BAD_CONTROL, f"{str(mark)[:100]} is no [start, end]")
+        start, end = mark
+        if not at <= start < end <= length:
+            raise RejectedLineError(BAD_CONTROL, f"[{start}, {end}] behind {at} in a text of {length} characters")
+        spans.append((start, end))
+        at = end
+    return spans
 
 
 def _second_opinion(line: bytes) -> Any:

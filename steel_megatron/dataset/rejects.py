@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CONTENT_CHARACTERS = 2000
 
@@ -29,17 +31,30 @@ class Reject:
 class RejectLog:
     """Collects rejects beside a run's output; the file takes its name at the end, and only if it has a line."""
 
-    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+    def __init__(self, prefix: str | os.PathLike[str], state: Mapping[str, Any] | None = None) -> None:
         self.path = rejects_path(prefix)
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(state["counts"] if state else {})
         self._partial = self.path.with_name(self.path.name + ".partial")
+        if state:
+            os.truncate(self._partial, state["bytes"])
         # A file name that is not UTF-8 is written with JSON escapes by the error handler.
-        self._file = open(self._partial, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        mode = "a" if state else "w"
+        self._file = open(self._partial, mode, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
     def add(self, file: str, reject: Reject) -> None:
         self.counts[reject.reason] += 1
         record = {"file": file, "line": reject.line, "reason": reject.reason, "detail": reject.detail}
         self._file.write(json.dumps({**record, "content": reject.content}, ensure_ascii=False) + "\n")
+
+    def sync(self) -> dict[str, Any]:
+        """Waits until the disk has everything; returns what a run needs to go on from here."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return {"counts": dict(self.counts), "bytes": self._partial.stat().st_size}
+
+    def leave(self) -> None:
+        """Closes the file and leaves it for a run that goes on."""
+        self._file.close()
 
     def finish(self) -> None:
         """Gives the file its name; takes an older one away when nothing was rejected."""

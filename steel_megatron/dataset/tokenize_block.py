@@ -5,27 +5,42 @@ Legend: T tokens of the block, one document after the other; B documents of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steel_megatron._jsonl import extract
+from steel_megatron.dataset.file_spans import FileSpan
 from steel_megatron.dataset.inputs import Block
-from steel_megatron.dataset.records import NOT_ENCODABLE, RejectedLineError, texts_of
+from steel_megatron.dataset.records import (
+    CONTROL,
+    NOT_ENCODABLE,
+    TEXT,
+    TOO_LONG,
+    UNKNOWN_CONTROL,
+    Record,
+    RejectedLineError,
+    record_of,
+)
 from steel_megatron.dataset.rejects import Reject
 from steel_megatron.tokenizer import EncodedBatch, Tokenizer
+from steel_megatron.tokenizer.encoders import Encoder
 
 
 @dataclass(frozen=True)
-class TokenizeJob:
+class BlockJob:
     """What every worker needs to know. ``dtype`` is the dataset's ("uint16", "int32")."""
 
-    tokenizer: Tokenizer
+    encoder: Encoder
+    reference: bytes  # the tokenizer, pickled: loaded only for texts that the encoder fails on
     keys: tuple[str, ...]
     eod_id: int | None  # appended to each document; None: nothing is
     dtype: str
+    control_ids: Mapping[str, int]
 
 
 class KeyTokens(NamedTuple):
@@ -38,76 +53,147 @@ class KeyTokens(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenizedBlock:
-    """The outcome of one block; lines = documents + rejects + blank lines."""
+    """The outcome of one block; lines = documents + rejects + blank lines. Rejects are numbered from its first line."""
 
     path: str
     bytes_read: int
     keys: tuple[KeyTokens, ...]
     rejects: tuple[Reject, ...]
     blank_lines: int
+    lines: int
 
 
-class _Line(NamedTuple):
-    number: int
-    data: bytes
-    texts: list[str]
+class _Documents(NamedTuple):
+    texts: list[list[str]]  # by key
+    control: dict[int, list[tuple[int, int, int]]]  # by document: start, end, id
+    places: NDArray[np.int64]  # of the lines: number, first byte, end
+
+    def only(self, kept: Sequence[int]) -> _Documents:
+        """Without the others."""
+        control = {new: self.control[old] for new, old in enumerate(kept) if old in self.control}
+        return _Documents([[texts[i] for i in kept] for texts in self.texts], control, self.places[list(kept)])
 
 
-def tokenize_block(job: TokenizeJob, block: Block) -> TokenizedBlock:
+def tokenize_block(job: BlockJob, block: Block | FileSpan) -> TokenizedBlock:
     """Parses and encodes the lines of a block. A line that gives no document is a reject."""
-    lines: list[_Line] = []
-    rejects: list[Reject] = []
-    blank = 0
-    for number, data in enumerate(_lines(block.data), start=block.first_line):
-        if not data.strip():
-            blank += 1
-            continue
-        try:
-            lines.append(_Line(number, data, texts_of(data, job.keys)))
-        except RejectedLineError as error:
-            rejects.append(Reject.of(number, error.reason, error.detail, data))
+    data, cut_line = block.read()
+    documents, rejects, blank, lines = _parse(job, data)
+    if cut_line:
+        lines += 1
+        rejects.append(Reject.of(lines, TOO_LONG, "only its beginning was read", cut_line))
     try:
-        encoded = _encode(job, lines)
+        encoded = _encode(job, job.encoder, documents)
     except BaseException as error:  # a panic in a compiled tokenizer is no Exception
-        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
-            raise
-        lines, refused = _encodable_lines(job, lines)
+        _reraise_if_final(error)
+        documents, encoded, refused = _one_by_one(job, documents, data)
         rejects = sorted([*rejects, *refused], key=lambda reject: reject.line)
-        encoded = _encode(job, lines)
     keys = tuple(
-        _key_tokens(job, batch, sum(len(line.texts[i].encode("utf-8")) for line in lines))
-        for i, batch in enumerate(encoded)
+        _key_tokens(job, batch, sum(map(_utf8_bytes, texts)))
+        for batch, texts in zip(encoded, documents.texts, strict=True)
     )
-    return TokenizedBlock(block.path, block.bytes_read, keys, tuple(rejects), blank)
+    return TokenizedBlock(block.path, block.bytes_read, keys, tuple(rejects), blank, lines)
 
 
-def _lines(data: bytes) -> list[bytes]:
-    """The lines, ended by line feeds and nothing else."""
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return lines
-
-
-def _encode(job: TokenizeJob, lines: Sequence[_Line]) -> list[EncodedBatch]:
-    return [job.tokenizer.encode_batch([line.texts[i] for line in lines]) for i in range(len(job.keys))]
-
-
-def _encodable_lines(job: TokenizeJob, lines: Sequence[_Line]) -> tuple[list[_Line], list[Reject]]:
-    """The lines that the tokenizer takes one by one, and those it refuses."""
-    taken, refused = [], []
-    for line in lines:
+def _parse(job: BlockJob, data: bytes) -> tuple[_Documents, list[Reject], int, int]:
+    """Documents, rejects, blank lines and lines. The lines that the C++ parser is not sure of go through Python's."""
+    texts, odd, places, blank, lines = extract(data, list(job.keys), CONTROL)
+    documents = _Documents(texts, {}, places)
+    rejects: list[Reject] = []
+    dropped = set()
+    for i in odd:
+        number, start, stop = places[i].tolist()
         try:
-            _encode(job, [line])
-            taken.append(line)
-        except BaseException as error:  # a panic in a compiled tokenizer is no Exception
-            if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
-                raise
-            refused.append(Reject.of(line.number, NOT_ENCODABLE, str(error).replace("\n", " "), line.data))
-    return taken, refused
+            record = record_of(data[start:stop], job.keys)
+            if record.control:
+                documents.control[i] = _control_ids(job, record)
+            for key_texts, text in zip(texts, record.texts, strict=True):
+                key_texts[i] = text
+        except RejectedLineError as error:
+            dropped.add(i)
+            rejects.append(Reject.of(number, error.reason, error.detail, data[start:stop]))
+    if dropped:
+        documents = documents.only([i for i in range(len(places)) if i not in dropped])
+    return documents, rejects, blank, lines
 
 
-def _key_tokens(job: TokenizeJob, batch: EncodedBatch, text_bytes: int) -> KeyTokens:
+def _control_ids(job: BlockJob, record: Record) -> list[tuple[int, int, int]]:
+    text = record.texts[job.keys.index(TEXT)]
+    marks = []
+    for start, end in record.control:
+        id_ = job.control_ids.get(text[start:end])
+        if id_ is None:
+            raise RejectedLineError(UNKNOWN_CONTROL, f"{text[start:end][:60]!r}")
+        marks.append((start, end, id_))
+    return marks
+
+
+def _encode(job: BlockJob, encoder: Encoder, documents: _Documents) -> list[EncodedBatch]:
+    return [
+        _encode_with_control(encoder, texts, documents.control)
+        if documents.control and key == TEXT
+        else encoder.encode_batch(texts)
+        for key, texts in zip(job.keys, documents.texts, strict=True)
+    ]
+
+
+def _encode_with_control(
+    encoder: Encoder, texts: Sequence[str], control: Mapping[int, Sequence[tuple[int, int, int]]]
+) -> EncodedBatch:
+    """The text between control tokens is encoded as plain text, piece by piece; their ids are put between."""
+    pieces: list[str] = []
+    first_pieces, after, ids = [], [], []
+    for i, text in enumerate(texts):
+        first_pieces.append(len(pieces))
+        at = 0
+        for start, end, id_ in control.get(i, ()):
+            after.append(len(pieces))
+            ids.append(id_)
+            pieces.append(text[at:start])
+            at = end
+        pieces.append(text[at:])
+    ids_T, lengths = encoder.encode_batch(pieces)
+    ids_T = np.insert(ids_T, np.cumsum(lengths)[after], ids)
+    lengths = lengths.copy()
+    lengths[after] += 1
+    return EncodedBatch(ids_T, np.add.reduceat(lengths, first_pieces))
+
+
+def _one_by_one(
+    job: BlockJob, documents: _Documents, data: bytes
+) -> tuple[_Documents, list[EncodedBatch], list[Reject]]:
+    """After a failure: each document by the encoder or else by the tokenizer itself; what both refuse is a reject."""
+    tokenizer: Tokenizer = pickle.loads(job.reference)
+    kept, batches, refused = [], [], []
+    for i, (number, start, stop) in enumerate(documents.places.tolist()):
+        document = documents.only([i])
+        for encoder in (job.encoder, tokenizer):
+            try:
+                batches.append(_encode(job, encoder, document))
+                kept.append(i)
+                break
+            except BaseException as error:  # a panic in a compiled tokenizer is no Exception
+                _reraise_if_final(error)
+                reason = str(error).replace("\n", " ")
+        else:
+            refused.append(Reject.of(number, NOT_ENCODABLE, reason, data[start:stop]))
+    joined = []
+    for key in range(len(job.keys)):
+        ids = [batch[key].ids_T for batch in batches] or [np.empty(0, np.int32)]
+        lengths = [batch[key].lengths_B for batch in batches] or [np.empty(0, np.int64)]
+        joined.append(EncodedBatch(np.concatenate(ids), np.concatenate(lengths)))
+    return documents.only(kept), joined, refused
+
+
+def _reraise_if_final(error: BaseException) -> None:
+    if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+        raise error
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
+
+
+def _key_tokens(job: BlockJob, batch: EncodedBatch, text_bytes: int) -> KeyTokens:
     """Ids in the dataset's type, each document that has any followed by the end-of-document id."""
     ids_T, lengths_B = batch
     if job.eod_id is not None:
@@ -115,4 +201,4 @@ def _key_tokens(job: TokenizeJob, batch: EncodedBatch, text_bytes: int) -> KeyTo
         ends = np.cumsum(lengths_B)[lengths_B > 0]
         ids_T = np.insert(ids_T, ends, job.eod_id)
         lengths_B = lengths_B + (lengths_B > 0)
-    return KeyTokens(ids_T.astype(job.dtype), lengths_B, text_bytes)
+    return KeyTokens(ids_T.astype(job.dtype, copy=False), lengths_B, text_bytes)

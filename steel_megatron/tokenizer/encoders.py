@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steel_megatron.config import ConfigError
 from steel_megatron.tokenizer.base import EncodedBatch, Tokenizer
@@ -58,7 +59,8 @@ class FastokensEncoder:
     def encode_batch(self, texts: Sequence[str]) -> EncodedBatch:
         normal = [nfc(text) for text in texts] if self.normalization == "NFC" else list(texts)
         ids, offsets = self._backend.encode_batch_flat(normal, split_special_tokens=True)
-        lengths_B = np.diff(np.frombuffer(offsets, np.uint64).astype(np.int64))
+        ends = np.frombuffer(offsets, np.uint64).astype(np.int64)
+        lengths_B: NDArray[np.int64] = ends[1:] - ends[:-1]
         return EncodedBatch(np.frombuffer(ids, np.int32), lengths_B)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.json_lines import LINES
-from steel_megatron.dataset.records import NOT_ENCODABLE, REASONS, RejectedLineError, texts_of
+from steel_megatron.dataset.records import (
+    NOT_ENCODABLE,
+    REASONS,
+    TOO_LONG,
+    UNKNOWN_CONTROL,
+    RejectedLineError,
+    texts_of,
+)
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: repr(line[:40]))
@@ -25,7 +32,7 @@ def test_lines(line):
 
 
 def test_every_reason_is_tried_and_described():
-    assert {reason for reason in LINES.values() if reason} | {NOT_ENCODABLE} == set(REASONS)
+    assert {reason for reason in LINES.values() if reason} | {NOT_ENCODABLE, TOO_LONG, UNKNOWN_CONTROL} == set(REASONS)
 
 
 def test_several_keys():

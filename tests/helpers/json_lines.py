@@ -32,6 +32,12 @@ LINES: dict[bytes, str | None] = {
     b'{"text": 5}': "not_a_string",
     b'{"text": ["a", "b"]}': "not_a_string",
     b'{"text": "half a pair \\ud800 x"}': "lone_surrogate",
+    b'{"text": "short", "control": [[0, 6]]}': "bad_control",
+    b'{"text": "short", "control": [[3, 4], [2, 3]]}': "bad_control",
+    b'{"text": "short", "control": ["x"]}': "bad_control",
+    b'{"text": "another meaning", "control": "x"}': None,
+    b'{"te\\u0078t": "escaped key", "other": [{"text": 1}, 1e5, -0.5]}': None,
+    b'{"text": "first", "text": "last"}': None,
 }
 
 
