@@ -22,9 +22,14 @@ def convert_facts(output: Path) -> dict[str, Any]:
 
 
 def clean_facts(output: Path) -> dict[str, Any]:
-    """From ``steel clean``."""
+    """From ``steel clean``; a drop's reason is ``operation: reason``."""
     report = json.loads(Path(f"{output}.report.json").read_bytes())
-    return {"documents": report["documents_out"], "drops": report["drops"]}
+    drops = {
+        f"{operation}: {reason}": count
+        for operation, reasons in report["reasons"].items()
+        for reason, count in reasons.items()
+    }
+    return {"documents": report["documents"], "drops": drops}
 
 
 def dedup_facts(folder: Path) -> dict[str, Any]:
