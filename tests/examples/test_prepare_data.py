@@ -17,10 +17,16 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "pretrain_1b"
 SMALL = {
     "sources": {
-        "skypile": {"corpus": "skypile", "input": "SkyPile-150B/data", "priority": 10, "licence": "a | b"},
+        "skypile": {
+            "corpus": "skypile",
+            "input": "SkyPile-150B/data",
+            "recipe": "recipes/zh_web.yaml",
+            "licence": "a | b",
+        },
         "wikipedia_cn": {"corpus": "wikipedia_cn", "input": "wikipedia-cn-20230720-filtered", "weight": 2},
         "starcoder": {
             "corpus": "starcoder",
+            "recipe": "recipes/code.yaml",
             "input": ["starcoderdata/cpp", "starcoderdata/python"],
             "options": {"pseudo_tags": "comment"},
         },
@@ -79,7 +85,7 @@ def test_three_corpora_become_datasets_and_a_card(samples: Path, tmp_path: Path)
     given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "CONFIG": write_config(config, SMALL)}
     done = prepare(**given, KEEP_INTERMEDIATE="0")
     assert done.returncode == 0, done.stderr
-    assert len(steps_run(done)) == 7
+    assert len(steps_run(done)) == 9
     assert list((work / "convert").glob("*.zst")) == []
     assert list((work / "dedup").glob("*/*.zst")) == []
 
@@ -133,7 +139,7 @@ def test_another_setting_does_its_stage_again_when_asked(samples: Path, tmp_path
     assert "convert starcoder failed" in refused.stderr
     done = prepare(**given, OVERWRITE="1")
     assert done.returncode == 0, done.stderr
-    assert steps_run(done) == ["convert starcoder", "tokenize starcoder"]
+    assert steps_run(done) == ["convert starcoder", "clean starcoder", "tokenize starcoder"]
     assert {name for name, value in hashes(work).items() if before[name] != value} == {
         f"starcoder_text_document.{suffix}" for suffix in ("bin", "idx")
     }
