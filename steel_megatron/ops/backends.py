@@ -79,6 +79,8 @@ KERNELS: dict[str, frozenset[str]] = {
     "rms_norm": frozenset({"cpu"}),
     "swiglu": frozenset({"cpu"}),
     "cross_entropy": frozenset({"cpu"}),
+    "adamw": frozenset({"cpu"}),
+    "gradient_norm": frozenset({"cpu"}),
 }
 _requested = "auto"
 
@@ -132,7 +134,8 @@ def report() -> dict[str, str]:
         "RoPE": tiled,
         "SwiGLU": kernel_choice("swiglu", device),
         "cross entropy": kernel_choice("cross_entropy", device),
-        "optimizer": Choice("torch fused AdamW", "on fp32 shards"),
+        "optimizer": kernel_choice("adamw", device),
+        "gradient norm": kernel_choice("gradient_norm", device),
     }
     unused = {
         name: version

@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from steel_megatron.config import SteelError
+from steel_megatron.ops.backends import serves
+from steel_megatron.ops.native.optimizer import sum_of_squares
 from steel_megatron.parallel.collectives import all_reduce
 from steel_megatron.parallel.data import Shard
 from steel_megatron.parallel.mesh import Mesh
@@ -46,6 +48,8 @@ def gradient_norm(counted: Sequence[Tensor], mesh: Mesh) -> Tensor:
     """fp64 scalar on the device: the 2-norm over all ranks' counted gradients, the same on every rank."""
     if not counted:
         total = torch.zeros((), dtype=torch.float64, device=mesh.device)
+    elif serves("gradient_norm", *counted) and counted[0].dtype == torch.float32:
+        total = sum_of_squares(list(counted))
     elif counted[0].dtype == torch.float32:
         total = torch.nn.utils.get_total_norm(counted).double().square()
     else:

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from steel_megatron.config import OptimizerConfig, TrainingConfig
+from steel_megatron.ops.backends import kernel_choice
+from steel_megatron.ops.native.optimizer import adamw_
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm, non_finite_error
 from steel_megatron.optim.loss_scaler import LossScaler
 from steel_megatron.parallel.data import DataParallel, Shard
@@ -104,6 +106,9 @@ class Optimizer:
 
     def _update(self, lr: float, factor: float) -> None:
         self.updates += 1
+        if self._compiled():
+            self._update_compiled(lr, factor)
+            return
         # The kernel divides by its grad_scale.
         divisor = torch.full((), 1.0 / factor, dtype=torch.float32, device=self.mesh.device) if factor != 1.0 else None
         for decay, slots in self.groups:
@@ -127,6 +132,31 @@ class Optimizer:
                 maximize=False,
             )
         self._copy_masters()
+
+    def _compiled(self) -> bool:
+        grads_fp32 = self.data_parallel.grads.dtype == torch.float32
+        return grads_fp32 and kernel_choice("adamw", self.mesh.device.type).implementation == "steel"
+
+    def _update_compiled(self, lr: float, factor: float) -> None:
+        """One pass over each master, its moments and its gradient, which writes the model's weight as well."""
+        config = self.config
+        for own_master in (False, True):
+            slots = [slot for slot in self.slots if (slot.master is not slot.shard.param_rows) == own_master]
+            adamw_(
+                [slot.shard.param_rows for slot in slots] if own_master else [],
+                [slot.master for slot in slots],
+                [slot.shard.grad_rows for slot in slots],
+                [slot.exp_avg for slot in slots],
+                [slot.exp_avg_sq for slot in slots],
+                [spec_of(slot.shard.parameter).decay for slot in slots],
+                factor,
+                lr,
+                config.adam_beta1,
+                config.adam_beta2,
+                config.adam_eps,
+                config.weight_decay,
+                self.updates,
+            )
 
     def _copy_masters(self) -> None:
         for slot in self.slots:
