@@ -52,7 +52,7 @@ class FileSpan:
                     last = data.rfind(b"\n") + 1
                     end = _line_start(descriptor, self.stop, begin + last + self.line_limit)
                     if end > begin + last + self.line_limit:
-                        return LineData(data[:last], data[last : last + CUT_BYTES])
+                        return LineData(data[:last], os.pread(descriptor, CUT_BYTES, begin + last))
                     data += _read(descriptor, self.stop, end - self.stop)
         except OSError as error:
             raise DataError(f"cannot read {self.path}: {error.strerror or error}") from None
