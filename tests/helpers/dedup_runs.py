@@ -12,12 +12,12 @@ from steel_megatron.corpus.unpack import read_chunks
 
 
 def write_source(folder: Path, name: str, texts: Iterable[str], **fields: Any) -> Path:
-    """``name``.jsonl of the texts, with ids ``name``/0, ``name``/1, …"""
+    """``name``.jsonl of the texts, with ids ``name``/0, ``name``/1, …; not touched where it is there already."""
     path = folder / f"{name}.jsonl"
-    with open(path, "w", encoding="utf-8") as file:
-        for number, text in enumerate(texts):
-            record = {"text": text, "source": name, "id": f"{name}/{number}", **fields}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    records = ({"text": text, "source": name, "id": f"{name}/{n}", **fields} for n, text in enumerate(texts))
+    content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+    if not path.exists() or path.read_bytes() != content:
+        path.write_bytes(content)
     return path
 
 
@@ -28,8 +28,8 @@ def run_dedup(folder: Path, sources: Mapping[str, Iterable[str]], output: str = 
 
 
 def lines_of(path: Path) -> list[bytes]:
-    """The lines of a file, unpacked."""
-    return b"".join(read_chunks(path)).splitlines()
+    """The lines of a file, unpacked, with their line feeds."""
+    return b"".join(read_chunks(path)).splitlines(keepends=True)
 
 
 def kept_ids(done: Deduplicated) -> list[str]:

@@ -65,11 +65,11 @@ def deduplicate(
     """
     check_engine(engine)
     plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, part_bytes)
+    read_items(plan.sets)  # so that a wrong file stops the run before it starts
     target = Path(output)
     finished = _prepare(target, plan, overwrite)
     if finished is not None:
         return Deduplicated(target, finished, done_before=True)
-    read_items(plan.sets)  # so that a wrong file stops the run before it starts
     job = Job(str((target / WORK).absolute()), plan)
     _stages(job, Engine(engine, max(workers, 1), memory), target)
     report = json.loads((target / REPORT).read_bytes())
@@ -117,6 +117,8 @@ def _stages(job: Job, engine: Engine, target: Path) -> None:
 
 def _prepare(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None:
     """The report of a finished run of the same plan; else a work folder is there afterwards, of this plan."""
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{target} is a file", rule="outputs go to a folder", fix="use another --output")
     report_path, plan_path = target / REPORT, target / WORK / "plan.json"
     for path in (report_path, plan_path):
         if not path.exists():
