@@ -23,11 +23,13 @@ TOKENS = {"web": 640e9, "code": 180e9, "wiki": 9e9, "math": 25e9}
 BATCH = 2048  # samples of a step
 
 
-def main() -> None:
-    """Draws the figure and prints the plan."""
-    (text,) = re.findall(
-        r"```yaml\n(- until_tokens.*?)```", (DOCS / "mixing.md").read_text(encoding="utf-8"), re.DOTALL
-    )
+def main() -> int:
+    """Draws the figure and prints the plan, or with ``--check`` says whether the page has this plan."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only compare; exit status 1 when the page is stale")
+    check = parser.parse_args().check
+    page = (DOCS / "mixing.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(- until_tokens.*?)```", page, re.DOTALL)
     drafts, _ = parse_phases(text, Path("phases.yaml"), SEQ_LENGTH)
     windows = {name: int(tokens) // SEQ_LENGTH for name, tokens in TOKENS.items()}
     order = Order(1234, resolve_phases(drafts, windows, SEQ_LENGTH, TOTAL_SAMPLES), windows)
