@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         nargs="+",
         required=True,
-        help="Files, folders or glob patterns; JSON lines, JSON arrays, parquet or text as their content says, "
-        "also .gz and .zst.",
+        help="Files, folders, glob patterns or URLs that fsspec knows; what they hold is told from their content, "
+        "also in .gz, .zst, .zip and .tar.gz.",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.gz or FILE.jsonl.zst.")
     parser.add_argument("--source", metavar="NAME", help='What "source" says in each line (default: the corpus).')
@@ -29,15 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
     parser.add_argument("--strict", action="store_true", help="Exit status 1 when a record was rejected.")
     options = parser.add_argument_group("options of some corpora")
-    for corpus in corpora.values():
-        for option in corpus.options:
-            options.add_argument(
-                option.flag,
-                dest=f"option_{option.name}",
-                choices=option.choices or None,
-                metavar=None if option.choices else "VALUE",
-                help=f"{corpus.name}: {option.help} (default: {option.default})",
-            )
+    shared = {option.name: option for corpus in corpora.values() for option in corpus.options}
+    for name, option in shared.items():
+        owners = ", ".join(corpus.name for corpus in corpora.values() if option in corpus.options)
+        options.add_argument(
+            option.flag,
+            dest=f"option_{name}",
+            choices=option.choices or None,
+            metavar=None if option.choices else "VALUE",
+            help=f"{owners}: {option.help} (default: {option.default or 'none'})",
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
     manifest, corpus = done.manifest, find_corpus(args.corpus)
     if done.done_before:
         print("nothing to do: the same data is there already, from the same files and settings")
+    files = len({file.name for file in manifest.inputs} - set(manifest.passed_over))
     print(
         f"{done.output}: {manifest.documents:,} documents of {manifest.records:,} records, "
-        f"{manifest.text_bytes / 1e6:,.1f} MB of text from {len(manifest.inputs) - len(manifest.passed_over):,} files"
+        f"{manifest.text_bytes / 1e6:,.1f} MB of text from {files:,} files"
     )
     if manifest.passed_over:
         print(

@@ -65,7 +65,7 @@ def convert_corpus(
     The output is the same bytes for any number of workers. A run that was stopped goes on with the parts not yet done.
 
     Args:
-        inputs: files, folders and glob patterns; what a file holds is told from its content.
+        inputs: files, folders, glob patterns and URLs of these; what a file holds is told from its content.
         options: settings of the corpus by name; its defaults where not given.
         source: what ``source`` says in each line; the corpus's name when None.
         overwrite: replaces what is there. Without it, a whole output from the same files and settings is left as it
@@ -110,7 +110,7 @@ def _settings(corpus: Corpus, given: Mapping[str, str]) -> dict[str, str]:
             own = ", ".join(option.flag for option in corpus.options) or "none"
             raise ConfigError(f"--{name.replace('_', '-')} with --corpus {corpus.name}", rule=f"its options are {own}")
         settings[name] = value
-    return settings
+    return dict(corpus.prepare(settings))
 
 
 @contextmanager

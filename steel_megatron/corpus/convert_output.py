@@ -13,7 +13,9 @@ from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config.disk import sync
 from steel_megatron.corpus.convert_part import FORMAT, ConvertJob, PartResult
+from steel_megatron.corpus.files import state_of
 from steel_megatron.corpus.inputs import MANIFEST, REJECTS, Input
 from steel_megatron.corpus.parts import Part
 from steel_megatron.corpus.progress import Progress
@@ -29,12 +31,12 @@ class InputRecord:
     name: str
     path: str
     bytes: int
-    mtime_ns: int
+    version: str
 
     @classmethod
     def of(cls, file: Input) -> InputRecord:
-        status = file.path.stat()
-        return cls(file.name, str(file.path), status.st_size, status.st_mtime_ns)
+        state = state_of(file.location)
+        return cls(file.name, file.location, state.bytes, state.version)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ConvertManifest:
     options: Mapping[str, str]
     source: str
     inputs: tuple[InputRecord, ...]
-    passed_over: tuple[str, ...] = ()  # files of folders that hold no records of the corpus
+    passed_over: tuple[str, ...] = ()  # files of folders and archives that hold no records of the corpus
     records: int = 0
     documents: int = 0
     text_bytes: int = 0
@@ -117,8 +119,8 @@ def _difference(manifest: ConvertManifest, wanted: ConvertManifest, output: Path
     for name in ("corpus", "source", "options", "format"):
         if getattr(manifest, name) != getattr(wanted, name):
             return f"it was made with {name} {getattr(manifest, name)}, now {getattr(wanted, name)}"
-    made = [(file.name, file.bytes, file.mtime_ns) for file in manifest.inputs]
-    if made != [(file.name, file.bytes, file.mtime_ns) for file in wanted.inputs]:
+    made = [(file.name, file.bytes, file.version) for file in manifest.inputs]
+    if made != [(file.name, file.bytes, file.version) for file in wanted.inputs]:
         return "it was made from other files, or they have changed since"
     size = output.stat().st_size if output.exists() else None
     if size is None:
@@ -148,7 +150,7 @@ def publish(
         reasons.update(result.rejects or {})
     manifest = replace(
         wanted,
-        passed_over=tuple(file.name for file in passed_over),
+        passed_over=(*(file.name for file in passed_over), *(name for one in results for name in one.passed_over)),
         records=sum(result.records for result in results),
         documents=sum(result.documents for result in results),
         text_bytes=sum(result.text_bytes for result in results),
@@ -169,7 +171,7 @@ def publish(
         partial[rejects_path].unlink()
         rejects_path.unlink(missing_ok=True)
     os.replace(partial[manifest_path], manifest_path)
-    _sync_folder(output.absolute().parent)
+    sync(output.absolute().parent)
     return manifest
 
 
@@ -187,12 +189,3 @@ def _join(files: Iterable[Path], target: Path, progress: Progress | None) -> str
         joined.flush()
         os.fsync(joined.fileno())
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

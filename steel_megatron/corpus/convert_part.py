@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ import orjson
 import zstandard
 
 from steel_megatron import __version__
-from steel_megatron.config import DataError
+from steel_megatron.config import DataError, SteelError
 from steel_megatron.corpus.corpus import Corpus, RejectedRecordError
 from steel_megatron.corpus.normalize import normalize
 from steel_megatron.corpus.parts import Part, rows_of
 from steel_megatron.corpus.progress import add_to
 from steel_megatron.corpus.readers import Row
 from steel_megatron.corpus.registry import find_corpus
+from steel_megatron.corpus.text import Text
 
-FORMAT = 1  # of what is written; another number makes parts of an earlier version be done again
+FORMAT = 2  # of what is written; another number makes parts of an earlier version be done again
 CONTENT_CHARACTERS = 2000  # of a rejected record
 GZIP_LEVEL, ZSTD_LEVEL = 6, 3
 
@@ -62,6 +63,7 @@ class PartResult:
     text_bytes: int = 0
     rejects: dict[str, int] | None = None
     damage: str = ""
+    passed_over: list[str] = field(default_factory=list)  # members of an archive
 
 
 def finished_part(job: ConvertJob, part: Part) -> PartResult | None:
@@ -80,7 +82,7 @@ def convert_part(job: ConvertJob, part: Part) -> PartResult:
     counts: Counter[str] = Counter()
     try:
         with _open_packed(documents_path, job.packing) as documents, open(rejects_path, "wb") as rejects:
-            for row in rows_of(part, lambda count: add_to(job.counter, count)):
+            for row in rows_of(part, corpus, lambda count: add_to(job.counter, count), result.passed_over.append):
                 result.records += 1
                 try:
                     line, text_bytes = _document(corpus, job, part, row)
@@ -115,9 +117,16 @@ def _document(corpus: Corpus, job: ConvertJob, part: Part, row: Row) -> tuple[by
         raise row.error
     try:
         text = normalize(corpus.text(row.value, job.options))
-        identity = corpus.identity(row.value, job.options) or f"{part.name}:{row.number}"
-        return orjson.dumps({"text": text, "source": job.source, "id": identity}) + b"\n", len(text.encode())
+        name = f"{part.name}/{row.member}" if row.member else part.name
+        identity = corpus.identity(row.value, job.options) or f"{name}:{row.number}"
+        plain = text.text if isinstance(text, Text) else text
+        document: dict[str, Any] = {"text": plain, "source": job.source, "id": identity}
+        if isinstance(text, Text):
+            document["control"] = text.control
+        return orjson.dumps(document) + b"\n", len(plain.encode())
     except RejectedRecordError:
+        raise
+    except SteelError:  # a setting or package is wrong, not the record
         raise
     except Exception as error:  # whatever a published record holds, it costs that record only
         raise RejectedRecordError("unexpected", f"{type(error).__name__}: {error}") from error
@@ -128,6 +137,7 @@ def _reject(part: Part, row: Row, error: RejectedRecordError) -> bytes:
     content = head.decode("utf-8", "backslashreplace").rstrip("\r\n")[:CONTENT_CHARACTERS]
     record = {
         "file": part.path,
+        **({"member": row.member} if row.member else {}),
         "line": row.line,
         "record": row.number,
         "reason": error.reason,

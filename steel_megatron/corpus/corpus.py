@@ -7,24 +7,39 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from steel_megatron.corpus.text import Text
+
 
 class Kind(str, Enum):
     """What a file holds, whatever its name says."""
 
     JSON_LINES = "json lines"
     JSON_ARRAY = "json array"
+    JSON_OBJECTS = "json objects over several lines"
     PARQUET = "parquet"
     TEXT = "text"
+    CSV = "csv"
+    WORKBOOK = "xlsx"
+    PDF = "pdf"
+    TAR = "tar archive"
+    ZIP = "zip archive"
 
 
-RECORDS = (Kind.JSON_LINES, Kind.JSON_ARRAY, Kind.PARQUET)
+RECORDS = (Kind.JSON_LINES, Kind.JSON_ARRAY, Kind.JSON_OBJECTS, Kind.PARQUET)
+ARCHIVES = (Kind.TAR, Kind.ZIP)  # taken by every corpus; what their members hold is told member by member
 
 # Reasons that any corpus may have → what they say of the record.
 REASONS = {
     "bad_utf8": "it is not UTF-8",
     "bad_json": "it is not JSON",
     "too_long": "it is longer than a record may be",
-    "binary": "it holds NUL bytes, so it is no text in UTF-8",
+    "binary": "a text file holds NUL bytes",
+    "bad_encoding": "bytes that are no text in the encoding of the rest of the file, or in any that is known",
+    "bad_row": "a table's row has more cells than its header, or a quotation mark that is not closed",
+    "bad_workbook": "the xlsx file cannot be read",
+    "bad_pdf": "the PDF cannot be read",
+    "scanned_pdf": "the PDF has pages but next to no text: it is scanned, or drawn",
+    "encrypted": "the PDF or the archive's member wants a password",
     "not_an_object": "it is JSON, but not an object",
     "missing_field": "a field that the corpus needs is not there",
     "null_field": "a field that the corpus needs is null",
@@ -33,6 +48,13 @@ REASONS = {
     "empty": "the text has no character but white space",
     "unexpected": "the corpus's code failed on it; the detail names the exception",
 }
+
+
+Options = Mapping[str, str]
+
+
+class Document(dict[str, str]):
+    """The record of a file that is one document: its ``text`` and ``name``."""
 
 
 class RejectedRecordError(Exception):
@@ -65,23 +87,30 @@ class Corpus:
     Args:
         name: the value of ``--corpus``.
         about: one line for people.
-        kinds: what its files hold.
         fields: field → what it holds, of those that ``text`` reads.
-        text: (record, options) → its text; raises :class:`RejectedRecordError`. The text is normalised afterwards.
+        text: (record, options) → its text, with marks (:class:`Text`) or plain; raises
+            :class:`RejectedRecordError`. The text is normalised afterwards.
+        template: how the fields become the text, in words, for people.
+        example: a record as it is published, made up, for the documents and the tests.
+        kinds: what its files hold.
         identity: (record, options) → a name of the record unique in the corpus, or None: then file and number are.
         options: settings of this corpus.
         reasons: its own reject reasons → what they say of the record.
+        prepare: options → options checked, with what their files hold (as a hash) beside their names.
         suffixes: endings of the files taken from a folder, before ``.gz`` or ``.zst``; none: every file of the kinds.
     """
 
     name: str
     about: str
     fields: Mapping[str, str]
-    text: Callable[[Mapping[str, Any], Mapping[str, str]], str]
+    text: Callable[[Mapping[str, Any], Options], str | Text]
+    template: str = ""
+    example: Mapping[str, Any] = field(default_factory=dict)
     kinds: tuple[Kind, ...] = RECORDS
-    identity: Callable[[Mapping[str, Any], Mapping[str, str]], str | None] = lambda record, options: None
+    identity: Callable[[Mapping[str, Any], Options], str | None] = lambda record, options: None
     options: tuple[Option, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Options], Options] = lambda options: options
     suffixes: tuple[str, ...] = ()
 
 
@@ -100,3 +129,9 @@ def string(record: Mapping[str, Any], name: str) -> str:
 def optional_string(record: Mapping[str, Any], name: str) -> str:
     """A field that holds text, or is null or not there: then the empty text."""
     return "" if record.get(name) is None else string(record, name)
+
+
+def loose_string(record: Mapping[str, Any], name: str) -> str:
+    """As :func:`optional_string`, and a number is taken as it is written; white space at the ends goes."""
+    value = record.get(name)
+    return str(value) if type(value) in (int, float) else optional_string(record, name).strip()

@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from steel_megatron.config import DataError
 from steel_megatron.corpus.corpus import Corpus, Kind
-from steel_megatron.corpus.inputs import Input
+from steel_megatron.corpus.files import FileState, is_url, open_file, spooled, state_of
+from steel_megatron.corpus.inputs import Input, is_data_name
 from steel_megatron.corpus.ordered_pool import ordered_map
 from steel_megatron.corpus.progress import Progress
 from steel_megatron.corpus.readers import Row, recognise
-from steel_megatron.corpus.readers.json_array import read_json_array
-from steel_megatron.corpus.readers.json_lines import read_json_lines
+from steel_megatron.corpus.readers.archive import tar_members, zip_files, zip_members
 from steel_megatron.corpus.readers.parquet import open_parquet, read_parquet
-from steel_megatron.corpus.readers.plain_text import read_text
 from steel_megatron.corpus.readers.recognise import HEAD_BYTES
+from steel_megatron.corpus.readers.stream import kind_as_taken, read_members, read_stream
 from steel_megatron.corpus.unpack import packing_of, read_chunks
 
-PART_BYTES = 64 << 20  # larger plain JSON lines and parquet files are cut; others are one part
+PART_BYTES = 64 << 20  # larger plain JSON lines, parquet files and zip archives are cut; others are one part
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,11 @@ class Part:
     """A stretch of one file.
 
     Args:
+        path: of the file, or its URL.
         name: of the file in ids.
-        file_bytes, file_mtime_ns: of the file when the part was planned.
-        start, stop: bytes of the file (row groups of parquet).
+        file_bytes, file_version: of the file when the part was planned.
+        packed: it is not read in place: its content is unpacked.
+        start, stop: bytes of the file (row groups of parquet, members of a zip archive).
         first: number of the first record.
         size: bytes, for progress.
     """
@@ -42,7 +44,8 @@ class Part:
     name: str
     kind: Kind
     file_bytes: int
-    file_mtime_ns: int
+    file_version: str
+    packed: bool
     start: int
     stop: int
     first: int
@@ -52,24 +55,47 @@ class Part:
         return f"{self.path} from record {self.first:,} on"
 
 
-def rows_of(part: Part, progress: Callable[[int], Any]) -> Iterator[Row]:
-    """The records of a part; ``progress`` is called with counts of bytes."""
-    path = Path(part.path)
+def rows_of(
+    part: Part, corpus: Corpus, progress: Callable[[int], Any], pass_over: Callable[[str], Any]
+) -> Iterator[Row]:
+    """The records of a part.
 
-    def on_read(data: bytes) -> None:
-        progress(len(data))
+    Args:
+        progress: called with counts of bytes.
+        pass_over: called with the names of an archive's members that hold no records of the corpus.
+    """
 
-    if part.kind is Kind.PARQUET:
-        yield from read_parquet(path, range(part.start, part.stop), part.first)
+    def wanted(member: str) -> bool:
+        return is_data_name(member, corpus.suffixes)
+
+    def chunks(start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        return read_chunks(part.path, start, stop, lambda data: progress(len(data)))
+
+    stretch = range(part.start, part.stop)
+    if part.kind is Kind.TAR:
+        yield from read_members(tar_members(chunks(), part.path), part.name, corpus.kinds, wanted, pass_over)
+    elif part.kind is Kind.ZIP:
+        with _open_unpacked(part.path, part.packed) as file:
+            members = zip_members(file, part.path, stretch)
+            yield from read_members(members, part.name, corpus.kinds, wanted, pass_over)
         progress(part.size)
-    elif part.kind is Kind.JSON_LINES:
-        whole = (part.start, part.stop) == (0, part.file_bytes)
-        chunks = read_chunks(path, part.start, None if whole else part.stop, on_read)
-        yield from read_json_lines(chunks, part.first)
-    elif part.kind is Kind.JSON_ARRAY:
-        yield from read_json_array(read_chunks(path, on_read=on_read))
+    elif part.kind is Kind.PARQUET and not part.packed:
+        with _open_unpacked(part.path, part.packed) as file:
+            source = file if is_url(part.path) else Path(part.path)
+            yield from read_parquet(source, stretch, part.first, part.path)
+        progress(part.size)
     else:
-        yield from read_text(read_chunks(path, on_read=on_read), part.name)
+        whole = (part.start, part.stop) == (0, part.file_bytes)
+        stretch_chunks = chunks() if whole or part.packed else chunks(part.start, part.stop)
+        yield from read_stream(stretch_chunks, part.kind, part.name, part.first)
+
+
+def _open_unpacked(location: str, packed: bool) -> IO[bytes]:
+    """The file, or what it holds, to be read at any place."""
+    try:
+        return spooled(read_chunks(location)) if packed else open_file(location)
+    except OSError as error:
+        raise DataError(f"cannot read {location}: {error.strerror or error}") from None
 
 
 def plan_parts(
@@ -93,52 +119,85 @@ def plan_parts(
 
 def _kind(file: Input, corpus: Corpus) -> Kind | None:
     """The kind of a file, or None where it is to be passed over."""
-    if corpus.kinds == (Kind.TEXT,):
-        return Kind.TEXT
-    head = next(read_chunks(file.path), b"")[:HEAD_BYTES]
-    if not head.strip():
-        return corpus.kinds[0]  # nothing in it, whatever it is
-    kind = recognise(head)
-    if kind in corpus.kinds:
-        return kind
-    if file.searched:
-        return None
-    raise DataError(
-        f"{file.path} looks like {'binary data' if kind is None else kind.value}",
-        rule=f"corpus {corpus.name} is read from {', '.join(kind.value for kind in corpus.kinds)}",
-        fix="check --input and --corpus",
-    )
+    head = _head(file.location)
+
+    def zip_names() -> list[str]:
+        with _open_unpacked(file.location, _is_packed(file.location)) as stream:
+            return [info.filename for info in zip_files(stream, file.location)]
+
+    found = recognise(head, zip_names)
+    kind = kind_as_taken(found, head, file.name, corpus.kinds)
+    if kind is None and not file.searched:
+        raise DataError(
+            f"{file.location} looks like {'binary data' if found is None else found.value}",
+            rule=f"corpus {corpus.name} is read from {', '.join(kind.value for kind in corpus.kinds)}",
+            fix="check --input and --corpus",
+        )
+    return kind
+
+
+def _head(location: str) -> bytes:
+    """The beginning of the content; of a file that is damaged so early, what can be read."""
+    head = b""
+    try:
+        for chunk in read_chunks(location):
+            head += chunk
+            if len(head) >= HEAD_BYTES:
+                break
+    except DataError:
+        if not head:
+            raise
+    return head[:HEAD_BYTES]
+
+
+def _is_packed(location: str) -> bool:
+    with _open_unpacked(location, packed=False) as stream:
+        return packing_of(stream.read(4)) is not None
 
 
 def _stretches(file: Input, kind: Kind, part_bytes: int) -> Iterator[Part]:
     """The parts of one file; those of JSON lines are not yet numbered."""
-    status = file.path.stat()
-
-    def part(start: int, stop: int, first: int, size: int) -> Part:
-        return Part(str(file.path), file.name, kind, status.st_size, status.st_mtime_ns, start, stop, first, size)
-
-    if kind is Kind.PARQUET:
-        with open_parquet(file.path) as parquet:
+    state = state_of(file.location)
+    packed = _is_packed(file.location)
+    whole = Part(file.location, file.name, kind, state.bytes, state.version, packed, 0, state.bytes, 1, state.bytes)
+    if kind is Kind.PARQUET and not packed:
+        with _open_unpacked(file.location, packed) as stream, open_parquet(stream, file.location) as parquet:
             groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
             rows, sizes = [group.num_rows for group in groups], [group.total_byte_size for group in groups]
-        scale = status.st_size / max(sum(sizes), 1)
-        start, first = 0, 1
-        for i in range(len(rows)):
-            size = sum(sizes[start : i + 1])
-            if size >= part_bytes or i + 1 == len(rows):
-                yield part(start, i + 1, first, int(size * scale))
-                start, first = i + 1, first + sum(rows[start : i + 1])
-        return
-    with open(file.path, "rb") as stream:
-        cuts = [0]
-        if kind is Kind.JSON_LINES and packing_of(stream.read(4)) is None:
-            while cuts[-1] + 2 * part_bytes <= status.st_size:
-                stream.seek(cuts[-1] + part_bytes)
-                _to_next_line(stream)
-                cuts.append(stream.tell())
-    for start, stop in zip(cuts, [*cuts[1:], status.st_size], strict=True):
-        if start < stop or status.st_size == 0:
-            yield part(start, stop, 1, stop - start)
+        yield from _grouped(whole, rows, sizes, part_bytes)
+    elif kind is Kind.ZIP:
+        with _open_unpacked(file.location, packed) as stream:
+            sizes = [info.compress_size for info in zip_files(stream, file.location)]
+        yield from _grouped(whole, [0] * len(sizes), sizes, part_bytes)
+    elif kind is Kind.JSON_LINES and not packed:
+        cuts = _line_cuts(file.location, state, part_bytes)
+        for start, stop in zip(cuts, [*cuts[1:], state.bytes], strict=True):
+            if start < stop or state.bytes == 0:
+                yield replace(whole, start=start, stop=stop, size=stop - start)
+    else:
+        yield whole
+
+
+def _grouped(whole: Part, rows: list[int], sizes: list[int], part_bytes: int) -> Iterator[Part]:
+    """Parts of row groups or members, each of about ``part_bytes``."""
+    scale = whole.file_bytes / max(sum(sizes), 1)
+    start, first, size = 0, 1, 0
+    for i in range(len(rows)):
+        size += sizes[i]
+        if size >= part_bytes or i + 1 == len(rows):
+            yield replace(whole, start=start, stop=i + 1, first=first, size=int(size * scale))
+            start, first, size = i + 1, first + sum(rows[start : i + 1]), 0
+
+
+def _line_cuts(location: str, state: FileState, part_bytes: int) -> list[int]:
+    """Bytes at which parts of lines begin."""
+    cuts = [0]
+    with _open_unpacked(location, packed=False) as stream:
+        while cuts[-1] + 2 * part_bytes <= state.bytes:
+            stream.seek(cuts[-1] + part_bytes)
+            _to_next_line(stream)
+            cuts.append(stream.tell())
+    return cuts
 
 
 def _to_next_line(stream: Any) -> None:
@@ -167,4 +226,4 @@ def _number_lines(parts: list[Part], workers: int) -> list[Part]:
 
 
 def _count_lines(_: None, part: Part) -> int:
-    return sum(chunk.count(b"\n") for chunk in read_chunks(Path(part.path), part.start, part.stop))
+    return sum(chunk.count(b"\n") for chunk in read_chunks(part.path, part.start, part.stop))

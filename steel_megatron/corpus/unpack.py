@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import zstandard
 
 from steel_megatron.config import DataError
+from steel_megatron.corpus.files import open_file
 
 PACKED_SUFFIXES = (".gz", ".zst")
 READ_BYTES = 1 << 18
@@ -19,11 +20,15 @@ _WINDOW_LIMIT = 1 << 31  # frames made with zstd --long=31 are taken
 
 
 def read_chunks(
-    path: Path, start: int = 0, stop: int | None = None, on_read: Callable[[bytes], Any] | None = None
+    path: str | os.PathLike[str],
+    start: int = 0,
+    stop: int | None = None,
+    on_read: Callable[[bytes], Any] | None = None,
 ) -> Iterator[bytes]:
     """The unpacked content.
 
     Args:
+        path: a file of this machine, or a URL that fsspec knows.
         start, stop: bytes of the file as it lies on disk; only for a plain file.
         on_read: called with every block of bytes read from disk.
 
@@ -31,23 +36,18 @@ def read_chunks(
         DataError: the file cannot be read, or its packing is damaged or cut.
     """
     seen = 0
+
+    def count(data: bytes) -> None:
+        nonlocal seen
+        seen += len(data)
+        if on_read is not None:
+            on_read(data)
+
     try:
-        with open(path, "rb") as file:
-            packing = packing_of(file.peek(4)[:4])
+        with open_file(path) as file:
             if start:  # a pipe cannot seek
                 file.seek(start)
-
-            def raw() -> Iterator[bytes]:
-                nonlocal seen
-                left = None if stop is None else stop - start
-                while data := file.read(READ_BYTES if left is None else min(READ_BYTES, left)):
-                    seen += len(data)
-                    left = None if left is None else left - len(data)
-                    if on_read is not None:
-                        on_read(data)
-                    yield data
-
-            yield from raw() if packing is None else unpack(raw(), packing)
+            yield from unpacked(read_blocks(file, None if stop is None else stop - start, count), plain=start > 0)
     except (EOFError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(
             f"{path}: its packing is damaged or cut after {seen:,} bytes: {error}",
@@ -56,6 +56,31 @@ def read_chunks(
         ) from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def read_blocks(
+    file: IO[bytes], count: int | None = None, on_read: Callable[[bytes], Any] | None = None
+) -> Iterator[bytes]:
+    """The next ``count`` bytes of a file, or all."""
+    left = count
+    while data := file.read(READ_BYTES if left is None else min(READ_BYTES, left)):
+        left = None if left is None else left - len(data)
+        if on_read is not None:
+            on_read(data)
+        yield data
+
+
+def unpacked(blocks: Iterator[bytes], plain: bool = False) -> Iterator[bytes]:
+    """The blocks as they are, or what they hold where the first one begins like gzip or zstd and not ``plain``."""
+    first = next(blocks, b"")
+    packing = None if plain else packing_of(first[:4])
+
+    def whole() -> Iterator[bytes]:
+        yield first
+        yield from blocks
+
+    if first:
+        yield from whole() if packing is None else unpack(whole(), packing)
 
 
 def packing_of(magic: bytes) -> str | None:

@@ -231,10 +231,12 @@ def test_text_files_are_a_document_each(tmp_path: Path) -> None:
     (tmp_path / "in" / "one.md").write_bytes("\ufeff# 标题\r\n正文".encode())
     (tmp_path / "in" / "sub" / "two.txt.gz").write_bytes(gzip.compress(b"two"))
     (tmp_path / "in" / "three.txt").write_bytes("汉字".encode("gb18030"))
+    (tmp_path / "in" / "four.txt").write_bytes(b"\0\1\2")
     (tmp_path / "in" / "picture.svg").write_text("<svg/>")
     done = convert_corpus("text", [tmp_path / "in"], tmp_path / "out.jsonl")
     assert read_json_lines(done.output) == [
         {"text": "# 标题\n正文", "source": "text", "id": "one.md"},
         {"text": "two", "source": "text", "id": "sub/two.txt.gz"},
+        {"text": "汉字", "source": "text", "id": "three.txt"},
     ]
-    assert done.manifest.rejects == {"bad_utf8": 1}
+    assert done.manifest.rejects == {"binary": 1}

@@ -14,7 +14,7 @@ from steel_megatron.corpus.normalize import normalize
 def text_of(name: str, record: dict[str, Any], **options: str) -> str:
     corpus = find_corpus(name)
     defaults = {option.name: option.default for option in corpus.options}
-    return normalize(corpus.text(record, defaults | options))
+    return str(normalize(corpus.text(record, defaults | options)))
 
 
 def source_file(content: str, path: str = "pkg/a.py") -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_general_reasons(record: dict[str, Any], reason: str) -> None:
 
 def test_registry() -> None:
     assert {"jsonl", "skypile", "starcoder", "text", "wikipedia_cn"} <= set(all_corpora())
-    names = [option.name for corpus in all_corpora().values() for option in corpus.options]
-    assert len(set(names)) == len(names), "options are flags, so each name is one corpus's"
+    options = {option for corpus in all_corpora().values() for option in corpus.options}
+    assert len({option.name for option in options}) == len(options), "options are flags: one meaning for each name"
     with pytest.raises(ConfigError, match="did you mean wikipedia_cn"):
         find_corpus("wikipediacn")

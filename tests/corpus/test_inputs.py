@@ -29,7 +29,7 @@ def test_names_are_below_what_was_given(tree: Path) -> None:
 
 def test_each_file_once_in_the_order_given(tree: Path) -> None:
     found = find_inputs([tree / "deep", tree / "b.txt", tree])
-    assert [file.path.name for file in found] == ["d.txt", "b.txt", "a.md.gz", "c.svg"]
+    assert [Path(file.location).name for file in found] == ["d.txt", "b.txt", "a.md.gz", "c.svg"]
 
 
 def test_names_stay_unique(tree: Path) -> None:

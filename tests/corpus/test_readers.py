@@ -26,7 +26,10 @@ from steel_megatron.corpus.readers.plain_text import read_text
         (b"PAR1\x15\x04", Kind.PARQUET),
         (b"\x7fELF\0\0", None),
         ("文".encode("utf-16"), Kind.TEXT),
-        ("ab".encode("utf-16"), None),
+        ("ab".encode("utf-16"), Kind.TEXT),
+        (b'{\n  "a": 1\n}\n', Kind.JSON_OBJECTS),
+        (b"%PDF-1.7\n", Kind.PDF),
+        (b"a,b\n1,2\n3,4\n", Kind.TEXT),
     ],
 )
 def test_recognise(head: bytes, kind: Kind | None) -> None:
@@ -71,7 +74,8 @@ def test_damaged_parquet_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"), [(b"a\0b", "binary"), ("汉字".encode("gb18030"), "bad_utf8"), (b"x" * 2000, "too_long")]
+    ("data", "reason"),
+    [(b"a\0b", "binary"), ("汉字".encode() * 5 + b"\xff", "bad_encoding"), (b"x" * 2000, "too_long")],
 )
 def test_a_file_that_is_no_text(data: bytes, reason: str) -> None:
     [row] = read_text([data[:1], data[1:]], "name.txt", max_record_bytes=1000)

@@ -16,5 +16,7 @@ CORPUS = Corpus(
     name="skypile",
     about="SkyPile-150B, Chinese web pages",
     fields={"text": "the page, paragraphs separated by line feeds"},
+    template="as it is",
+    example={"text": "第一章 总则\n第一条（略）。\n"},
     text=text_of,
 )

@@ -47,6 +47,14 @@ CORPUS = Corpus(
     name="starcoder",
     about="starcoderdata, source code by language",
     fields={"content": "the source file", "max_stars_repo_path": "its path, which tells the language"},
+    template="content without <reponame>…<filename>…<gh_stars>… at its head, or with them as a comment",
+    example={
+        "max_stars_repo_path": "pkg/util.py",
+        "max_stars_repo_name": "who/what",
+        "max_stars_count": 12,
+        "id": "0",
+        "content": "<reponame>who/what\nimport os\n",
+    },
     text=text_of,
     options=(
         Option(

@@ -18,9 +18,11 @@ def identity_of(record: Mapping[str, Any], options: Mapping[str, str]) -> str | 
 
 CORPUS = Corpus(
     name="text",
-    about="text and Markdown files in UTF-8, one document each",
+    about="text and Markdown files, one document each",
     fields={"text": "the file's content", "name": "its path below the folder given"},
     kinds=(Kind.TEXT,),
+    template="as it is",
+    example={"text": "# 标题\r\n正文", "name": "one.md"},
     text=text_of,
     identity=identity_of,
     suffixes=(".txt", ".md", ".markdown"),

@@ -16,5 +16,7 @@ CORPUS = Corpus(
     name="wikipedia_cn",
     about="Chinese Wikipedia of 2023-07-20, filtered by pleisto",
     fields={"completion": "the entry, its title inside"},
+    template="as it is; the title is inside",
+    example={"completion": "算盘（珠算）是一种工具。", "source": "wikipedia.zh2307"},
     text=text_of,
 )

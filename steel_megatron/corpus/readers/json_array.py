@@ -28,13 +28,19 @@ class _BrokenError(Exception):
     """The element's brackets or strings do not add up."""
 
 
-def read_json_array(chunks: Iterable[bytes], max_record_bytes: int = MAX_RECORD_BYTES) -> Iterator[Row]:
-    """A row per element. An array that stops without its end gives a last row that says so."""
+def read_json_array(
+    chunks: Iterable[bytes], max_record_bytes: int = MAX_RECORD_BYTES, brackets: bool = True
+) -> Iterator[Row]:
+    """A row per element. An array that stops without its end gives a last row that says so.
+
+    Args:
+        brackets: False for values one behind the other, without the brackets and commas of an array.
+    """
     text = _Text(chunks)
     text.drop(len(_BYTE_ORDER_MARK) if text.starts_with(_BYTE_ORDER_MARK) else 0)
     text.skip(re.compile(rb"\s*\[?"))
     number = 0
-    ended = False
+    ended = not brackets
     while True:
         between = text.skip(_BETWEEN)
         ended = ended or b"]" in between
@@ -44,12 +50,12 @@ def read_json_array(chunks: Iterable[bytes], max_record_bytes: int = MAX_RECORD_
             if not ended:
                 yield Row(number, line, error=RejectedRecordError("bad_json", "the array has no end"))
             return
-        ended = False
+        ended = not brackets
         head = text.head()
         try:
             element = text.take(_element_end(text, max_record_bytes))
         except _BrokenError as error:
-            ended = not _skip_broken(text)  # at the end of the file nothing more is to be said
+            ended = not _skip_broken(text) or not brackets  # at the end of the file nothing more is to be said
             yield Row(number, line, error=RejectedRecordError("bad_json", str(error)), head=head)
             continue
         head = element[:HEAD_BYTES]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.corpus import RejectedRecordError
@@ -14,8 +14,10 @@ from steel_megatron.corpus.readers.row import Row
 BATCH_ROWS = 128
 
 
-def read_parquet(path: Path, groups: Sequence[int], first_row: int = 1) -> Iterator[Row]:
-    """The rows of the row groups ``groups``; ``first_row`` is the number of the first.
+def read_parquet(
+    file: Path | IO[bytes], groups: Sequence[int] | None = None, first_row: int = 1, name: str = ""
+) -> Iterator[Row]:
+    """The rows of the row groups ``groups``, or of all; ``first_row`` is the number of the first.
 
     Types may differ from file to file (a count as integer or double, with nulls): values come as Python's.
 
@@ -23,8 +25,9 @@ def read_parquet(path: Path, groups: Sequence[int], first_row: int = 1) -> Itera
         DataError: the file is damaged.
     """
     number = first_row
-    with open_parquet(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=list(groups)):
+    with open_parquet(file, name) as parquet:
+        wanted = range(parquet.metadata.num_row_groups) if groups is None else groups
+        for batch in parquet.iter_batches(batch_size=BATCH_ROWS, row_groups=list(wanted)):
             for value in _values(batch):
                 if isinstance(value, RejectedRecordError):
                     yield Row(number, None, error=value)
@@ -34,8 +37,13 @@ def read_parquet(path: Path, groups: Sequence[int], first_row: int = 1) -> Itera
 
 
 @contextmanager
-def open_parquet(path: Path) -> Iterator[Any]:
-    """A ``pyarrow.parquet.ParquetFile``; what pyarrow raises of a damaged file becomes a :class:`DataError`."""
+def open_parquet(file: Path | IO[bytes], name: str = "") -> Iterator[Any]:
+    """A ``pyarrow.parquet.ParquetFile``; what pyarrow raises of a damaged file becomes a :class:`DataError`.
+
+    Args:
+        file: a path, or a file that can be read at any place, which errors call ``name``.
+    """
+    path = name or str(file)
     try:
         import pyarrow
         import pyarrow.parquet
@@ -44,8 +52,8 @@ def open_parquet(path: Path) -> Iterator[Any]:
             f"{path} is parquet, and pyarrow is not installed", fix='pip install "steel-megatron[corpus]"'
         ) from None
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield file
+        with pyarrow.parquet.ParquetFile(file) as parquet:
+            yield parquet
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"cannot read {path}: {error}", rule="a parquet file is whole", fix="copy or download it again"

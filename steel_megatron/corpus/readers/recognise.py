@@ -2,26 +2,107 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import re
+from collections.abc import Callable, Sequence
 
 from steel_megatron.corpus.corpus import Kind
+from steel_megatron.corpus.readers.encoding import detect_encoding
 
 HEAD_BYTES = 1 << 16
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK = codecs.BOM_UTF8
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_TAR_BLOCK = 512
+_DELIMITERS = ",\t;|"
+_SNIFFED_LINES = 50
+_FEWEST_ROWS = 3
+_MOSTLY = 0.8
 
 
-def recognise(head: bytes) -> Kind | None:
+def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kind | None:
     """The kind of a file with this (unpacked) beginning; None for binary content of no known kind.
 
-    Records whose first lines are broken are still JSON lines if any line of ``head`` begins like an object.
+    Records whose first lines are broken are still JSON lines if any line of ``head`` begins like an object. Tables
+    in text are :attr:`Kind.TEXT` here; :func:`settle` decides with what the corpus takes.
+
+    Args:
+        zip_names: the members' names, asked for where ``head`` begins like a zip file: a workbook is one too.
     """
     if head.startswith(b"PAR1"):
         return Kind.PARQUET
+    if head.startswith(b"PK\x03\x04"):
+        names = zip_names()
+        if "xl/workbook.xml" in names:
+            return Kind.WORKBOOK
+        return None if "[Content_Types].xml" in names else Kind.ZIP  # other office files
+    if _is_tar(head):
+        return Kind.TAR
+    if re.match(rb"\s*%PDF-", head.removeprefix(_BYTE_ORDER_MARK)):
+        return Kind.PDF
+    if head.startswith(_WIDE_MARKS):
+        return Kind.TEXT
     if b"\0" in head:
         return None
     content = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
     if re.match(rb"\[\s*(?:[\[{\]]|$)", content):
         return Kind.JSON_ARRAY
+    if re.match(rb'\{\s*\n\s*"', content):
+        return Kind.JSON_OBJECTS
     if re.search(rb"^[ \t]*\{", content, re.MULTILINE):
         return Kind.JSON_LINES
     return Kind.TEXT
+
+
+def settle(kind: Kind | None, head: bytes, name: str, taken: Sequence[Kind]) -> Kind | None:
+    """The kind as which a corpus that takes the kinds ``taken`` reads the file; None where it does not.
+
+    A table in text has several cells in every line. Where a file has one, it is a table only if it is named like one.
+    """
+    if kind in taken and kind is not Kind.TEXT:
+        return kind
+    if kind is None:
+        return Kind.TEXT if tuple(taken) == (Kind.TEXT,) else None  # refused as a record, with its reason
+    looks_like_records = head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith((b"{", b"["))
+    textual = kind in (Kind.TEXT, Kind.JSON_LINES, Kind.JSON_ARRAY, Kind.JSON_OBJECTS)
+    if not textual or (looks_like_records and kind is not Kind.TEXT and Kind.TEXT not in taken):
+        return None
+    if Kind.CSV in taken and (Kind.TEXT not in taken or is_table(head, name)):
+        return Kind.CSV
+    return Kind.TEXT if Kind.TEXT in taken else None
+
+
+def is_table(head: bytes, name: str = "") -> bool:
+    """Whether text that begins so is a table: named like one, or its lines have as many cells as the first."""
+    if re.search(r"\.[ct]sv(\.|$)", name.lower()):
+        return True
+    text = decoded_head(head)
+    delimiter = delimiter_of(text)
+    if delimiter is None:
+        return False
+    rows = [row for row in csv.reader(text.splitlines()[:_SNIFFED_LINES], delimiter=delimiter) if any(row)]
+    same = sum(len(row) == len(rows[0]) for row in rows)
+    return len(rows) >= _FEWEST_ROWS and all(rows[0]) and same >= _MOSTLY * len(rows)
+
+
+def decoded_head(head: bytes) -> str:
+    """The beginning as text, without a character that is cut at its end."""
+    encoding = detect_encoding(head, whole=False) or "latin-1"
+    return codecs.getincrementaldecoder(encoding)("replace").decode(head).removeprefix("\ufeff")
+
+
+def delimiter_of(text: str) -> str | None:
+    """What cuts the first line into the most cells; None where nothing does."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    cells = {delimiter: len(next(csv.reader([first], delimiter=delimiter), [])) for delimiter in _DELIMITERS}
+    best = max(cells, key=cells.__getitem__)
+    return best if cells[best] > 1 else None
+
+
+def _is_tar(head: bytes) -> bool:
+    """By the checksum of its first header, which every kind of tar has."""
+    header = head[:_TAR_BLOCK]
+    stated = re.match(rb"[ 0]*([0-7]+)[ \0]", header[148:156])
+    if len(header) < _TAR_BLOCK or not stated or not header[0]:
+        return False
+    return int(stated[1], 8) == sum(header[:148]) + 8 * ord(" ") + sum(header[156:])

@@ -20,6 +20,7 @@ class Row:
         line: where the record begins in the unpacked file, from 1; None where the file has no lines.
         value: the record; None with ``error``.
         head: the beginning of the record's bytes, with ``error`` or where bytes are at hand.
+        member: the file in an archive that it comes from.
     """
 
     number: int
@@ -27,3 +28,4 @@ class Row:
     value: Any = None
     error: RejectedRecordError | None = None
     head: bytes = b""
+    member: str = ""

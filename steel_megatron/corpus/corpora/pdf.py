@@ -1,0 +1,28 @@
+"""PDF files: each is one document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from steel_megatron.corpus.corpus import Corpus, Kind, Options, string
+
+
+def text_of(record: Mapping[str, Any], options: Options) -> str:
+    return string(record, "text")
+
+
+def identity_of(record: Mapping[str, Any], options: Options) -> str | None:
+    return string(record, "name")
+
+
+CORPUS = Corpus(
+    name="pdf",
+    about="PDF files that hold text, one document each",
+    fields={"text": "the text of all pages", "name": "its path below the folder given"},
+    template="as it is, page after page",
+    example={"text": "第一章\n本办法适用于小区道路。", "name": "rules.pdf"},
+    kinds=(Kind.PDF,),
+    text=text_of,
+    identity=identity_of,
+)

@@ -1,0 +1,128 @@
+"""Where input files lie: on this machine, or at any URL that fsspec knows (``s3://``, ``hf://``, ``memory://``, …)."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from steel_megatron.config import ConfigError, DataError
+
+SPOOL_BYTES = 64 << 20  # a packed file that must be read at any place is held up to here, then in a temporary file
+_VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Size in bytes, and a text that changes when the file does."""
+
+    bytes: int
+    version: str
+
+
+def is_url(location: str | os.PathLike[str]) -> bool:
+    """Whether fsspec is to find it; else it is a path on this machine."""
+    return "://" in os.fspath(location)
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it.
+
+    Raises:
+        ConfigError: fsspec, or what it needs for this kind of URL, is not there.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise ConfigError(
+            f"{url} is a URL, and fsspec is not installed", fix='pip install "steel-megatron[corpus]"'
+        ) from None
+    try:
+        found, path = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"{url}: {error}", rule="the URL is of a kind that fsspec knows") from None
+    return found, path
+
+
+def open_file(location: str | os.PathLike[str]) -> IO[bytes]:
+    """The file's bytes as they lie there; from a URL they are seekable where fsspec makes them so.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if is_url(location):
+        files, path = filesystem(os.fspath(location))
+        return cast("IO[bytes]", files.open(path, "rb"))
+    return open(location, "rb")
+
+
+def state_of(location: str) -> FileState:
+    """The file's size and version as they are now.
+
+    Raises:
+        DataError: it is not there.
+    """
+    try:
+        if not is_url(location):
+            status = os.stat(location)
+            return FileState(status.st_size, str(status.st_mtime_ns))
+        files, path = filesystem(location)
+        facts = files.info(path)
+        return FileState(int(facts["size"] or 0), next((str(facts[key]) for key in _VERSION_KEYS if key in facts), ""))
+    except OSError as error:
+        raise DataError(f"cannot read {location}: {error.strerror or error}") from None
+
+
+class ChunkStream(io.RawIOBase):
+    """Chunks of bytes as a stream to read once, from beginning to end.
+
+    ``position`` counts the bytes given out; ``last_mark`` is the place behind the last byte that is not zero.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.position = 0
+        self.last_mark = 0
+        self._chunks: Iterator[bytes] = iter(chunks)
+        self._pending = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the buffer as far as one chunk goes."""
+        if not self._pending:
+            self._pending = memoryview(next(self._chunks, b""))
+        count = min(len(buffer), len(self._pending))
+        given = bytes(self._pending[:count])
+        buffer[:count] = given
+        self._pending = self._pending[count:]
+        if marked := len(given.rstrip(b"\0")):
+            self.last_mark = self.position + marked
+        self.position += count
+        return count
+
+
+def spooled(chunks: Iterable[bytes]) -> IO[bytes]:
+    """The chunks as a file that can be read at any place; it vanishes when closed."""
+    file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(SPOOL_BYTES))  # noqa: SIM115 - the caller closes it
+    for chunk in chunks:
+        file.write(chunk)
+    file.seek(0)
+    return file
+
+
+def with_head(chunks: Iterator[bytes], count: int) -> tuple[bytes, Callable[[], Iterator[bytes]]]:
+    """The beginning of chunks that can be read only once, and a function that gives them whole, once."""
+    taken: list[bytes] = []
+    while sum(map(len, taken)) < count and (chunk := next(chunks, b"")):
+        taken.append(chunk)
+
+    def whole() -> Iterator[bytes]:
+        yield from taken
+        taken.clear()
+        yield from chunks
+
+    return b"".join(taken)[:count], whole
