@@ -28,6 +28,10 @@ class Document:
             raise RejectedRecordError("missing_field" if text_key not in record else "null_field", text_key)
         if not isinstance(given, str):
             raise RejectedRecordError("not_a_string", f"{text_key} is {type(given).__name__}")
+        try:
+            given.encode()
+        except UnicodeEncodeError:
+            raise RejectedRecordError("lone_surrogate", "half a surrogate pair, which no UTF-8 can hold") from None
         self.marks: list[str] = []
         self.stretches: list[Text] = []
         at = 0

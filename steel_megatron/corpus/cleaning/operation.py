@@ -19,8 +19,9 @@ NO_LIMIT = sys.maxsize
 EXTRA = 'pip install "steel-megatron[corpus]"'
 # data-juicer's parameters of how an operation is run, which change no text here.
 EXECUTION = frozenset(
-    "accelerator auto_op_parallelism batch_mode batch_size cpu_required gpu_required mem_required memory np num_cpus "
-    "num_gpus num_proc runtime_env runtime_np skip_op_error turbo work_dir".split()  # noqa: SIM905 (a list is longer)
+    {"accelerator", "auto_op_parallelism", "batch_mode", "batch_size", "cpu_required", "gpu_required", "mem_required"}
+    | {"memory", "np", "num_cpus", "num_gpus", "num_proc", "runtime_env", "runtime_np", "skip_op_error", "turbo"}
+    | {"work_dir"}
 )
 
 

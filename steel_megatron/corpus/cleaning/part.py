@@ -110,7 +110,7 @@ def clean_part(job: CleanJob, part: CleanPart) -> Tally:
                 drops.write(cleaner.last_drop)
     temporary = record_path.with_suffix(".partial")
     with open(temporary, "wb") as file:
-        file.write(orjson.dumps(asdict(cleaner.tally)))
+        file.write(json.dumps(asdict(cleaner.tally)).encode())  # as JSON escapes it, also half surrogates
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, record_path)

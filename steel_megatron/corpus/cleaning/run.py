@@ -1,4 +1,4 @@
-"""``steel clean``: files of records through the operations of a recipe, with a report and every drop with its reason."""
+"""``steel clean``: files of records through the operations of a recipe, with a report and a reason for every drop."""
 
 from __future__ import annotations
 

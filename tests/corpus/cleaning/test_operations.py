@@ -1,0 +1,127 @@
+"""Single operations: where they differ from data-juicer on purpose, what they refuse, and what they may hand out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.texts_to_clean import CHARACTERS, FRAGMENTS
+from steel_megatron._text import Text, suspicious
+from steel_megatron.config import ConfigError
+from steel_megatron.corpus.cleaning.operation import Filter, Mapper, build_operation
+from steel_megatron.corpus.cleaning.recipe import read_recipe  # noqa: F401 (it enters the operations)
+
+MESSY = st.lists(st.sampled_from(CHARACTERS + FRAGMENTS) | st.text(max_size=3), max_size=12).map("".join)
+
+
+def mapped(name: str, text: str, **parameters: object) -> str:
+    operation = build_operation(name, parameters)
+    assert isinstance(operation, Mapper)
+    changed = Text(text)
+    operation.apply(changed)
+    return str(changed)
+
+
+def measured(name: str, text: str, **parameters: object) -> float:
+    operation = build_operation(name, parameters)
+    assert isinstance(operation, Filter)
+    return operation.judge(Text(text)).value
+
+
+@given(MESSY)
+@settings(max_examples=400, deadline=None)
+def test_unicode_is_mended_as_ftfy_does(text: str) -> None:
+    ftfy = pytest.importorskip("ftfy")
+    text = text.encode("utf-8", "ignore").decode()
+    assert mapped("fix_unicode_mapper", text) == ftfy.fix_text(text)
+
+
+def test_every_character_of_ftfys_heuristic_is_suspicious() -> None:
+    badness = pytest.importorskip("ftfy.badness")
+    for name, group in badness.MOJIBAKE_CATEGORIES.items():
+        expression = re.compile(f"[{group}]")
+        missed = [hex(c) for c in range(0x110000) if expression.match(chr(c)) and not suspicious(c)]
+        assert missed == [], name
+
+
+def test_a_full_width_one_stays_a_one() -> None:
+    assert mapped("punctuation_normalization_mapper", "第１，对。") == "第1,对."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#include <stdio.h>\n// license: none\nint x;",
+        "#!/bin/sh\n# copyright me\necho",
+        "# 标题\n\n正文",
+        "# just a comment\nx = 1",
+        "## License 许可\n正文",
+        "#pragma once\nint x;",
+    ],
+)
+def test_heads_that_mean_something_stay(text: str) -> None:
+    assert mapped("clean_copyright_mapper", text) == text
+
+
+def test_a_copyright_head_goes() -> None:
+    assert mapped("clean_copyright_mapper", "# Copyright 2020 A\n# All rights reserved\nimport os\n") == "import os\n"
+    assert mapped("clean_copyright_mapper", "// COPYRIGHT A\n\n#include <a.h>\n") == "#include <a.h>\n"
+    assert mapped("clean_copyright_mapper", "x\n/* copyright */y") == "x\ny"
+
+
+def test_white_space_that_is_kept() -> None:
+    assert mapped("whitespace_normalization_mapper", "\tif x:\n\t\treturn\u3000y ", keep="\t") == "if x:\n\t\treturn y"
+
+
+def test_words_of_chinese_are_characters() -> None:
+    text = "今天天气好，we go out。"
+    assert measured("words_num_filter", text) == 3
+    assert measured("words_num_filter", text, words="cjk") == 8
+    assert measured("word_repetition_filter", "天气好" * 8, words="cjk", rep_len=3) == 1.0
+    assert measured("word_repetition_filter", "天气好" * 8, rep_len=3) == 0.0
+
+
+def test_repeated_characters_are_counted_exactly() -> None:
+    grams = ["ab", "bc", "ca"]
+    text = "abc" * 4
+    counts = sorted((sum(text[i : i + 2] == gram for i in range(len(text) - 1)) for gram in grams), reverse=True)
+    assert measured("character_repetition_filter", text, rep_len=2) == counts[0] / sum(counts)  # sqrt(3) rounds to 1
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "says"),
+    [
+        ("clean_emails_mapper", {}, "did you mean clean_email_mapper"),
+        ("image_blur_mapper", {}, "--engine data-juicer"),
+        ("text_length_filter", {"min_length": 3}, "did you mean min_len"),
+        ("text_length_filter", {"min_len": "3"}, "of type int"),
+        ("words_num_filter", {"tokenization": True}, "words: cjk"),
+        ("words_num_filter", {"words": "jieba"}, "spaces or cjk"),
+        ("clean_links_mapper", {"pattern": "("}, "regular expression"),
+        ("character_repetition_filter", {"rep_len": 0}, "above 0"),
+        ("language_id_score_filter", {"lang": "zh"}, "model_path"),
+        ("perplexity_filter", {"model_path": "/nowhere/zh.arpa.bin"}, "nothing is downloaded"),
+    ],
+)
+def test_what_cannot_work_is_told(name: str, parameters: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        build_operation(name, parameters)
+
+
+def test_parameters_of_how_data_juicer_runs_are_taken() -> None:
+    build_operation("text_length_filter", {"min_len": 3, "max_len": 1e6, "num_proc": 4, "text_key": "text"})
+
+
+def test_open_and_turned_limits() -> None:
+    def kept(text: str, **parameters: object) -> bool:
+        operation = build_operation("text_length_filter", {"min_len": 3, "max_len": 5, **parameters})
+        assert isinstance(operation, Filter)
+        return not operation.judge(Text(text)).why
+
+    assert kept("abc")
+    assert not kept("abc", min_closed_interval=False)
+    assert not kept("ab")
+    assert [kept("x" * length, reversed_range=True) for length in range(2, 7)] == [True, True, False, True, True]
