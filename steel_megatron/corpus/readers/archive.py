@@ -91,7 +91,7 @@ def zip_members(file: IO[bytes], name: str, places: Sequence[int] | None = None)
 def _content(file: IO[bytes], name: str) -> Iterator[bytes]:
     try:
         yield from unpacked(read_blocks(file))
-    except (EOFError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile) as error:
+    except (EOFError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise _damaged(name, str(error)) from None
 
 
