@@ -34,20 +34,21 @@ class Engine:
     memory: int
 
     def run(
-        self, stage: str, function: Task, job: Job, tasks: Sequence[Any], task_bytes: int = 0
+        self, stage: str, function: Task, job: Job, tasks: Sequence[Any], *, most: int, task_bytes: int = 0
     ) -> list[dict[str, Any]]:
         """Runs ``function(job, task)`` for the tasks without a marker; returns the counts of all, in order.
 
         Args:
             function: at module level; returns the task's number after its marker is written.
             tasks: objects with ``number`` and ``size``, or numbers.
+            most: workers that are worth starting for this much work.
             task_bytes: memory that one task takes at most; fewer run at once where all would not fit.
         """
         job.file(stage).mkdir(exist_ok=True)
         open_tasks = [task for task in tasks if not job.marker(stage, _number(task)).exists()]
         if len(open_tasks) < len(tasks):
             log.info("%s: %d of %d tasks were done before", stage, len(tasks) - len(open_tasks), len(tasks))
-        workers = max(1, min(self.workers, len(open_tasks), self.memory // max(task_bytes, 1)))
+        workers = max(1, min(self.workers, most, len(open_tasks), self.memory // max(task_bytes, 1)))
         run = _ray_map if self.kind == "ray" else ordered_map
         sizes = {_number(task): getattr(task, "size", 1) for task in open_tasks}
         with Progress(stage, sum(sizes.values())) as progress:

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 MOST_DOCUMENTS = (1 << 32) - 1
 PROCESS_BYTES = 120 << 20  # of an idle worker: Python, numpy
 LEAST_TASK_BYTES = 16 << 20
-DOCUMENTS_PER_WORKER = 200_000  # below, starting another process costs more than it gives
+# Below, starting another process costs more than it gives.
+BYTES_PER_WORKER = 16 << 20
+DOCUMENTS_PER_WORKER = 200_000
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def deduplicate(
 def _stages(job: Job, engine: Engine, target: Path) -> None:
     """Signatures → exact duplicates → bands → pairs → groups → outputs."""
     plan = job.plan
-    signed = engine.run(sign.STAGE, sign.sign_part, job, plan.parts)
+    by_bytes = 1 + sum(file.bytes for file in plan.files) // BYTES_PER_WORKER
+    signed = engine.run(sign.STAGE, sign.sign_part, job, plan.parts, most=by_bytes)
     firsts = [0]
     for counts in signed:
         firsts.append(firsts[-1] + counts["documents"])
@@ -88,26 +91,23 @@ def _stages(job: Job, engine: Engine, target: Path) -> None:
         raise DataError(f"{firsts[-1]:,} documents", rule=f"a run takes at most {MOST_DOCUMENTS:,}")
     job = replace(job, firsts=tuple(firsts))
     job = replace(job, partitions=_partitions(job, engine))
-    exact_bytes = 2 * exact.TASK_BYTES_PER_RECORD * math.ceil(job.documents / job.partitions.exact)
-    engine.run(exact.PARTITION, exact.partition_part, job, plan.parts)
-    engine.run(exact.STAGE, exact.pair_partition, job, range(job.partitions.exact), exact_bytes)
+    cut = job.partitions
+    most = 1 + job.documents // DOCUMENTS_PER_WORKER
+    engine.run(exact.PARTITION, exact.partition_part, job, plan.parts, most=most)
+    need = 2 * exact.TASK_BYTES_PER_RECORD * math.ceil(job.documents / cut.exact)
+    engine.run(exact.STAGE, exact.pair_partition, job, range(cut.exact), most=most, task_bytes=need)
     exact.write_firsts(job)
     if not plan.settings.exact_only:
-        records = bands.RECORDS_PER_DOCUMENT * math.ceil(job.documents / job.partitions.bands)
-        engine.run(bands.PARTITION, bands.partition_part, job, plan.parts)
-        engine.run(
-            bands.STAGE,
-            bands.pair_partition,
-            job,
-            range(job.partitions.bands),
-            bands.TASK_BYTES_PER_RECORD * records,
-        )
+        engine.run(bands.PARTITION, bands.partition_part, job, plan.parts, most=most)
+        need = bands.TASK_BYTES_PER_RECORD * bands.RECORDS_PER_DOCUMENT * math.ceil(job.documents / cut.bands)
+        engine.run(bands.STAGE, bands.pair_partition, job, range(cut.bands), most=most, task_bytes=need)
         _drop(job, bands.PARTITION, ".records")
-        range_bytes = groups.TASK_BYTES_PER_DOCUMENT * job.partitions.documents_per_range
-        engine.run(groups.STAGE, groups.verify_range, job, range(groups.range_count(job)), range_bytes)
+        need = groups.TASK_BYTES_PER_DOCUMENT * cut.documents_per_range
+        ranges = range(groups.range_count(job))
+        engine.run(groups.STAGE, groups.verify_range, job, ranges, most=most, task_bytes=need)
     groups.write_groups(job)
-    engine.run(write.STAGE, write.write_part, job, plan.parts)
-    engine.run("join", write.join_file, job, range(len(plan.files)))
+    engine.run(write.STAGE, write.write_part, job, plan.parts, most=by_bytes)
+    engine.run("join", write.join_file, job, range(len(plan.files)), most=by_bytes)
     for name, suffix in ((DUPLICATES, write.DROPPED), (REJECTS, write.REJECTED)):
         pieces = [job.path(write.STAGE, part.number, suffix) for part in plan.parts]
         if not write.join(pieces, target / name) and name == REJECTS:

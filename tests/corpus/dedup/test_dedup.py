@@ -122,7 +122,10 @@ def test_outputs_do_not_depend_on_workers_or_memory(tmp_path: Path, monkeypatch:
     options: dict[str, Any] = {"part_bytes": 1 << 14, "priority": ["c", "a"]}
     one = run_dedup(tmp_path, sources, "one", **options)
     assert any(one.report["sources"][name]["near"] for name in "abc")
-    assert contents(run_dedup(tmp_path, sources, "two", workers=2, **options).output) == contents(one.output)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "BYTES_PER_WORKER", 1)
+        patch.setattr(run, "DOCUMENTS_PER_WORKER", 20)
+        assert contents(run_dedup(tmp_path, sources, "two", workers=2, **options).output) == contents(one.output)
     cuts = []
     monkeypatch.setattr(run, "LEAST_TASK_BYTES", 5_000)
     monkeypatch.setattr(run, "_partitions", lambda *given: cuts.append(partitions(*given)) or cuts[-1])

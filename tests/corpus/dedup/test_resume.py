@@ -79,7 +79,7 @@ def test_killed_at_any_time_with_workers(tmp_path: Path) -> None:
     source = write_source(tmp_path, "s", texts)
     whole = deduplicate([SourceInput("s", str(source))], tmp_path / "whole", part_bytes=PART_BYTES)
     program = (
-        "import sys; from steel_megatron.corpus.dedup import SourceInput, deduplicate\n"
+        "import sys; from steel_megatron.corpus.dedup import SourceInput, deduplicate, run\nrun.BYTES_PER_WORKER = 1\n"
         "if __name__ == '__main__': deduplicate([SourceInput('s', sys.argv[1])], sys.argv[2], workers=2, "
         f"part_bytes={PART_BYTES})"
     )
