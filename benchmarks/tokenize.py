@@ -1,11 +1,17 @@
-"""Speed of ``steel tokenize`` beside plain ``tokenizers`` batches, on Chinese and code, with the Qwen vocabulary.
+"""Speed of ``steel tokenize`` beside its encoder alone, plain ``tokenizers`` batches and Megatron-LM's tool.
 
     pip install --no-deps dashscope      # the vocabulary
-    python benchmarks/tokenize.py --megabytes 20
+    pip install fastokens
+    python benchmarks/tokenize.py --megabytes 100 [--megatron Megatron-LM/tools/preprocess_data.py]
 
-Chinese is made of the vocabulary's own words, common ones often, in clauses and paragraphs; code is Python's standard
-library. Every row encodes the same file and ends with the same .bin. CPU seconds are those of all processes of the row,
-start included; on a busy machine they say more than the clock.
+Chinese and code, Qwen's vocabulary, text that no encoder has seen before in the row. Chinese is made of the
+vocabulary's own words, common ones often, in clauses and paragraphs, at random: hardly a clause comes twice, so caches
+of clauses do not help, as in real text. ``--chinese FILE.jsonl`` takes real text instead. Code is the Python files of
+the standard library and of the installed packages, each once.
+
+Each row is a process of its own. "MB/CPU s" counts the CPU seconds of all processes of the row, "without start" after
+those of the same command on ten lines have been taken off; on a busy machine they say more than the clock. All rows but
+Megatron's must write the same ids.
 """
 
 from __future__ import annotations
@@ -31,7 +37,10 @@ import resource
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 PLAIN = """
 import json, sys
@@ -46,86 +55,167 @@ with open(sys.argv[2], "rb") as lines, open(sys.argv[3], "wb") as output:
             output.write(np.array(encoding.ids, dtype=np.int32).tobytes())
 """
 
+# The encoder of a run alone: texts in memory, ids thrown away.
+ALONE = """
+import json, sys, tempfile, time
+from pathlib import Path
+from steel_megatron.tokenizer import build_tokenizer
+from steel_megatron.tokenizer.encoders import choose_encoder
+texts = [json.loads(line)["text"] for line in open(sys.argv[2], "rb")]
+encoder = choose_encoder(build_tokenizer(None, sys.argv[1]), "auto", ["x"], Path(tempfile.mkdtemp())).encoder
+clock, cpu = time.perf_counter(), time.process_time()
+start = size = 0
+for i, text in enumerate(texts):
+    size += len(text)
+    if size > 600_000 or i + 1 == len(texts):
+        encoder.encode_batch(texts[start : i + 1])
+        start, size = i + 1, 0
+print(time.perf_counter() - clock, time.process_time() - cpu)
+"""
 
-def chinese_texts(vocabulary: Path, size: int) -> list[str]:
+
+def chinese_texts(vocabulary: Path, size: int) -> Iterator[str]:
     """Texts of about 2 kB from the vocabulary's Chinese words, those of low rank more often."""
     from steel_megatron.tokenizer.byte_bpe import read_ranks
 
     words = [token.decode("utf-8", "ignore") for token in read_ranks(vocabulary)]
     words = [word for word in words if word and all("\u4e00" <= letter <= "\u9fff" for letter in word)]
     generator = random.Random(0)
-    weights = [1 / (rank + 10) for rank in range(len(words))]
-    texts: list[str] = []
+    weights = list(accumulate(1 / (rank + 10) for rank in range(len(words))))
     taken = 0
     while taken < size:
         parts = []
-        for word in generator.choices(words, weights, k=480):
+        for word in generator.choices(words, cum_weights=weights, k=480):
             parts.append(word)
             chance = generator.random()
             if chance < 0.14:
                 parts.append("，" if chance < 0.09 else "。" if chance < 0.13 else "。\n")
-        texts.append("".join(parts))
-        taken += len(texts[-1].encode())
-    return texts
+        text = "".join(parts)
+        taken += len(text.encode())
+        yield text
 
 
-def code_texts(size: int) -> list[str]:
-    """Files of the standard library, again from the start when they are too few."""
-    files = sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py"))
-    files = [file for file in files if "site-packages" not in file.parts]
-    texts: list[str] = []
+def code_texts(size: int) -> Iterator[str]:
+    """Python files of the standard library and of the packages installed, each content once."""
+    seen: set[int] = set()
     taken = 0
-    while taken < size:
-        for file in files:
-            texts.append(file.read_text(encoding="utf-8", errors="replace"))
-            taken += len(texts[-1].encode())
+    for name in ("stdlib", "platlib", "purelib"):
+        for file in sorted(Path(sysconfig.get_path(name)).rglob("*.py")):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if taken < size and hash(text) not in seen:
+                seen.add(hash(text))
+                taken += len(text.encode())
+                yield text
+
+
+def texts_of_file(path: Path, size: int) -> Iterator[str]:
+    """The ``text`` fields of a file of JSON lines."""
+    taken = 0
+    with open(path, "rb") as lines:
+        for line in lines:
+            text = json.loads(line)["text"]
+            taken += len(text.encode())
+            yield text
             if taken >= size:
-                break
-    return texts
+                return
 
 
-def run(command: list[str]) -> tuple[float, float]:
-    """Seconds by the clock and CPU seconds of a command and its children."""
+class Row(NamedTuple):
+    """A command; ``{input}`` and ``{output}`` in it are replaced. ``ids`` is the file of ids that it writes."""
+
+    title: str
+    command: list[str]
+    ids: str | None
+
+
+def run(command: list[str], input_path: Path, output: Path) -> tuple[float, float, str]:
+    """Seconds by the clock, CPU seconds of a command and its children, and what it prints."""
+    from steel_megatron.tokenizer.encoders import ONE_THREAD
+
+    words = [word.replace("{input}", str(input_path)).replace("{output}", str(output)) for word in command]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"})
+    environment = {**os.environ, **ONE_THREAD, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, capture_output=True, env=environment, text=True)
     seconds = time.perf_counter() - started
+    if done.returncode != 0:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
-def measure(name: str, texts: list[str], models: dict[str, Path], workers: list[int], folder: Path) -> None:
+def measure(name: str, texts: Iterator[str], rows: list[Row], alone: list[str], folder: Path) -> None:
     """Prints the rows of one kind of text."""
-    path = folder / f"{name}.jsonl"
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
-    size = sum(len(text.encode()) for text in texts) / 1e6
-    plain = folder / "plain.bin"
-    rows = [
-        ("plain tokenizers batches", [sys.executable, "-c", PLAIN, str(models["tokenizers"]), str(path), str(plain)])
-    ]
-    for kind, model in models.items():
-        for number in workers:
-            prefix = f"{folder}/{name}_{kind}_{number}"
-            flags = ["--input", str(path), "--tokenizer-model", str(model), "--output-prefix", prefix]
-            command = [sys.executable, "-m", "steel_megatron", "tokenize", *flags, "--workers", str(number)]
-            rows.append((f"steel tokenize, {kind}, {number} workers", command))
-    for title, command in rows:
-        seconds, cpu = run(command)
+    path, start = folder / f"{name}.jsonl", folder / f"{name}_start.jsonl"
+    size = 0
+    with open(path, "w", encoding="utf-8", errors="replace") as file, open(start, "w", encoding="utf-8") as first:
+        for number, text in enumerate(texts):
+            text = text.encode("utf-8", "replace").decode()
+            size += len(text.encode())
+            line = json.dumps({"text": text, "source": name, "id": str(number)}, ensure_ascii=False) + "\n"
+            file.write(line)
+            if number < 10:
+                first.write(line)
+    megabytes = size / 1e6
+    clock, cpu = map(float, run(alone, path, folder / "none")[2].split())
+    title = "the encoder alone, texts in memory"
+    print(f"| {name} | {title} | {megabytes:.0f} | {megabytes / clock:.1f} | | {megabytes / cpu:.1f} |", flush=True)
+    expected: bytes | None = None
+    for row in rows:
+        try:
+            _, start_cpu, _ = run(row.command, start, folder / "start")
+            seconds, cpu, _ = run(row.command, path, folder / "out")
+        except RuntimeError as error:
+            print(f"| {name} | {row.title} | skipped: {error} | | | |", flush=True)
+            continue
+        rates = [megabytes / seconds, megabytes / cpu, megabytes / max(cpu - start_cpu, 1e-9)]
         print(
-            f"| {name} | {title} | {size:.0f} | {seconds:.1f} | {size / seconds:.1f} | {size / cpu:.1f} |", flush=True
+            f"| {name} | {row.title} | {megabytes:.0f} | " + " | ".join(f"{rate:.1f}" for rate in rates) + " |",
+            flush=True,
         )
-    for output in folder.glob(f"{name}_*_document.bin"):
-        if output.read_bytes() != plain.read_bytes():
-            raise SystemExit(f"{output.name} differs from the plain tokenizers' ids")
+        if row.ids is not None:
+            ids = Path(row.ids.replace("{output}", str(folder / "out"))).read_bytes()
+            if expected is not None and ids != expected:
+                raise SystemExit(f"{row.title}: other ids than the row before")
+            expected = ids
+        for file in folder.glob("out*"):
+            file.unlink()
+        for file in folder.glob("start*"):
+            file.unlink()
+
+
+def steel_rows(model: Path, workers: list[int]) -> list[Row]:
+    flags = ["--input", "{input}", "--tokenizer-model", str(model), "--output-prefix", "{output}"]
+    command = [sys.executable, "-m", "steel_megatron", "tokenize", *flags, "--workers"]
+    return [
+        Row(f"steel tokenize, {number} workers", [*command, str(number)], "{output}_text_document.bin")
+        for number in workers
+    ]
+
+
+def megatron_rows(script: Path, python: str, model: Path, workers: list[int]) -> list[Row]:
+    flags = ["--input", "{input}", "--output-prefix", "{output}", "--tokenizer-type", "HuggingFaceTokenizer"]
+    command = [python, str(script), *flags, "--tokenizer-model", str(model)]
+    return [
+        Row(
+            f"Megatron{' --use-gigatoken' * bool(extra)}, {number} workers",
+            [*command, "--workers", str(number), *extra],
+            None,
+        )
+        for extra in ([], ["--use-gigatoken"])
+        for number in workers
+    ]
 
 
 def main() -> None:
     """Parses the flags and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=20, help="text of each kind (default: 20)")
+    parser.add_argument("--megabytes", type=int, default=100, help="text of each kind (default: 100)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers (default: 1 2)")
     parser.add_argument("--vocabulary", type=Path, help="a .tiktoken file (default: dashscope's qwen.tiktoken)")
+    parser.add_argument("--chinese", type=Path, help="JSON lines of real Chinese text")
+    parser.add_argument("--megatron", type=Path, help="path of Megatron-LM's tools/preprocess_data.py")
+    parser.add_argument("--megatron-python", default=sys.executable, help="the Python that Megatron is installed in")
     args = parser.parse_args()
     vocabulary = args.vocabulary
     if vocabulary is None:
@@ -137,13 +227,23 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        TikTokenizer(vocabulary).save_pretrained(folder / "tokenizer")
-        models = {"tokenizers": folder / "tokenizer", "tiktoken": vocabulary}
+        huggingface = folder / "tokenizer"
+        TikTokenizer(vocabulary).save_pretrained(huggingface)
+        plain = [sys.executable, "-c", PLAIN, str(huggingface), "{input}", "{output}"]
+        rows = [Row("plain tokenizers batches", plain, "{output}"), *steel_rows(vocabulary, args.workers)]
         print(f"python {' '.join(sys.argv)}\n")
-        print("| text | tool | MB | seconds | MB/s | MB per CPU second |\n|---|---|---|---|---|---|")
+        if args.megatron is None:
+            print("Megatron: skipped, --megatron does not name its tools/preprocess_data.py\n")
+        elif not args.megatron.is_file():
+            print(f"Megatron: skipped, there is no {args.megatron}\n")
+        else:
+            rows += megatron_rows(args.megatron, args.megatron_python, huggingface, args.workers)
+        print("| text | tool | MB | MB/s | MB/CPU s | MB/CPU s without start |\n|---|---|---|---|---|---|")
         size = args.megabytes * 10**6
-        measure("chinese", chinese_texts(vocabulary, size), models, args.workers, folder)
-        measure("code", code_texts(size), models, args.workers, folder)
+        chinese = texts_of_file(args.chinese, size) if args.chinese else chinese_texts(vocabulary, size)
+        alone = [sys.executable, "-c", ALONE, str(vocabulary), "{input}"]
+        measure("chinese", chinese, rows, alone, folder)
+        measure("code", code_texts(size), rows, alone, folder)
 
 
 if __name__ == "__main__":
