@@ -51,8 +51,11 @@ class LanguageIdScore(Filter):
         language, score = labels[0].removeprefix("__label__"), float(scores[0])
         wanted = [self.lang] if isinstance(self.lang, str) else list(self.lang)
         if any(wanted) and language not in wanted:
-            return Judgement(score, f"lang {language}, not {' or '.join(wanted)}")
-        return Judgement(score, "" if score >= self.min_score else f"lang_score {score:.6g} below {self.min_score}")
+            other = f"not {' or '.join(wanted)}"
+            return Judgement(score, f"lang {language}, {other}", f"lang {other}")
+        if score >= self.min_score:
+            return Judgement(score)
+        return Judgement(score, f"lang_score {score:.6g} below {self.min_score}", f"lang_score below {self.min_score}")
 
 
 @register("perplexity_filter")

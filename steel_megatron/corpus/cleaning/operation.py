@@ -48,10 +48,14 @@ class Mapper(Operation):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a filter found. ``why`` says in words why the document is dropped; empty where it is kept."""
+    """What a filter found. ``why`` says in words why the document is dropped; empty where it is kept.
+
+    ``reason`` is the same without what is the document's own, to be counted under.
+    """
 
     value: float
     why: str = ""
+    reason: str = ""
 
 
 @dataclass(kw_only=True)
@@ -83,10 +87,10 @@ class Filter(Operation):
         above = high is not None and (value > high or (value == high and not high_in))
         if (below or above) is self.reversed_range:
             return Judgement(value)
+        where = f"below {low}" if below else f"above {high}"
         if self.reversed_range:
-            return Judgement(value, f"{self.statistic} {value:.6g} between {low} and {high}")
-        side, limit = ("below", low) if below else ("above", high)
-        return Judgement(value, f"{self.statistic} {value:.6g} {side} {limit}")
+            where = f"between {low} and {high}"
+        return Judgement(value, f"{self.statistic} {value:.6g} {where}", f"{self.statistic} {where}")
 
 
 Some = TypeVar("Some", bound=type[Operation])

@@ -19,7 +19,7 @@ import zstandard
 from steel_megatron import __version__
 from steel_megatron.config import DataError
 from steel_megatron.corpus.cleaning.document import Document
-from steel_megatron.corpus.cleaning.operation import Filter, Mapper, Operation
+from steel_megatron.corpus.cleaning.operation import Filter, Judgement, Mapper, Operation
 from steel_megatron.corpus.cleaning.recipe import Step, build_steps
 from steel_megatron.corpus.cleaning.tally import Tally
 from steel_megatron.corpus.corpus import RejectedRecordError
@@ -170,12 +170,12 @@ class Cleaner:
         self.tally.pass_on(source, 0, 1, len(document), tokens)
         for step, operation in enumerate(self.operations):
             try:
-                why = self._run(step, operation, document)
+                judgement = self._run(step, operation, document)
             except Exception as error:  # an operation that fails on a document costs that document
                 self.tally.failures += 1
                 raise DroppedError(operation.name, "failed", f"{type(error).__name__}: {error}") from error
-            if why:
-                raise DroppedError(operation.name, "dropped", why)
+            if judgement is not None and judgement.why:
+                raise DroppedError(operation.name, judgement.reason, judgement.why)
             if isinstance(operation, Mapper):
                 tokens = self._tokens(document)
             self.tally.pass_on(source, step + 1, 1, len(document), tokens)
@@ -192,15 +192,15 @@ class Cleaner:
         self.tally.text_bytes += text_bytes
         return written
 
-    def _run(self, step: int, operation: Operation, document: Document) -> str:
-        """Why the operation drops the document; empty where it goes on."""
+    def _run(self, step: int, operation: Operation, document: Document) -> Judgement | None:
+        """Runs an operation on a document; what a filter found."""
         if isinstance(operation, Filter):
             judgement = operation.judge(document.plain())
             self.tally.measure(step, operation.scale, judgement.value)
-            return judgement.why
+            return judgement
         if isinstance(operation, Mapper):
             document.apply(operation)
-        return ""
+        return None
 
     def _tokens(self, document: Document) -> int:
         return self.count_tokens(str(document.plain())) if self.count_tokens is not None else 0

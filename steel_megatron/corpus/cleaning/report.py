@@ -16,8 +16,9 @@ REPORT_JSON, REPORT_HTML = ".report.json", ".report.html"
 UNITS = ("documents", "characters", "tokens")
 
 STYLE = """
-body { font: 15px/1.5 system-ui, "Noto Sans CJK SC", sans-serif; margin: 2rem auto; max-width: 68rem; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; } th, td { padding: 0.15rem 0.7rem; text-align: right; }
+body { font: 15px/1.5 system-ui, "Noto Sans CJK SC", sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; }
+th, td { padding: 0.15rem 0.7rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } tr:nth-child(even) td { background: #f3f5f8; }
 th { border-bottom: 1px solid #999; font-weight: 600; } h2 { margin-top: 2.5rem; } h3 { margin-bottom: 0.2rem; }
 pre { background: #f3f5f8; max-height: 14rem; overflow: auto; padding: 0.5rem; white-space: pre-wrap; }
@@ -108,7 +109,7 @@ def write_html(report: dict[str, Any]) -> str:
     parts = [
         "<!doctype html><meta charset=utf-8><title>steel clean</title>",
         f"<style>{STYLE}</style><h1>Cleaning report</h1>",
-        f"<p>Recipe <code>{escape(report['recipe'])}</code>, {len(report['inputs'])} files. "
+        f"<p>Recipe <code>{escape(report['recipe'])}</code>, {_count(len(report['inputs']), 'file')}. "
         f"{report['records']:,} records: {report['documents']:,} kept, {report['dropped']:,} dropped"
         f" ({_share(report['dropped'], report['records'])}).</p>",
     ]
@@ -125,6 +126,10 @@ def write_html(report: dict[str, Any]) -> str:
         parts.append(f"<h3>{escape(operation)}</h3>")
         parts += map(_drop, drops)
     return "\n".join(part for part in parts if part)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _share(part: int, whole: int) -> str:

@@ -98,6 +98,7 @@ def test_the_report_adds_up_and_shows_the_texts(tmp_path: Path, recipe_path: Pat
     assert sum(count for _, _, count in length["histogram"]) == 41
     assert (length["low"], length["high"]) == (5, None)
     assert len(report["samples"]["text_length_filter"]) == 10
+    assert report["reasons"]["text_length_filter"] == {"text_len below 5": 10}
     page = (tmp_path / "out.jsonl.report.html").read_text(encoding="utf-8")
     assert "min 5" in page
     assert "&lt;b&gt;!!!" in page
