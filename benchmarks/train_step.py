@@ -45,11 +45,12 @@ def ours(config: RunConfig) -> Step:
     def step(tokens: torch.Tensor) -> float:
         data_parallel.zero_grads()
         data_parallel.last_micro_batch()
-        loss = model.loss(tokens[:, :-1], tokens[:, 1:], torch.ones_like(tokens[:, 1:], dtype=torch.bool))
+        mask = torch.ones_like(tokens[:, 1:], dtype=torch.bool)
+        loss = model.loss(tokens[:, :-1], tokens[:, 1:], mask, loss_gradient=1.0)
         scale = 1.0 / tokens[:, 1:].numel()
-        (loss * scale).backward()
+        loss.backward()
         data_parallel.finish_grads()
-        optimizer.step(1e-4, 1.0)
+        optimizer.step(1e-4, scale)
         return loss.item() * scale
 
     return step

@@ -123,6 +123,11 @@ class Head(nn.Module):
         else:
             self.tied = token_table(config, mesh, dtype=dtype, device=device)  # this pipeline stage's copy
 
+    @property
+    def weight(self) -> Tensor:
+        """(V, H), the parameter itself."""
+        return self.tied.weight if self.own is None else self.own.weight
+
     def forward(self, x_BSH: Tensor) -> Tensor:
         """(B, S, H) → (B, S, V); columns of the vocabulary's padding are there and are nobody's."""
         if self.own is not None:

@@ -23,6 +23,7 @@ from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.ops.rope import RopeSettings, Rotation, rotation
 from steel_megatron.parallel.cross_entropy import vocab_parallel_cross_entropy
 from steel_megatron.parallel.init import initialize_parameters
+from steel_megatron.parallel.linear_cross_entropy import linear_cross_entropy, needs_chunks
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, parameters_with_spec
 
@@ -125,26 +126,34 @@ class GPT(nn.Module):
         packing: Packing | None = None,
         dropout: DropoutKey | None = None,
         sample_losses: list[Tensor] | None = None,
+        loss_gradient: float | None = None,
     ) -> Tensor:
         """fp32 scalar: the cross entropy SUMMED over the tokens of the mask; the mean is the global batch's to take.
 
         Args:
             sample_losses: takes the same sum of each sample, (B,), fp32, without a gradient.
+            loss_gradient: what the one backward pass of this loss will start from. If given, the logits of a large
+                micro-batch are never held at once: see :func:`linear_cross_entropy`.
         """
         assert self.head is not None, "only the last stage has a loss"
         assert self.config.vocab_size is not None
-        logits_BSV = self.head(self._hidden(inputs, positions_BS, packing, dropout, None))
-        losses_T = vocab_parallel_cross_entropy(
-            logits_BSV.flatten(0, 1),
-            labels_BS.flatten(),
-            self.mesh,
-            vocab_size=self.config.vocab_size,
-            overwrite_logits=True,
-        )
-        losses_T = losses_T * loss_mask_BS.flatten()
+        hidden_BSH = self._hidden(inputs, positions_BS, packing, dropout, None)
+        weight_VH, labels_T, mask_T = self.head.weight, labels_BS.flatten(), loss_mask_BS.flatten()
+        vocab_size = self.config.vocab_size
+        if loss_gradient is not None and needs_chunks(weight_VH, len(labels_T)):
+            total, losses_T = linear_cross_entropy(
+                hidden_BSH, weight_VH, labels_T, mask_T, self.mesh, vocab_size=vocab_size, loss_gradient=loss_gradient
+            )
+        else:
+            logits_TV = self.head(hidden_BSH).flatten(0, 1)
+            losses_T = vocab_parallel_cross_entropy(
+                logits_TV, labels_T, self.mesh, vocab_size=vocab_size, overwrite_logits=True
+            )
+            losses_T = losses_T * mask_T
+            total = losses_T.sum()
         if sample_losses is not None:
             sample_losses.append(losses_T.detach().view(loss_mask_BS.shape).sum(1))
-        return losses_T.sum()
+        return total
 
     def _hidden(
         self,

@@ -36,6 +36,7 @@ class GPTStage:
     model: GPT
     seed: int
     source_sums: SourceSums | None = None  # takes what the last stage's samples cost
+    loss_gradient: float = 1.0  # what the loss's backward pass starts from
 
     def forward(self, hidden: Tensor | None, micro_batch: Batch) -> Tensor:
         """Hidden states (B, S, H); on the last stage the loss, summed over the unmasked tokens (fp32 scalar)."""
@@ -54,6 +55,7 @@ class GPTStage:
             packing=packing,
             dropout=dropout,
             sample_losses=sample_losses,
+            loss_gradient=self.loss_gradient,
         )
         if self.source_sums is not None:
             self.source_sums.add(sample_losses[0], batch)
@@ -119,6 +121,7 @@ class Engine:
         by_source = SourceSums(sources, self.mesh.device)
         for stage in self.stages:
             stage.source_sums = by_source if sources else None
+            stage.loss_gradient = loss_gradient
 
         def counted() -> Iterator[Batch]:
             for batch in batches:

@@ -1,0 +1,120 @@
+"""The head's matmul and the cross entropy as one operation that never holds the logits of all tokens.
+
+Shapes: T tokens, H hidden, V this rank's rows of the head (V/R of the padded vocabulary), C tokens of a chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steel_megatron.ops.cross_entropy import gradient_over_logits, losses_of, probability_scale, statistics
+from steel_megatron.parallel.cross_entropy import joined_statistics, own_columns
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.regions import enter_region
+from steel_megatron.parallel.weight_grad import await_parameter, linear_weight_gradient, main_grad_of
+
+# Logits of a chunk. Smaller chunks add the weight's gradient more often, and each time all of it is read and written.
+CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 512 << 20}
+
+
+def tokens_per_chunk(weight_VH: Tensor) -> int:
+    """C: tokens whose logits fit in :data:`CHUNK_BYTES`."""
+    return max(CHUNK_BYTES[weight_VH.device.type] // (len(weight_VH) * weight_VH.element_size()), 1)
+
+
+def needs_chunks(weight_VH: Tensor, tokens: int) -> bool:
+    """Whether the logits do not fit in one chunk, and the weight's gradient can be made in the forward pass."""
+    if torch.is_grad_enabled() and main_grad_of(weight_VH) is None:
+        return False
+    return tokens > tokens_per_chunk(weight_VH)
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    weight_VH: Tensor,
+    labels_T: Tensor,
+    mask_T: Tensor,
+    mesh: Mesh,
+    *,
+    vocab_size: int,
+    loss_gradient: float,
+    z_loss: float = 0.0,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(fp32 sum of the losses of the mask's tokens; each token's loss, (T,), 0 outside the mask, without a gradient).
+
+    For each chunk of C tokens, over R tensor-parallel ranks:
+
+        logits_r = X W_rᵀ       (C, V)
+        Z, t                    as in :func:`~steel_megatron.parallel.cross_entropy.vocab_parallel_cross_entropy`
+        loss     = mask (Z - t + z_loss Z²)
+        D_r      = mask loss_gradient ((1 + 2 z_loss Z) exp(logits_r - Z) - [column is the label's]), over the logits
+        dX       = D_r W_r      kept for the backward pass: T H elements
+        dW_r    += D_rᵀ X       added to the gradient buffer here, in the forward pass
+
+    The gradients are exact and cost no second matmul for the logits, but they are made before backward runs:
+    ``loss_gradient`` says what it will start from, and a forward pass with gradients must be followed by one backward
+    pass. Under R > 1 dX is summed where ``x`` enters the region.
+
+    Args:
+        x: (…, S, H) with T tokens in all; (…, S/R, H) under sequence parallel.
+        weight_VH: has a gradient buffer (``main_grad``) if gradients are enabled.
+        labels_T: int64 in [0, vocab_size).
+        mask_T: bool; tokens that count.
+        chunk: C; :func:`tokens_per_chunk` when None.
+    """
+    await_parameter(weight_VH)
+    x_TH = enter_region(x, mesh).reshape(-1, x.shape[-1])
+    gradients = torch.is_grad_enabled()
+    if gradients and main_grad_of(weight_VH) is None:
+        raise ValueError("the weight has no gradient buffer: its gradient has nowhere to go in the forward pass")
+    chunk = chunk or tokens_per_chunk(weight_VH)
+    settings = (mesh, vocab_size, z_loss, chunk, loss_gradient if gradients else None)
+    return _LinearCrossEntropy.apply(x_TH, weight_VH, labels_T, mask_T, settings)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_TH: Tensor,
+        weight_VH: Tensor,
+        labels_T: Tensor,
+        mask_T: Tensor,
+        settings: tuple[Mesh, int, float, int, float | None],
+    ) -> tuple[Tensor, Tensor]:
+        mesh, vocab_size, z_loss, chunk, loss_gradient = settings
+        first, real = own_columns(len(weight_VH), mesh.tp, vocab_size)
+        weights_T = mask_T.float()
+        losses_T = torch.empty_like(weights_T)
+        grad_TH = torch.empty_like(x_TH) if loss_gradient is not None else None
+        for start in range(0, len(x_TH), chunk):
+            rows = slice(start, start + chunk)
+            logits_CV = x_TH[rows] @ weight_VH.t()
+            own = statistics(logits_CV, labels_T[rows], first, real)
+            partition_C, target_C = joined_statistics(own, mesh.tp)
+            losses_T[rows] = losses_of(partition_C, target_C, z_loss)
+            if grad_TH is None or loss_gradient is None:
+                continue
+            label_C = weights_T[rows] * loss_gradient
+            probability_C = probability_scale(label_C, partition_C, z_loss)
+            gradient_over_logits(logits_CV, labels_T[rows], partition_C, probability_C, label_C, first, real)
+            torch.mm(logits_CV, weight_VH, out=grad_TH[rows])
+            linear_weight_gradient(weight_VH, logits_CV, x_TH[rows])
+        losses_T.masked_fill_(~mask_T, 0.0)
+        ctx.grad_TH, ctx.loss_gradient = grad_TH, loss_gradient
+        ctx.mark_non_differentiable(losses_T)
+        return losses_T.sum(), losses_T
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+        grad_TH, ctx.grad_TH = ctx.grad_TH, None
+        if grad_TH is None:
+            raise RuntimeError("a second backward pass: the weight's gradient was added in the forward pass, once")
+        # On a GPU the comparison would wait for the device.
+        if grads[0].device.type == "cpu" and float(grads[0]) != ctx.loss_gradient:
+            raise RuntimeError(f"backward started from {float(grads[0])}, the forward pass took {ctx.loss_gradient}")
+        return grad_TH, None, None, None, None

@@ -1,0 +1,43 @@
+"""A loss whose logits are made in chunks has the value and the gradients of whole logits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.model.gpt import GPT
+from steel_megatron.parallel import linear_cross_entropy
+from steel_megatron.parallel.data import DataParallel
+from steel_megatron.parallel.mesh import Mesh
+
+
+def step(tied: bool):
+    config = ModelConfig(
+        num_layers=2,
+        hidden_size=32,
+        ffn_hidden_size=48,
+        num_attention_heads=4,
+        num_query_groups=2,
+        vocab_size=61,
+        untie_embeddings_and_output_weights=not tied,
+    )
+    model = GPT(config, Mesh.single(), dtype=torch.float32, seed=1)
+    data_parallel = DataParallel([model], Mesh.single(), shard=False)
+    data_parallel.zero_grads()
+    data_parallel.last_micro_batch()
+    tokens = torch.randint(0, 61, (3, 18), generator=torch.Generator().manual_seed(1))
+    mask = torch.rand(3, 17, generator=torch.Generator().manual_seed(2)) < 0.7
+    samples: list[torch.Tensor] = []
+    loss = model.loss(tokens[:, :-1], tokens[:, 1:], mask, sample_losses=samples, loss_gradient=2.0)
+    torch.autograd.backward(loss, torch.tensor(2.0))
+    data_parallel.finish_grads()
+    return loss.detach(), samples[0], data_parallel.grads.clone()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_chunks_change_nothing(monkeypatch, tied):
+    whole = step(tied)
+    monkeypatch.setitem(linear_cross_entropy.CHUNK_BYTES, "cpu", 5 * 61 * 4 + 2000)
+    for found, expected in zip(step(tied), whole, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

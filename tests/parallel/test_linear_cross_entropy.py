@@ -1,0 +1,119 @@
+"""Fused head and cross entropy in chunks against torch over whole logits in fp64, on one and on several tp ranks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from helpers.kernels import set_backend
+from helpers.processes import run_processes
+from steel_megatron.config import ParallelConfig
+from steel_megatron.parallel.linear_cross_entropy import linear_cross_entropy, needs_chunks
+from steel_megatron.parallel.mesh import Mesh
+
+SAMPLES, LENGTH, HIDDEN = 3, 12, 24
+TOKENS = SAMPLES * LENGTH
+GRADIENT = 3.0
+
+
+def expected(x, weight, labels, mask, vocab_size, z_loss):
+    """Loss, losses, and gradients of x and the weight, in fp64."""
+    x, weight = (t.double().requires_grad_() for t in (x, weight))
+    logits = (x.flatten(0, 1) @ weight.t())[:, :vocab_size]
+    losses = F.cross_entropy(logits, labels, reduction="none") + z_loss * logits.logsumexp(1).square()
+    losses = losses * mask
+    losses.sum().backward(torch.tensor(GRADIENT, dtype=torch.float64))
+    return losses.sum().detach(), losses.detach(), x.grad, weight.grad
+
+
+def inputs(padded: int, vocab_size: int):
+    generator = torch.Generator().manual_seed(vocab_size)
+    x = torch.randn(SAMPLES, LENGTH, HIDDEN, generator=generator)
+    weight = torch.randn(padded, HIDDEN, generator=generator)
+    labels = torch.randint(0, vocab_size, (TOKENS,), generator=generator)
+    return x, weight, labels, torch.rand(TOKENS, generator=generator) < 0.8
+
+
+def compare(sequence_parallel: bool) -> None:
+    size = torch.distributed.get_world_size()
+    mesh = Mesh.create(ParallelConfig(tensor_model_parallel_size=size, sequence_parallel=sequence_parallel))
+    for chunk, vocab_size, z_loss in [(5, 37, 0.0), (TOKENS, 79, 0.01), (100, 80, 0.0), (1, 41, 0.01)]:
+        x, weight, labels, mask = inputs(80, vocab_size)
+        total, losses, x_grad, weight_grad = expected(x, weight, labels, mask, vocab_size, z_loss)
+        rows = slice(mesh.tp.rank * 80 // size, (mesh.tp.rank + 1) * 80 // size)
+        own = torch.nn.Parameter(weight[rows].clone())
+        own.main_grad = torch.ones_like(own)
+        cut = slice(mesh.tp.rank * LENGTH // size, (mesh.tp.rank + 1) * LENGTH // size)
+        part = x[:, cut] if sequence_parallel else x
+        leaf = part.clone().requires_grad_()
+        settings = {"vocab_size": vocab_size, "loss_gradient": GRADIENT, "z_loss": z_loss, "chunk": chunk}
+        found, each = linear_cross_entropy(leaf, own, labels, mask, mesh, **settings)
+        found.backward(torch.tensor(GRADIENT))
+        torch.testing.assert_close(found.double(), total, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(each.double(), losses, rtol=1e-5, atol=1e-5)
+        x_grad = x_grad[:, cut] if sequence_parallel else x_grad
+        torch.testing.assert_close(leaf.grad.double(), x_grad, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(own.main_grad.double() - 1, weight_grad[rows], rtol=1e-4, atol=1e-4)
+        assert own.grad is None
+
+
+@pytest.mark.parametrize(("tp", "sequence_parallel"), [(1, False), (2, False), (2, True), (4, True)])
+def test_equals_torch_over_whole_logits(tp, sequence_parallel):
+    run_processes(compare, tp, sequence_parallel)
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_bf16_gradients_add_up_in_fp32(monkeypatch, backend):
+    set_backend(monkeypatch, backend)
+    x, weight, labels, mask = inputs(80, 80)
+    x, weight = x.bfloat16(), weight.bfloat16()
+    total, _, x_grad, weight_grad = expected(x, weight, labels, mask, 80, 0.0)
+    own, leaf = torch.nn.Parameter(weight), x.clone().requires_grad_()
+    own.main_grad = torch.zeros(weight.shape)
+    found, _ = linear_cross_entropy(
+        leaf, own, labels, mask, Mesh.single(), vocab_size=80, loss_gradient=GRADIENT, chunk=7
+    )
+    found.backward(torch.tensor(GRADIENT))
+    torch.testing.assert_close(found.double(), total, rtol=1e-2, atol=0)
+    torch.testing.assert_close(leaf.grad.double(), x_grad, rtol=2e-2, atol=2e-1)
+    torch.testing.assert_close(own.main_grad.double(), weight_grad, rtol=2e-2, atol=2e-1)
+
+
+def test_without_gradients_nothing_is_added():
+    x, weight, labels, mask = inputs(80, 80)
+    own = torch.nn.Parameter(weight)
+    own.main_grad = torch.zeros(weight.shape)
+    with torch.no_grad():
+        settings = {"vocab_size": 80, "loss_gradient": 1.0, "chunk": 7}
+        total, _ = linear_cross_entropy(x, own, labels, mask, Mesh.single(), **settings)
+    torch.testing.assert_close(total.double(), expected(x, weight, labels, mask, 80, 0.0)[0], rtol=1e-5, atol=1e-5)
+    assert (own.main_grad == 0).all()
+
+
+def test_no_tokens():
+    own = torch.nn.Parameter(torch.randn(8, HIDDEN))
+    own.main_grad = torch.zeros(8, HIDDEN)
+    leaf = torch.randn(1, 0, HIDDEN, requires_grad=True)
+    none = torch.zeros(0, dtype=torch.int64)
+    total, _ = linear_cross_entropy(leaf, own, none, none.bool(), Mesh.single(), vocab_size=8, loss_gradient=1.0)
+    total.backward()
+    assert total == 0
+    assert leaf.grad.shape == (1, 0, HIDDEN)
+
+
+def test_wrong_use_is_refused():
+    x, weight, labels, mask = inputs(80, 80)
+    own, leaf = torch.nn.Parameter(weight), x.requires_grad_()
+    call = {"vocab_size": 80, "loss_gradient": 2.0}
+    assert not needs_chunks(own, 10**9)
+    with pytest.raises(ValueError, match="no gradient buffer"):
+        linear_cross_entropy(leaf, own, labels, mask, Mesh.single(), **call)
+    own.main_grad = torch.zeros(weight.shape)
+    assert needs_chunks(own, 10**9)
+    assert not needs_chunks(own, 10)
+    total, _ = linear_cross_entropy(leaf, own, labels, mask, Mesh.single(), **call)
+    with pytest.raises(RuntimeError, match=r"started from 1\.0, the forward pass took 2\.0"):
+        total.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="second backward"):
+        total.backward()
