@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,34 @@ def test_damage_keeps_the_place(tmp_path):
     tokenize(paths, tmp_path / "x", TOKENIZER, **SETTINGS)
     tokenize(paths, tmp_path / "y", TOKENIZER, **SETTINGS)
     assert (tmp_path / "x_text_document.bin").read_bytes() == (tmp_path / "y_text_document.bin").read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from steel_megatron.dataset import tokenize as module
+from steel_megatron.tokenizer.null import NullTokenizer
+take, left = module._Run._take, [int(sys.argv[1])]
+def counted(self, result):
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    take(self, result)
+module._Run._take = counted
+seed = int(sys.argv[2]) or None
+module.tokenize(sys.argv[4:], sys.argv[3], NullTokenizer(1000), append_eod=True, block_bytes=600, journal_bytes=1500,
+    shuffle_seed=seed)
+"""
+
+
+@pytest.mark.parametrize("shuffle_seed", [None, 7])
+def test_a_killed_run_goes_on(tmp_path, caplog, shuffle_seed):
+    paths = write_inputs(tmp_path)
+    settings = {**SETTINGS, "shuffle_seed": shuffle_seed}
+    tokenize(paths, tmp_path / "whole" / "x", TOKENIZER, **settings)
+    words = [sys.executable, "-c", KILLED, "17", str(shuffle_seed or 0), str(tmp_path / "killed" / "x")]
+    done = subprocess.run([*words, *map(str, paths)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with caplog.at_level(logging.INFO):
+        tokenize(paths, tmp_path / "killed" / "x", TOKENIZER, **settings)
+    assert "goes on behind" in caplog.text
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
