@@ -43,7 +43,7 @@ def partition_part(job: Job, part: DedupPart) -> int:
 def pair_partition(job: Job, number: int) -> int:
     """The candidate pairs of a partition, ordered."""
     pairs = bucket_pairs(read_partition(job, PARTITION, number, RECORD_BYTES))
-    path = job.path(STAGE, number, ".pairs")
+    (path,) = job.begin(STAGE, number, ".pairs")
     pairs.tofile(path)
     job.finish(STAGE, number, {"pairs": len(pairs)}, [path])
     return number

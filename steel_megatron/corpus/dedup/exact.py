@@ -51,7 +51,7 @@ def partition_part(job: Job, part: DedupPart) -> int:
 def pair_partition(job: Job, number: int) -> int:
     """The pairs (later document, first document) of a partition."""
     pairs = exact_pairs(read_partition(job, PARTITION, number, RECORD.itemsize))
-    path = job.path(STAGE, number, ".pairs")
+    (path,) = job.begin(STAGE, number, ".pairs")
     pairs.tofile(path)
     job.finish(STAGE, number, {"pairs": len(pairs)}, [path])
     return number

@@ -44,7 +44,7 @@ def verify_range(job: Job, number: int) -> int:
     candidates = np.unique(np.concatenate(pieces)) if pieces else np.empty(0, np.uint64)
     agreeing = signature_files(job).matches(candidates)
     verified = candidates[agreeing >= math.ceil(job.plan.settings.threshold * PERMUTATIONS)]
-    path = job.path(STAGE, number, ".pairs")
+    (path,) = job.begin(STAGE, number, ".pairs")
     verified.tofile(path)
     job.finish(STAGE, number, {"candidates": len(candidates), "verified": len(verified)}, [path])
     return number

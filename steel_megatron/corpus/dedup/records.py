@@ -22,7 +22,7 @@ def write_partitioned(
     Args:
         chunks: bytes of records ordered by partition, and the count of records of each partition.
     """
-    path, index_path = job.path(stage, number, ".records"), job.path(stage, number, ".index")
+    path, index_path = job.begin(stage, number, ".records", ".index")
     total = 0
     with open(path, "wb") as file, open(index_path, "wb") as index:
         for records, counts in chunks:

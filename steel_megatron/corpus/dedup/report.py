@@ -24,13 +24,14 @@ def make_report(job: Job) -> dict[str, Any]:
     pairs: dict[tuple[str, str], Counter[str]] = {}
     sets: Counter[str] = Counter()
     histogram = [0] * (write.BINS + 1)
+    parts_of: dict[int, list[int]] = {}
+    for part in job.plan.parts:
+        parts_of.setdefault(part.file, []).append(part.number)
     for number, file in enumerate(job.plan.files):
         counts: Counter[str] = Counter()
-        for part in job.plan.parts:
-            if part.file != number:
-                continue
-            written = _done(job, write.STAGE, part.number)
-            counts["records"] += _done(job, sign.STAGE, part.number)["documents"]
+        for part_number in parts_of[number]:
+            written = _done(job, write.STAGE, part_number)
+            counts["records"] += _done(job, sign.STAGE, part_number)["documents"]
             counts.update(written["reasons"])
             counts["record_bytes"] += sum(written["bytes"].values())
             counts["kept_bytes"] += written["bytes"].get("kept", 0)

@@ -110,7 +110,7 @@ def _stages(job: Job, engine: Engine, target: Path) -> None:
     engine.run("join", write.join_file, job, range(len(plan.files)), most=by_bytes)
     for name, suffix in ((DUPLICATES, write.DROPPED), (REJECTS, write.REJECTED)):
         pieces = [job.path(write.STAGE, part.number, suffix) for part in plan.parts]
-        if not write.join(pieces, target / name) and name == REJECTS:
+        if not write.join(job, pieces, target / name) and name == REJECTS:
             (target / name).unlink()
     write_json(target / REPORT, make_report(job), indent=2)
 

@@ -38,7 +38,7 @@ class _Outputs(NamedTuple):
 
 def sign_part(job: Job, part: DedupPart) -> int:
     """Reads a part and writes what later stages need of it."""
-    paths = [job.path(STAGE, part.number, f".{name}") for name in _Outputs._fields]
+    paths = job.begin(STAGE, part.number, *(f".{name}" for name in _Outputs._fields))
     counts = {"documents": 0, "lines": 0}
     with ExitStack() as stack:
         out = _Outputs(*(stack.enter_context(open(path, "wb")) for path in paths))

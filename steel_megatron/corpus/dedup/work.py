@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steel_megatron.corpus.dedup.plan import Plan
+
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,22 @@ class Job:
         except FileNotFoundError:
             return None
 
+    def begin(self, stage: str, number: int, *suffixes: str) -> list[Path]:
+        """Paths to write a task's files to: of this attempt alone, as one of a killed run may still be going on."""
+        token = f".{secrets.token_hex(4)}{PARTIAL}"
+        return [self.path(stage, number, suffix + token) for suffix in suffixes]
+
     def finish(self, stage: str, number: int, counts: dict[str, Any], files: Iterable[Path] = ()) -> None:
-        """Marks a task as done, after its files are on the disk."""
+        """Brings the files of :meth:`begin` to the disk, gives them their names, and marks the task as done."""
         for file in files:
             sync(file)
+            os.replace(file, file.with_name(file.name.removesuffix(PARTIAL).rpartition(".")[0]))
         write_json(self.marker(stage, number), counts)
 
 
 def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     """Whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
         json.dump(content, file, ensure_ascii=False, indent=indent)
         file.write("\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from steel_megatron.corpus.dedup import exact, sign
 from steel_megatron.corpus.dedup.groups import GROUPS, signature_files
 from steel_megatron.corpus.dedup.lines import parse_record, read_lines
 from steel_megatron.corpus.dedup.plan import DedupPart
-from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.corpus.dedup.work import PARTIAL, Job
 
 STAGE = "write"
 KEPT, DROPPED, REJECTED = ".kept.zst", ".dropped.zst", ".rejected.jsonl"
@@ -31,7 +32,7 @@ BINS = 20  # of the histogram of estimated Jaccard
 
 def write_part(job: Job, part: DedupPart) -> int:
     """Writes what is kept of a part, what is dropped and what is no record."""
-    paths = [job.path(STAGE, part.number, suffix) for suffix in (KEPT, DROPPED, REJECTED)]
+    paths = job.begin(STAGE, part.number, KEPT, DROPPED, REJECTED)
     tally = _Tally()
     with ExitStack() as stack:
         files = [stack.enter_context(open(path, "wb")) for path in paths]
@@ -178,9 +179,9 @@ class _Tally:
         }
 
 
-def join(pieces: list[Path], target: Path) -> int:
+def join(job: Job, pieces: list[Path], target: Path) -> int:
     """Writes the pieces one behind the other, whole or not at all; returns the bytes written."""
-    partial = target.with_name(target.name + ".partial")
+    partial = job.file(f"{secrets.token_hex(4)}{PARTIAL}")
     with open(partial, "wb") as joined:
         for piece in pieces:
             with open(piece, "rb") as file:
@@ -198,8 +199,13 @@ def join_file(job: Job, number: int) -> int:
     target = Path(job.folder).parent / job.plan.files[number].output
     target.parent.mkdir(parents=True, exist_ok=True)
     pieces = [job.path(STAGE, part.number, KEPT) for part in job.plan.parts if part.file == number]
-    size = join(pieces, target)
+    try:
+        size = join(job, pieces, target)
+    except FileNotFoundError:
+        if job.done("join", number) is None:
+            raise
+        return number  # a worker of a killed run was at it still, and is done now
     job.finish("join", number, {"bytes": size})
     for piece in pieces:
-        piece.unlink()
+        piece.unlink(missing_ok=True)
     return number

@@ -157,7 +157,7 @@ WORDS = st.sampled_from(["天", "地", "人", "和", "one", "two", "，"])
 
 
 @given(st.lists(st.lists(WORDS, min_size=0, max_size=14).map(" ".join), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_small_sets_against_exact_jaccard(texts: list[str]) -> None:
     folder = Path(tempfile.mkdtemp())
     try:

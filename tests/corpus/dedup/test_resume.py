@@ -86,7 +86,7 @@ def test_killed_at_any_time_with_workers(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(program)
     output = tmp_path / "killed"
-    for wait in (1.0, 1.5, 2.0):
+    for wait in (1.0, 2.0):
         process = subprocess.Popen([sys.executable, str(script), str(source), str(output)], start_new_session=True)
         time.sleep(wait)
         os.killpg(process.pid, signal.SIGKILL)
