@@ -82,7 +82,7 @@ def convert_corpus(
     if workers < 1:
         raise ConfigError(f"--workers {workers}", rule="it is 1 or more")
     settings = _settings(corpus, options or {})
-    files = find_inputs(inputs, corpus.suffixes)
+    files = find_inputs(inputs, corpus.suffixes, archives=True)
     records = [InputRecord.of(file) for file in files]
     wanted = ConvertManifest(corpus.name, settings, source or corpus.name, tuple(records))
     before = None if overwrite else finished_before(target, wanted)

@@ -35,12 +35,14 @@ class Input:
     searched: bool
 
 
-def find_inputs(patterns: Iterable[str | os.PathLike[str]], suffixes: Sequence[str] = ()) -> list[Input]:
+def find_inputs(
+    patterns: Iterable[str | os.PathLike[str]], suffixes: Sequence[str] = (), archives: bool = False
+) -> list[Input]:
     """Files, folders and glob patterns, also as URLs, in the order given; those of a folder or glob sorted; each once.
 
     Args:
-        suffixes: endings of the files taken from a folder, also with ``.gz`` or ``.zst`` or in an archive; none: all
-            but hidden ones.
+        suffixes: endings of the files taken from a folder, also with ``.gz`` or ``.zst``; none: all but hidden ones.
+        archives: zip and tar archives are taken too.
 
     Raises:
         DataError: a pattern names nothing.
@@ -50,11 +52,11 @@ def find_inputs(patterns: Iterable[str | os.PathLike[str]], suffixes: Sequence[s
         pattern = os.fspath(given)
         is_folder, root, files = _remote(pattern) if is_url(pattern) else _local(pattern)
         if is_folder:
-            files = [file for file in files if is_data_name(file[len(root) :].lstrip("/"), suffixes)]
+            files = [file for file in files if is_data_name(file[len(root) :].lstrip("/"), suffixes, archives)]
         if not files:
             raise DataError(
                 f"no input file at {given}",
-                rule=f"a folder holds files that end in {', '.join(suffixes)}, also with .gz or .zst or in an archive"
+                rule=f"a folder holds files that end in {', '.join(suffixes)}, also with .gz or .zst"
                 if is_folder and suffixes
                 else "it is a file, a folder, or a pattern that matches files",
                 fix="check the path given to --input",
@@ -99,13 +101,13 @@ def _remote(pattern: str) -> tuple[bool, str, list[str]]:
     return is_folder, str(files.unstrip_protocol(root)), [str(files.unstrip_protocol(name)) for name in sorted(names)]
 
 
-def is_data_name(name: str, suffixes: Sequence[str] = ()) -> bool:
+def is_data_name(name: str, suffixes: Sequence[str] = (), archives: bool = False) -> bool:
     """Whether a file of this name in a folder or archive may be an input."""
     parts = PurePosixPath(name).parts
     if any(part.startswith(".") or part == "__MACOSX" for part in parts) or name.endswith(OURS):
         return False
-    endings = (*(suffix + packed for suffix in suffixes for packed in ("", *PACKED_SUFFIXES)), *ARCHIVE_SUFFIXES)
-    return not suffixes or name.endswith(endings)
+    endings = tuple(suffix + packed for suffix in suffixes for packed in ("", *PACKED_SUFFIXES))
+    return not suffixes or name.endswith(endings) or (archives and name.endswith(ARCHIVE_SUFFIXES))
 
 
 def data_files(found: Iterable[Path]) -> list[Path]:

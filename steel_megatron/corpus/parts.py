@@ -66,7 +66,7 @@ def rows_of(
     """
 
     def wanted(member: str) -> bool:
-        return is_data_name(member, corpus.suffixes)
+        return is_data_name(member, corpus.suffixes, archives=True)
 
     def chunks(start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return read_chunks(part.path, start, stop, lambda data: progress(len(data)))

@@ -143,6 +143,28 @@ def test_what_people_send(tmp_path: Path) -> None:
     assert done.manifest.passed_over == ("photo.jpg",)
 
 
+def test_names_of_members_in_gbk(tmp_path: Path) -> None:
+    data = zip_bytes({"AAAA.txt": b"text"}).replace(b"AAAA", "方言".encode("gbk"))
+    done = convert_corpus("contributed", [write(tmp_path / "a.zip", data)], tmp_path / "out.jsonl")
+    assert [document["id"] for document in read_json_lines(done.output)] == ["a.zip/方言.txt"]
+
+
+def test_what_is_locked_is_rejected(tmp_path: Path) -> None:
+    pypdf = pytest.importorskip("pypdf")
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf_bytes(["locked text"])))
+    writer.encrypt("secret", algorithm="RC4-128")
+    with open(tmp_path / "a.pdf", "wb") as file:
+        writer.write(file)
+    locked = zip_bytes({"a.pdf": pdf_bytes(["locked text"])})
+    local, central = locked.index(b"PK\3\4") + 6, locked.index(b"PK\1\2") + 8
+    locked = locked[:local] + b"\1" + locked[local + 1 : central] + b"\1" + locked[central + 1 :]
+    good = write(tmp_path / "c.pdf", pdf_bytes(["open text"]))
+    inputs = [tmp_path / "a.pdf", write(tmp_path / "b.zip", locked), good]
+    done = convert_corpus("pdf", inputs, tmp_path / "out.jsonl")
+    assert [document["text"] for document in read_json_lines(done.output)] == ["open text"]
+    assert done.manifest.rejects == {"encrypted": 2}
+
+
 def test_urls(tmp_path: Path) -> None:
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
@@ -153,7 +175,7 @@ def test_urls(tmp_path: Path) -> None:
     for name in ("sub/a.jsonl", "b.parquet"):
         memory.pipe(f"/crawl/{name}", (tmp_path / "in" / name).read_bytes())
     for number, url in enumerate(("memory://crawl", f"file://{tmp_path}/in", f"file://{tmp_path}/in/**")):
-        workers = 1 if url.startswith("memory") else 2  # memory is of one process
+        workers = 2 if url.endswith("/in") else 1  # memory is of one process
         output = tmp_path / f"{number}.jsonl"
         assert (
             convert_corpus("skypile", [url], output, workers=workers, part_bytes=1000).output.read_bytes() == expected

@@ -73,6 +73,18 @@ def test_a_broken_element_costs_itself(broken: str, between: str, place: int, si
     assert len(reasons) == 1
 
 
+@pytest.mark.parametrize("broken", ['{\n  "t": "bad', '{\n  "t": ["bad"}\n}', '{\n  "t": bad\n}'])
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("size", [1, 7, 1 << 16])
+def test_objects_one_behind_the_other(broken: str, place: int, size: int) -> None:
+    good = [{"t": f"text {i}", "s": {"u": i}} for i in range(3)]
+    objects = [json.dumps(record, indent=2) for record in good]
+    objects.insert(place, broken)
+    rows = list(read_json_array(pieces("\n".join(objects).encode() + b"\n", size), brackets=False))
+    assert [row.value for row in rows if row.error is None] == good
+    assert [row.error.reason for row in rows if row.error] == ["bad_json"]
+
+
 @given(st.integers(1, 60))
 def test_a_cut_file_says_so(size: int) -> None:
     good = [{"t": "a"}, {"t": "b"}]

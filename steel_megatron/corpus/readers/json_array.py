@@ -20,6 +20,7 @@ _STRING_BODY = re.compile(rb'[^"\\\n]*(?:\\[^\n][^"\\\n]*)*')  # a line feed ins
 _SOMETHING = re.compile(rb"\S")
 _SCALAR_END = re.compile(rb"[,\]{]")
 _FIRST_KEY = re.compile(rb'\{\s*("(?:[^"\\\n]|\\[^\n])*"\s*:)')
+_OBJECT_LINE = re.compile(rb"\n(?=\{)")
 _SEAM_BYTES = 4096  # kept while searching, so that a beginning of an element is found across two chunks
 _PAIRS = {ord("}"): ord("{"), ord("]"): ord("[")}
 
@@ -55,7 +56,9 @@ def read_json_array(
         try:
             element = text.take(_element_end(text, max_record_bytes))
         except _BrokenError as error:
-            ended = not _skip_broken(text) or not brackets  # at the end of the file nothing more is to be said
+            ended = (
+                not _skip_broken(text, brackets) or not brackets
+            )  # at the end of the file nothing more is to be said
             yield Row(number, line, error=RejectedRecordError("bad_json", str(error)), head=head)
             continue
         head = element[:HEAD_BYTES]
@@ -178,10 +181,15 @@ def _string_end(text: _Text, start: int, max_bytes: int) -> int:
             raise _BrokenError("the file ends within it")
 
 
-def _skip_broken(text: _Text) -> bool:
-    """Drops the broken element; False when the file holds no further one."""
+def _skip_broken(text: _Text, brackets: bool) -> bool:
+    """Drops the broken element; False when the file holds no further one.
+
+    Outside an array, an object begins at the beginning of a line.
+    """
     key = _FIRST_KEY.match(text.data)
-    begin = re.compile(rb",\s*(?=\{\s*" + re.escape(key[1]) + rb")" if key else rb",\s*(?=\{)")
+    begin = _OBJECT_LINE
+    if brackets:
+        begin = re.compile(rb",\s*(?=\{\s*" + re.escape(key[1]) + rb")" if key else rb",\s*(?=\{)")
     searched = 1
     while True:
         match = begin.search(text.data, searched)
