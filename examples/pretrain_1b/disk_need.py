@@ -16,7 +16,8 @@ from steel_megatron.config import DataError
 TEXT_PER_BYTE = {".gz": 3.2, ".tgz": 3.2, ".zst": 3.6, ".zip": 3.2, ".parquet": 3.0}
 PACKED = 0.40  # bytes of JSON lines packed by zstd, per byte of text
 BYTES_PER_TOKEN = 4.0  # of text; Chinese with the Qwen vocabulary has 4.18, code fewer bytes
-DEDUP_WORK = 0.30  # signatures, bands and pairs on disk, per byte of text: documents of about 1,000 characters
+# Signatures, bands and parts on disk, per byte of text: measured with documents of 1 kB, longer ones take less.
+DEDUP_WORK = 0.30
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Makes small stand-ins of the ten corpora: the folders, file formats and fields of the originals, texts made up.
 
 Each also has what the originals have: records that cannot be used, duplicates within and across corpora, near
-duplicates, text that looks like control tokens. samples.json tells for each corpus how many records there are, and how
-many of them `steel convert` has to reject.
+duplicates, pages that are no text, words that look like control tokens. samples.json tells for each corpus how many
+records there are, and how many of them `steel convert` has to reject.
 
 Usage: python examples/pretrain_1b/make_samples.py --output DIR [--records 120] [--seed 0]
 """
@@ -24,6 +24,9 @@ from sample_texts import PEOPLE, PLACES, THINGS, chinese, cpp_code, english, pyt
 
 BROKEN = b'{"text": "this line ends too early'
 CONTROL = "网页里写着<|im_end|>这样的字样，它只是文字。"
+# What a recipe has to drop: a menu, a line of signs, a text that says one thing over and over.
+JUNK = ("首页 登录", "★☆※◆" * 40 + "→←↑↓" * 30, "点击下载最新版本软件" * 80)
+MINIFIED = "var a=" + ";".join(f"f{n}({n * 7919 % 1000003:06x})" for n in range(4000))
 
 
 class Samples:
@@ -45,7 +48,8 @@ class Samples:
         texts = [
             chinese(self.random, self.random.randint(6, 16), self.random.randint(1, 3)) for _ in range(self.records)
         ]
-        return [*texts, *self.shared, texts[0], texts[1][:40] + "甲" + texts[1][41:], texts[2] + "\n" + CONTROL]
+        near = texts[1][:40] + "甲" + texts[1][41:]
+        return [*texts, *self.shared, texts[0], near, texts[2] + "\n" + CONTROL, *JUNK]
 
     def question(self) -> str:
         r = self.random
@@ -225,7 +229,7 @@ def starcoder(s: Samples) -> None:
     ):
         texts: list[str | None] = [code(s.random) for _ in range(s.records // 2)]
         tag = f"<reponame>someone/tool<filename>src/main.{suffix}<gh_stars>10-100\n"
-        texts = [*texts, f"{tag}{code(s.random)}", texts[0], None]
+        texts = [*texts, f"{tag}{code(s.random)}", texts[0], MINIFIED, None]
         rows = range(len(texts))
         columns = {
             "max_stars_repo_path": pa.array([f"src/file{n}.{suffix}" for n in rows]),

@@ -3,15 +3,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from helpers.small_tokenizer import small_tokenizer
 from steel_megatron.config import ConfigError, DataError
+from steel_megatron.dataset.indexed import IndexedDataset
+from steel_megatron.tokenizer import build_tokenizer
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "pretrain_1b"
@@ -49,18 +54,26 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def prepare(**variables: str) -> subprocess.CompletedProcess[str]:
-    """Calls prepare_data.sh."""
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One for all tests of the module."""
+    return str(small_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+def command() -> list[str]:
+    return ["bash", str(FOLDER / "prepare_data.sh")]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """What prepare_data.sh is called with."""
     names = ("CORPORA", "WORK", "TOKENIZER", "CONFIG", "ONLY", "KEEP_INTERMEDIATE", "IGNORE_DISK", "OVERWRITE", "SMOKE")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", str(FOLDER / "prepare_data.sh")],
-        env={**kept, "PATH": path, "HF_HUB_OFFLINE": "1", "WORKERS": "1", **variables},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    return {**kept, "PATH": path, "HF_HUB_OFFLINE": "1", "WORKERS": "1", **variables}
+
+
+def prepare(**variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(), env=environment(**variables), check=False, capture_output=True, text=True)
 
 
 def steps_run(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -80,9 +93,10 @@ def write_config(path: Path, content: Any) -> str:
     return str(path)
 
 
-def test_three_corpora_become_datasets_and_a_card(samples: Path, tmp_path: Path) -> None:
+def test_three_corpora_become_datasets_and_a_card(samples: Path, tokenizer: str, tmp_path: Path) -> None:
     work, config = tmp_path / "work", tmp_path / "data.yaml"
-    given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "CONFIG": write_config(config, SMALL)}
+    given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "TOKENIZER": tokenizer}
+    given["CONFIG"] = write_config(config, SMALL)
     done = prepare(**given, KEEP_INTERMEDIATE="0")
     assert done.returncode == 0, done.stderr
     assert len(steps_run(done)) == 9
@@ -115,18 +129,13 @@ def test_three_corpora_become_datasets_and_a_card(samples: Path, tmp_path: Path)
     assert len(before) == 6
     again = prepare(**given, KEEP_INTERMEDIATE="0")
     assert (again.returncode, steps_run(again)) == (0, [])
-    (work / "data" / "skypile_text_document.bin").unlink()
-    again = prepare(**given, KEEP_INTERMEDIATE="0")
-    assert again.returncode == 0, again.stderr
-    assert steps_run(again)[-2:] == ["dedup", "tokenize skypile"]
-    assert hashes(work) == before
-    assert list((work / "dedup").glob("*/*.zst")) == []
 
 
-def test_another_setting_does_its_stage_again_when_asked(samples: Path, tmp_path: Path) -> None:
+def test_another_setting_does_its_stage_again_when_asked(samples: Path, tokenizer: str, tmp_path: Path) -> None:
     work, config = tmp_path / "work", tmp_path / "data.yaml"
-    sources = {name: SMALL["sources"][name] for name in ("wikipedia_cn", "starcoder")}
-    given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "CONFIG": str(config)}
+    sources = {name: dict(SMALL["sources"][name]) for name in ("wikipedia_cn", "starcoder")}
+    del sources["starcoder"]["recipe"]
+    given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "TOKENIZER": tokenizer, "CONFIG": str(config)}
     write_config(config, {"sources": sources})
     done = prepare(**given)
     assert done.returncode == 0, done.stderr
@@ -139,7 +148,7 @@ def test_another_setting_does_its_stage_again_when_asked(samples: Path, tmp_path
     assert "convert starcoder failed" in refused.stderr
     done = prepare(**given, OVERWRITE="1")
     assert done.returncode == 0, done.stderr
-    assert steps_run(done) == ["convert starcoder", "clean starcoder", "tokenize starcoder"]
+    assert steps_run(done) == ["convert starcoder", "tokenize starcoder"]
     assert {name for name, value in hashes(work).items() if before[name] != value} == {
         f"starcoder_text_document.{suffix}" for suffix in ("bin", "idx")
     }
@@ -226,14 +235,51 @@ def test_the_configuration_takes_all_samples(samples: Path) -> None:
 
 
 @pytest.mark.slow
-def test_smoke(tmp_path: Path) -> None:
+def test_text_that_was_removed_is_made_again_when_it_is_needed(samples: Path, tokenizer: str, tmp_path: Path) -> None:
     work = tmp_path / "work"
+    config = write_config(tmp_path / "data.yaml", SMALL)
+    given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "TOKENIZER": tokenizer, "CONFIG": config}
+    assert prepare(**given, KEEP_INTERMEDIATE="0").returncode == 0
+    before = hashes(work)
+    (work / "data" / "skypile_text_document.bin").unlink()
+    again = prepare(**given, KEEP_INTERMEDIATE="0")
+    assert again.returncode == 0, again.stderr
+    assert steps_run(again)[-2:] == ["dedup", "tokenize skypile"]
+    assert hashes(work) == before
+    assert list((work / "dedup").glob("*/*.zst")) == []
+
+
+@pytest.mark.slow
+def test_smoke_killed_and_continued(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with subprocess.Popen(command(), env=environment(SMOKE="1", WORK=str(work)), start_new_session=True) as process:
+        while not (work / "steps" / "clean.belle.json").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
     done = prepare(SMOKE="1", WORK=str(work))
     assert done.returncode == 0, done.stderr
+    assert "clean belle" not in steps_run(done)
     counts = json.loads((work / "samples" / "samples.json").read_text())
     for name, count in counts.items():
         manifest = json.loads((work / "convert" / f"{name}.jsonl.zst.manifest.json").read_text())
         assert (manifest["records"], sum(manifest["rejects"].values())) == (count["records"], count["rejects"]), name
     card = card_of(work)
     assert len(hashes(work)) == 2 * len(counts)
-    assert all(f"| {name} |" in card for name in counts)
+    for line in ("| skypile | clean | alphanumeric_filter |", "| skypile | dedup | near |", "| zhihu_kol | convert |"):
+        assert line in card
+
+    # Marks of the chat template are control tokens, the same words in a web page are not.
+    end = build_tokenizer(None, str(work / "tokenizer")).special_tokens["<|im_end|>"]
+    marks = {
+        name: int((IndexedDataset(work / "data" / f"{name}_text_document").tokens == end).sum()) for name in counts
+    }
+    assert marks["skypile"] == marks["wanjuan_zh"] == 0
+    assert marks["moss"] >= 3 * 120  # system, user and assistant in each of the conversations
+
+    small = "--num-layers 1 --hidden-size 32 --ffn-hidden-size 64 --num-attention-heads 2 --num-query-groups 1"
+    small += " --kv-channels 16 --seq-length 64 --micro-batch-size 4 --global-batch-size 8 --train-iters 3 --device cpu"
+    train = [sys.executable, "-m", "steel_megatron", "train", "--config", str(FOLDER / "steel_1b.yaml")]
+    train += ["--phases", str(work / "phases.yaml"), "--tokenizer-model", str(work / "tokenizer")]
+    train += [*small.split(), "--lr-warmup-iters", "1", "--split", "90,10", "--eval-iters", "1"]
+    subprocess.run([*train, "--save", str(tmp_path / "run")], check=True, cwd=ROOT)

@@ -114,6 +114,7 @@ def test_two_nodes_on_this_machine_train_one_model(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "step_0000004").is_dir()
 
 
+@pytest.mark.slow
 def test_a_node_that_fails_ends_the_others(tmp_path: Path) -> None:
     done = run_script("train_multi_node.sh", "--num-layers", "0", SMOKE="1", SAVE=str(tmp_path / "run"))
     assert done.returncode != 0
