@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="What tools/preprocess/install_data_juicer.sh made.",
     )
     parser.add_argument(
-        "--ray-address", metavar="ADDRESS", help="Run data-juicer in its Ray mode; auto starts or finds a cluster."
+        "--ray-address",
+        metavar="ADDRESS",
+        help="Run data-juicer in its Ray mode: local starts one here, auto finds one.",
     )
     parser.add_argument("--list-drops", metavar="OUTPUT", help="Print the drops of an earlier run, one JSON per line.")
     parser.add_argument("--operation", metavar="NAME", help="With --list-drops: only what this operation dropped.")
@@ -94,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
             environment=args.data_juicer,
             workers=workers,
             ray_address=args.ray_address,
+            overwrite=args.overwrite,
         )
         print(f"{output}: written by data-juicer")
         return 0

@@ -13,7 +13,7 @@ pip="$dir/bin/python -m pip --disable-pip-version-check"
 $pip install "torch==${TORCH_VERSION:-2.13.0}"
 $pip install py-data-juicer==1.6.1 aiohttp==3.14.5 ftfy==6.3.1 opencc==1.1.8 selectolax==1.0.2 simhash-pybind==0.0.3
 if [[ ${RAY:-0} == 1 ]]; then
-  $pip install "ray[default]"
+  $pip install "ray[default]==2.60.0"
 fi
 "$dir/bin/dj-process" --help > /dev/null
 echo "data-juicer is in $dir"

@@ -56,14 +56,25 @@ def run_data_juicer(
     environment: str,
     workers: int = 1,
     ray_address: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Runs data-juicer to its end. Its output, cache and messages are its own; no report of ours is written.
 
+    Args:
+        output: a file; in Ray mode data-juicer makes a folder of files of it.
+        ray_address: a cluster, ``auto`` to find one, ``local`` to start one; None: without Ray.
+
     Raises:
         ConfigError: data-juicer is not there.
-        DataError: it failed; its messages stand above.
+        DataError: an output is there already, or data-juicer failed; its messages stand above.
     """
     program = find_data_juicer(environment)
+    if output.exists() and not overwrite:
+        raise DataError(
+            f"{output} is there already",
+            rule="data is not replaced unasked",
+            fix="use another --output, or --overwrite to replace it",
+        )
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="steel-clean-") as folder:
         path = Path(folder) / "recipe.yaml"

@@ -205,8 +205,10 @@ def test_data_juicer_gets_the_recipe(tmp_path: Path, recipe_path: Path) -> None:
     for line in ("executor_type: ray", "ray_address: auto", "np: 2", f"path: {source}", f"export_path: {output}"):
         assert line in seen
     program.write_text("#!/bin/sh\nexit 3\n")
-    with pytest.raises(DataError, match="status 3"):
+    with pytest.raises(DataError, match="there already"):
         run_data_juicer(recipe, [str(source)], output, environment=str(tmp_path))
+    with pytest.raises(DataError, match="status 3"):
+        run_data_juicer(recipe, [str(source)], output, environment=str(tmp_path), overwrite=True)
 
 
 CODE = """#include <stdio.h>
