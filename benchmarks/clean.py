@@ -143,16 +143,20 @@ def main() -> None:
             speeds[engine] = size / work
             print(f"{engine:<12} {speeds[engine]:>8.2f} {work:>8.2f} {start:>8.2f}", flush=True)
         if "data-juicer" in speeds:
-            kept = {engine: lines(folder / f"{engine}_large.jsonl") for engine in speeds}
+            kept = {engine: texts(folder / f"{engine}_large.jsonl") for engine in speeds}
             print(f"native is {speeds['native'] / speeds['data-juicer']:.1f} times as fast as data-juicer")
-            print(f"documents kept: {', '.join(f'{engine} {count:,}' for engine, count in kept.items())}")
+            same = sum(native == other for native, other in zip(*kept.values(), strict=False))
+            print(
+                f"documents kept: {', '.join(f'{engine} {len(found):,}' for engine, found in kept.items())}; ", end=""
+            )
+            print(f"{same:,} of the same text")
         else:
             print("data-juicer is not compared: give --data-juicer DIR")
 
 
-def lines(path: Path) -> int:
-    with open(path, "rb") as file:
-        return sum(1 for _ in file)
+def texts(path: Path) -> list[str]:
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line)["text"] for line in file]
 
 
 if __name__ == "__main__":

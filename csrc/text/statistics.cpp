@@ -29,6 +29,12 @@ class Counts {
     std::fill_n(slots_.begin(), size, Slot{0, 0});
   }
 
+  ~Counts() {
+    if (slots_.size() > kKeptSlots) std::vector<Slot>().swap(slots_);
+  }
+  Counts(const Counts&) = delete;
+  Counts& operator=(const Counts&) = delete;
+
   void add(uint64_t hash) {
     hash += hash == 0;  // 0 marks a free slot
     for (uint64_t at = hash & mask_;; at = (at + 1) & mask_) {
@@ -63,6 +69,7 @@ class Counts {
     uint64_t hash;
     uint64_t count;
   };
+  static constexpr size_t kKeptSlots = 1 << 20;
   static thread_local std::vector<Slot> slots_;  // kept between texts: making it anew costs more than counting
   uint64_t mask_, distinct_ = 0, repeated_ = 0;
 };

@@ -72,6 +72,11 @@ def test_a_copyright_head_goes() -> None:
     assert mapped("clean_copyright_mapper", "x\n/* copyright */y") == "x\ny"
 
 
+def test_rows_of_dots_behind_a_link_come_to_an_end() -> None:
+    for text in ("www." + "." * 3000, "http://" + "(" * 3000, "http://(" + "a" * 3000, "a:b" + "!" * 3000):
+        assert len(mapped("clean_links_mapper", text)) <= len(text)
+
+
 def test_white_space_that_is_kept() -> None:
     assert mapped("whitespace_normalization_mapper", "\tif x:\n\t\treturn\u3000y ", keep="\t") == "if x:\n\t\treturn y"
 
