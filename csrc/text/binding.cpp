@@ -39,6 +39,15 @@ text::Pattern pattern_of(const std::string& name) {
   throw std::invalid_argument("no pattern " + name);
 }
 
+// Characters to look for, however many.
+struct CharacterSet {
+  std::vector<bool> has;
+
+  explicit CharacterSet(const py::str& given) : has(0x110000) {
+    for (const char32_t c : read(given)) has[c] = true;
+  }
+};
+
 struct Text {
   String characters;
 
@@ -51,6 +60,22 @@ struct Text {
       const View found = View(characters).substr(span.first, span.second - span.first);
       String changed = read(py::str(function(written(found))));
       if (changed != found) replacements.emplace_back(span, std::move(changed));
+    }
+    if (!replacements.empty()) characters = text::with_replaced(characters, replacements);
+  }
+
+  // Each line with a character of the set is replaced by what the function makes of it.
+  void replace_lines(const CharacterSet& wanted, const py::function& function) {
+    std::vector<std::pair<text::Span, String>> replacements;
+    for (size_t start = 0; start < characters.size();) {
+      size_t stop = start;
+      bool found = false;
+      for (; stop < characters.size() && characters[stop] != U'\n'; stop++) found |= wanted.has[characters[stop]];
+      if (found) {
+        const View line = View(characters).substr(start, stop - start);
+        replacements.emplace_back(text::Span{start, stop}, read(py::str(function(written(line)))));
+      }
+      start = stop + 1;
     }
     if (!replacements.empty()) characters = text::with_replaced(characters, replacements);
   }
@@ -71,6 +96,8 @@ PYBIND11_MODULE(_text, module) {
   text::load_characters();
   const auto long_call = py::call_guard<py::gil_scoped_release>();
 
+  py::class_<CharacterSet>(module, "CharacterSet").def(py::init<const py::str&>(), py::arg("characters"));
+
   py::class_<Text>(module, "Text")
       .def(py::init([](const py::str& given) { return Text{read(given)}; }), py::arg("text"))
       .def("__str__", [](const Text& self) { return written(self.characters); })
@@ -78,6 +105,7 @@ PYBIND11_MODULE(_text, module) {
       .def("set", [](Text& self, const py::str& given) { self.characters = read(given); }, py::arg("text"))
       .def("has_any", &Text::has_any, py::arg("characters"))
       .def("replace", &Text::replace, py::arg("pattern"), py::arg("function"))
+      .def("replace_lines", &Text::replace_lines, py::arg("wanted"), py::arg("function"))
       .def("repair", &Text::repair, py::arg("others"))
       .def("punctuation_in_ascii",
            [](Text& self) { self.characters = text::punctuation_in_ascii(self.characters); }, long_call)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import regex
 
-from steel_megatron._text import Text
+from steel_megatron._text import CharacterSet, Text
 from steel_megatron.config import ConfigError
 from steel_megatron.corpus.cleaning.operation import Mapper, needed, register
 
@@ -90,7 +90,10 @@ class ChineseConvert(Mapper):
 
     mode: str = "s2t"
     _converter: Any = field(default=None, init=False, repr=False)
+    _changing: CharacterSet | None = field(default=None, init=False, repr=False)
 
+    # Changed by t2s in some words, but not alone; the first six in OpenCC 1.1.8, the others are like them.
+    CHANGE_IN_WORDS: ClassVar[str] = "沈牴瞭藉衹覆著乾徵嚮麼於餘夥摺鍾昇沖誌"
     MODES: ClassVar[tuple[str, ...]] = (
         "s2t", "t2s", "s2tw", "tw2s", "s2hk", "hk2s", "s2twp", "tw2sp", "t2tw", "tw2t", "hk2t", "t2hk", "t2jp", "jp2t"
     )  # fmt: skip
@@ -99,12 +102,21 @@ class ChineseConvert(Mapper):
         if self.mode not in self.MODES:
             raise ConfigError(f"{self.name}: mode {self.mode!r}", rule=f"it is one of {', '.join(self.MODES)}")
         self._converter = needed("opencc", self.name).OpenCC(self.mode + ".json")
+        if self.mode == "t2s":
+            letters = [chr(c) for c in range(0x80, 0x33480) if not 0xD800 <= c < 0xE000 and c != 0x85]
+            converted = self._converter.convert("\n".join(letters)).split("\n")
+            changed = [letter for letter, other in zip(letters, converted, strict=True) if letter != other]
+            self._changing = CharacterSet("".join(changed) + self.CHANGE_IN_WORDS)
 
     def apply(self, text: Text) -> None:
-        given = str(text)
-        if not given.isascii():
-            # Some versions of OpenCC end a text at a NUL.
-            text.set("\0".join(map(self._converter.convert, given.split("\0"))))
+        if self._changing is not None:
+            text.replace_lines(self._changing, self._converted)
+        elif not (given := str(text)).isascii():
+            text.set(self._converted(given))
+
+    def _converted(self, text: str) -> str:
+        # Some versions of OpenCC end a text at a NUL.
+        return "\0".join(map(self._converter.convert, text.split("\0")))
 
 
 @register("clean_copyright_mapper")

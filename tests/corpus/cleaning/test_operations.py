@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +27,16 @@ def mapped(name: str, text: str, **parameters: object) -> str:
     return str(changed)
 
 
+@functools.cache
+def simplifying() -> tuple[Mapper, Any]:
+    """The operation, which takes a while to make, and OpenCC itself."""
+    import opencc
+
+    operation = build_operation("chinese_convert_mapper", {"mode": "t2s"})
+    assert isinstance(operation, Mapper)
+    return operation, opencc.OpenCC("t2s.json")
+
+
 def measured(name: str, text: str, **parameters: object) -> float:
     operation = build_operation(name, parameters)
     assert isinstance(operation, Filter)
@@ -37,6 +49,16 @@ def test_unicode_is_mended_as_ftfy_does(text: str) -> None:
     ftfy = pytest.importorskip("ftfy")
     text = text.encode("utf-8", "ignore").decode()
     assert mapped("fix_unicode_mapper", text) == ftfy.fix_text(text)
+
+
+@given(st.text(st.sampled_from("沈默瞭解藉口重覆衹得牴牾不明不白船反漢語汉语著乾坤於是\n x"), max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_simplified_as_opencc_does(text: str) -> None:
+    pytest.importorskip("opencc")
+    convert, converter = simplifying()
+    changed = Text(text)
+    convert.apply(changed)
+    assert str(changed) == converter.convert(text)
 
 
 def test_every_character_of_ftfys_heuristic_is_suspicious() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from helpers.texts_to_clean import OPERATIONS, texts_to_clean
 from steel_megatron._text import Text
-from steel_megatron.corpus.cleaning.operation import Filter, Mapper, build_operation
+from steel_megatron.corpus.cleaning.operation import Filter, Mapper, Operation, build_operation
 from steel_megatron.corpus.cleaning.recipe import read_recipe
 
 HERE = Path(__file__).parent
@@ -26,9 +26,8 @@ NEEDED = {"chinese_convert_mapper": "opencc", "clean_html_mapper": "selectolax",
 RECORDED_TEXTS, LIVE_TEXTS = 150, 600
 
 
-def ours(name: str, parameters: dict[str, Any], text: str) -> Any:
+def ours(operation: Operation, text: str) -> Any:
     """What the operation makes of the text: the text, or [statistic, kept]."""
-    operation = build_operation(name, parameters)
     changed = Text(text)
     if isinstance(operation, Mapper):
         operation.apply(changed)
@@ -55,8 +54,9 @@ def recorded() -> dict[str, Any]:
 def differences(name: str, parameters: dict[str, Any], texts: list[str], theirs: list[Any]) -> list[Any]:
     """Texts on which ours is another result, but where it is on purpose."""
     found = []
+    operation = build_operation(name, parameters)
     for text, result in zip(texts, theirs, strict=True):
-        mine = ours(name, parameters, text)
+        mine = ours(operation, text)
         if name == "clean_copyright_mapper" and mine == text and "/*" not in text:
             continue  # theirs cuts any comment at the head, ours one that says copyright
         if name == "punctuation_normalization_mapper" and "１" in text:
