@@ -22,10 +22,10 @@ def convert_facts(output: Path) -> dict[str, Any]:
 
 
 def clean_facts(output: Path) -> dict[str, Any]:
-    """From ``steel clean``; the reason of a drop is the operation, and what it says where it says more than that."""
+    """From ``steel clean``; a drop's reason is ``operation: reason``."""
     report = json.loads(Path(f"{output}.report.json").read_bytes())
     drops = {
-        operation if reason == "dropped" else f"{operation}: {reason}": count
+        f"{operation}: {reason}": count
         for operation, reasons in report["reasons"].items()
         for reason, count in reasons.items()
     }

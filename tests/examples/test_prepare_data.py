@@ -266,7 +266,11 @@ def test_smoke_killed_and_continued(tmp_path: Path) -> None:
         assert (manifest["records"], sum(manifest["rejects"].values())) == (count["records"], count["rejects"]), name
     card = card_of(work)
     assert len(hashes(work)) == 2 * len(counts)
-    for line in ("| skypile | clean | alphanumeric_filter |", "| skypile | dedup | near |", "| zhihu_kol | convert |"):
+    for line in (
+        "| skypile | clean | alphanumeric_filter: alnum_ratio below 0.5 | 2 |",
+        "| skypile | dedup | near |",
+        "| zhihu_kol | convert |",
+    ):
         assert line in card
 
     # Marks of the chat template are control tokens, the same words in a web page are not.
