@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import random
 import unicodedata
 from pathlib import Path
@@ -16,9 +17,11 @@ from helpers.megatron_files import megatron_bytes, read_megatron
 from helpers.sample_texts import TEXTS, random_texts
 from helpers.small_tokenizer import small_tiktoken, small_tokenizer
 from steel_megatron.config import ConfigError, DataError
+from steel_megatron.dataset.file_spans import file_spans
 from steel_megatron.dataset.indexed import IndexedDataset
 from steel_megatron.dataset.manifest import Manifest, hash_file
 from steel_megatron.dataset.tokenize import tokenize
+from steel_megatron.dataset.tokenize_block import BlockJob, tokenize_block
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.null import NullTokenizer
 
@@ -193,6 +196,27 @@ def test_a_panic_of_the_tokenizer_costs_one_line(tmp_path):
     tokenize([path], tmp_path / "x", PanickingTokenizer(50))
     assert read_megatron(tmp_path / "x_text_document")[1] == [[[6]], [[8]]]
     assert "stack overflow" in (tmp_path / "x.rejects.jsonl").read_text()
+
+
+class FailingEncoder:
+    """A faster library that cannot take some texts."""
+
+    def encode_batch(self, texts):
+        if any("7" in text for text in texts):
+            raise Panic("no sevens")
+        return NullTokenizer(50).encode_batch(texts)
+
+
+def test_what_a_faster_encoder_fails_on_goes_through_the_tokenizer(tmp_path):
+    tokenizer = NullTokenizer(50)
+    path = write_lines(tmp_path / "a.jsonl", ["6", "7 8", b"broken", "x 7", "9", ""])
+    job = BlockJob(FailingEncoder(), pickle.dumps(tokenizer), ("text",), 50, "uint16", {})
+    (span,) = file_spans(path, 10_000)
+    block = tokenize_block(job, span)
+    assert block.keys[0].ids_T.tolist() == [6, 50, 7, 8, 50, 9, 50]
+    assert block.keys[0].lengths_B.tolist() == [2, 3, 2, 0]
+    assert [(reject.line, reject.reason) for reject in block.rejects] == [(3, "bad_json"), (4, "not_encodable")]
+    assert (block.lines, block.keys[0].text_bytes) == (6, 5)
 
 
 def test_every_kind_of_tokenizer_writes_the_same_of_one_vocabulary(tmp_path, tokenizer):
