@@ -25,7 +25,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from steel_megatron.ops.native import activation, cross_entropy, library, norm, optimizer
+from steel_megatron.ops.native import activation, cross_entropy, library, norm, optimizer, rope
 
 Call = Callable[[], object]
 
@@ -102,6 +102,20 @@ def cases_of(device: str, tokens: int, hidden: int, ffn: int, vocab: int, dtype:
         },
         2 * x.nbytes,
     )
+    heads = x.view(1, tokens, -1, 64 if hidden % 64 == 0 else 32)
+    angles = torch.randn(1, tokens, 1, heads.shape[-1] // 2, device=device)
+    cosine, sine = angles.cos(), angles.sin()
+
+    def rotated(x: Tensor) -> Tensor:
+        first, second = x.float().chunk(2, -1)
+        return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1).to(x.dtype)
+
+    rotations: dict[str, Callable[..., Any]] = {
+        "steel": lambda x: rope.rope(x, cosine, sine, False),
+        "torch": rotated,
+        "compile": torch.compile(rotated),
+    }
+    add_function(cases, "RoPE", [heads], rotations, x.nbytes)
     swiglu: dict[str, Callable[..., Any]] = {
         "steel": activation.swiglu,
         "torch": gated,

@@ -7,12 +7,15 @@ that a slow moment of the machine hits all alike. Printed are medians, ratios to
 memory in a process of its own.
 
 Peers: ``transformers`` LlamaForCausalLM with SDPA, pure bf16 and bf16 autocast over fp32 weights, each with torch's
-fused AdamW. Ours keeps fp32 masters and fp32 gradients; pure-bf16 transformers keeps neither, so it does less work.
+fused AdamW; with ``--compile`` the former under torch.compile as well. Ours keeps fp32 masters and fp32 gradients;
+pure-bf16 transformers keeps neither, so it does less work. Ours runs with torch's operations and with the compiled
+kernels of this package.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import platform
 import statistics
@@ -26,13 +29,15 @@ import torch
 
 from steel_megatron.config import RunConfig, load_run_config
 from steel_megatron.model.flops import FORMULA, model_flops
+from steel_megatron.ops.native import library
 
 Step = Callable[[torch.Tensor], float]
 
 
-def ours(config: RunConfig) -> Step:
+def ours(config: RunConfig, kernels: str) -> Step:
     """The step of the training loop: fp32 masters and gradients, bf16 weights."""
     from steel_megatron.model.gpt import GPT
+    from steel_megatron.ops.backends import use_kernel_backend
     from steel_megatron.optim.optimizer import Optimizer
     from steel_megatron.parallel.data import DataParallel
     from steel_megatron.parallel.mesh import Mesh
@@ -43,6 +48,7 @@ def ours(config: RunConfig) -> Step:
     optimizer = Optimizer(data_parallel, config.optimizer, config.training, mesh)
 
     def step(tokens: torch.Tensor) -> float:
+        use_kernel_backend(kernels, mesh.device.type)
         data_parallel.zero_grads()
         data_parallel.last_micro_batch()
         mask = torch.ones_like(tokens[:, 1:], dtype=torch.bool)
@@ -56,7 +62,7 @@ def ours(config: RunConfig) -> Step:
     return step
 
 
-def transformers_step(config: RunConfig, autocast: bool) -> Step:
+def transformers_step(config: RunConfig, autocast: bool, compiled: bool = False) -> Step:
     """LlamaForCausalLM of the same shape, SDPA, fused AdamW."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -75,6 +81,8 @@ def transformers_step(config: RunConfig, autocast: bool) -> Step:
         attn_implementation="sdpa",
     )
     model = LlamaForCausalLM(shape).to(device, torch.float32 if autocast else torch.bfloat16)
+    if compiled:
+        model.compile()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
     def step(tokens: torch.Tensor) -> float:
@@ -90,10 +98,13 @@ def transformers_step(config: RunConfig, autocast: bool) -> Step:
     return step
 
 
+STEEL = "steel_megatron, --kernel-backend steel"
 CONTENDERS: dict[str, Callable[[RunConfig], Step]] = {
     "transformers, bf16": lambda config: transformers_step(config, autocast=False),
     "transformers, bf16 autocast": lambda config: transformers_step(config, autocast=True),
-    "steel_megatron": ours,
+    "transformers, bf16, torch.compile": lambda config: transformers_step(config, autocast=False, compiled=True),
+    "steel_megatron, --kernel-backend torch": lambda config: ours(config, "torch"),
+    STEEL: lambda config: ours(config, "steel"),
 }
 
 
@@ -133,9 +144,9 @@ def _high_water_mark() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def measure(config: RunConfig, rounds: int) -> dict[str, list[float]]:
+def measure(config: RunConfig, contenders: list[str], rounds: int) -> dict[str, list[float]]:
     """Seconds per step of each contender, in alternating rounds after two warm-up steps."""
-    steps: dict[str, Any] = {name: make(config) for name, make in CONTENDERS.items()}
+    steps: dict[str, Any] = {name: CONTENDERS[name](config) for name in contenders}
     for step in steps.values():
         for i in range(2):
             step(batch(config, i))
@@ -156,6 +167,8 @@ def main() -> int:
     parser.add_argument("--micro-batch-size", type=int, default=4, help="default 4")
     parser.add_argument("--seq-length", type=int, default=512, help="default 512")
     parser.add_argument("--rounds", type=int, default=7, help="default 7")
+    parser.add_argument("--compile", action="store_true", help="also transformers compiled, which takes minutes")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
     parser.add_argument("--peak-tflops", type=float, help="dense 16-bit peak of the device, for MFU")
     args = parser.parse_args()
     config = load_run_config(preset=args.preset)
@@ -166,8 +179,10 @@ def main() -> int:
     if args.preset is None or config.model.vocab_size is None:
         config.model.vocab_size = args.vocab_size
     config.training.micro_batch_size, config.training.seq_length = args.micro_batch_size, args.seq_length
-    seconds = measure(config, args.rounds)
-    memory = {name: peak_memory(config, name) for name in CONTENDERS}
+    built = library.built("cuda" if torch.cuda.is_available() else "cpu")
+    contenders = [n for n in CONTENDERS if (args.compile or "compile" not in n) and (built or n != STEEL)]
+    seconds = measure(config, contenders, args.rounds)
+    memory = {name: peak_memory(config, name) for name in contenders}
     tokens = args.micro_batch_size * args.seq_length
     flops = model_flops(config.model, args.seq_length)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
@@ -180,13 +195,17 @@ def main() -> int:
         "| step | tokens/s | against the first | GFLOP/s | MFU | peak memory, GB |\n"
         "| --- | --- | --- | --- | --- | --- |"
     )
+    rows = []
     for name, median in medians.items():
         rate = tokens / median
         mfu = f"{rate * flops.total / (args.peak_tflops * 1e12):.1%}" if args.peak_tflops else "-"
         ratio = statistics.median(a / b for a, b in zip(seconds[next(iter(medians))], seconds[name], strict=True))
+        rows.append({"step": name, "tokens/s": rate, "against the first": ratio, "peak memory, GB": memory[name]})
         print(
             f"| {name} | {rate:,.0f} | {ratio:.2f} × | {rate * flops.total / 1e9:,.0f} | {mfu} | {memory[name]:.2f} |"
         )
+    if args.json:
+        args.json.write_text(json.dumps({"device": device, "torch": torch.__version__, "rows": rows}, indent=2) + "\n")
     return 0
 
 

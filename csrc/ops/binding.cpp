@@ -63,6 +63,7 @@ void define_set(py::module_& module, const char* name, [[maybe_unused]] char cod
   KERNEL(cross_entropy_backward);
   KERNEL(adamw);
   KERNEL(sum_of_squares);
+  KERNEL(rope);
 }
 
 }  // namespace

@@ -41,3 +41,10 @@ void adamw(int64_t dtype, const void* table, const void* chunks, int64_t chunk_c
 // (tensors, 2) of fp32 addresses and numbers of elements; chunks as for adamw.
 void sum_of_squares(int64_t dtype, const void* table, const void* chunks, int64_t chunk_count, void* partial,
                     void* total, int64_t threads);
+
+// RoPE on the first 2 * half channels of each head, channel i paired with i + half; the others are copied. x has the
+// given strides (elements) for batch, position and head, and adjacent channels; y is contiguous. cosine and sine: fp32
+// (tables, length, half), with tables 1 or batch. direction: 1, or -1 to turn back.
+void rope(int64_t dtype, const void* x, const void* cosine, const void* sine, void* y, int64_t batch, int64_t length,
+          int64_t heads, int64_t size, int64_t half, int64_t batch_stride, int64_t position_stride, int64_t head_stride,
+          int64_t tables, double direction, int64_t threads);

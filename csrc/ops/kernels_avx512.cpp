@@ -13,5 +13,6 @@ namespace avx512 {
 #include "activation.h"
 #include "cross_entropy.h"
 #include "optimizer.h"
+#include "rope.h"
 }  // namespace avx512
 #endif

@@ -11,4 +11,5 @@ namespace base {
 #include "activation.h"
 #include "cross_entropy.h"
 #include "optimizer.h"
+#include "rope.h"
 }  // namespace base

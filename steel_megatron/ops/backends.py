@@ -78,6 +78,7 @@ KERNEL_BACKENDS = ("auto", "steel", "torch")
 KERNELS: dict[str, frozenset[str]] = {
     "rms_norm": frozenset({"cpu"}),
     "swiglu": frozenset({"cpu"}),
+    "rope": frozenset({"cpu"}),
     "cross_entropy": frozenset({"cpu"}),
     "adamw": frozenset({"cpu"}),
     "gradient_norm": frozenset({"cpu"}),
@@ -126,12 +127,11 @@ def serves(operation: str, *tensors: Tensor | None) -> bool:
 def report() -> dict[str, str]:
     """What every operation will use on this machine, in words."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    tiled = Choice("tiles in torch", "fp32 inside; nothing of fp32 size is kept")
     choices = {
         "attention": attention_choice(device),
         "attention within documents": packed_attention_choice(device),
         "RMSNorm": kernel_choice("rms_norm", device),
-        "RoPE": tiled,
+        "RoPE": kernel_choice("rope", device),
         "SwiGLU": kernel_choice("swiglu", device),
         "cross entropy": kernel_choice("cross_entropy", device),
         "optimizer": kernel_choice("adamw", device),

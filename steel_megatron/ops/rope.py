@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import ModelConfig
+from steel_megatron.ops.backends import serves
 from steel_megatron.ops.chunks import row_chunks
+from steel_megatron.ops.native import rope as native
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def rotation(settings: RopeSettings, positions: Tensor | int, device: torch.devi
 
 def rotate(x_BSND: Tensor, by: Rotation) -> Tensor:
     """Rotates the first R channels of each head; computed in fp32, rounded once to the type of the input."""
+    if serves("rope", x_BSND):
+        return native.rope(x_BSND, by.cos, by.sin, False)
     return _Rotate.apply(x_BSND, by.cos, by.sin)
 
 
