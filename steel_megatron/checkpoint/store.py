@@ -34,12 +34,12 @@ from steel_megatron.checkpoint.files import (
     problems_with,
     read_marker,
     record_of,
-    sync_folder,
     write_bytes,
     write_json,
 )
 from steel_megatron.checkpoint.fit import misfits
 from steel_megatron.config import CheckpointError
+from steel_megatron.config.disk import sync
 from steel_megatron.parallel.spec import Block
 
 log = logging.getLogger(__name__)
@@ -229,12 +229,12 @@ class CheckpointStore:
         write_json(partial / FACTS, facts)
         records = records | {name: record_of(partial / name) for name in (METADATA, FACTS)}
         write_json(partial / MARKER, {"files": records})
-        sync_folder(partial)
+        sync(partial)
         replaced = self.root / f"{PARTIAL}replaced_{final.name}"
         if final.exists():  # a damaged one of the same step, or one that a run is repeated over
             final.rename(replaced)
         partial.rename(final)
-        sync_folder(self.root)
+        sync(self.root)
         shutil.rmtree(replaced, ignore_errors=True)
 
     def _whole_tensor(self, step: int, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

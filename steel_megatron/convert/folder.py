@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from steel_megatron.config import CheckpointError, ConfigError
+from steel_megatron.config.disk import sync
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -152,12 +152,12 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     try:
         yield temporary
         for path in temporary.rglob("*"):
-            _sync(path)
-        _sync(temporary)
+            sync(path)
+        sync(temporary)
         if target.exists():
             target.rename(old)
         temporary.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         if old.exists() and not target.exists():
@@ -220,11 +220,3 @@ def _widest(found: set[str], folder: Path) -> torch.dtype:
     raise CheckpointError(
         f"{folder} holds weights of types {', '.join(sorted(found))}", rule="weights are F32, F16 or BF16"
     )
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
