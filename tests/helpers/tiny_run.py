@@ -91,6 +91,21 @@ def start(config: Path, *flags: str, processes: int = 1) -> subprocess.Popen[str
     )
 
 
+def start_ranks(config: Path, *flags: str, processes: int, output: Path) -> list[subprocess.Popen[bytes]]:
+    """Starts the processes of a run without torchrun, which would shield them from a kill; all print to ``output``."""
+    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    with output.open("wb") as file:
+        return [
+            subprocess.Popen(
+                command(config, *flags),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**environment(), **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank in range(processes)
+        ]
+
+
 def train(config: Path, *flags: str, processes: int = 1, status: int = 0, timeout: float = 300) -> str:
     """Trains, checks the exit status and returns what was printed. One process: this one, which saves its start-up."""
     if processes == 1:

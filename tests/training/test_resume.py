@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
-import torch
 
+from helpers.curves import assert_same_checkpoint, curve
 from helpers.tiny_run import run_config, start, train
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.training.metrics import read_metrics
-
-EXACT = (
-    "step",
-    "loss",
-    "grad_norm",
-    "lr",
-    "consumed_samples",
-    "consumed_tokens",
-    "valid_loss",
-    "loss_scale",
-    "skipped",
-)
-
-
-def curve(folder: Path) -> list[dict]:
-    """What a run measured, without its times."""
-    return [{key: row.get(key) for key in EXACT} for row in read_metrics(folder / "metrics.jsonl")]
-
-
-def assert_same_checkpoint(one: Path, other: Path, step: int) -> None:
-    a, b = CheckpointStore(one), CheckpointStore(other)
-    names = sorted(a.tensors(step))
-    assert names == sorted(b.tensors(step))
-    for (name, left), (_, right) in zip(a.read_tensors(step, names), b.read_tensors(step, names), strict=True):
-        assert torch.equal(left, right), name
 
 
 def wait_for_step(folder: Path, step: int, process) -> None:
@@ -84,20 +58,6 @@ def test_any_cut_continues_bitwise(tmp_path, knobs, processes):
             row["valid_loss"] = None
     assert resumed == whole
     assert_same_checkpoint(tmp_path / "whole", tmp_path / "cut", whole[-1]["step"])
-
-
-@pytest.mark.parametrize("kill_at", [3, 7])
-def test_a_killed_run_continues_bitwise(tmp_path, kill_at):
-    config = run_config(tmp_path, precision="bf16", save_interval=2, train_iters=10)
-    train(config, "--save", str(tmp_path / "whole"), processes=2)
-    process = start(config, "--save", str(tmp_path / "cut"), processes=2)
-    wait_for_step(tmp_path / "cut", kill_at, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    output = train(config, "--save", str(tmp_path / "cut"), processes=2)
-    assert "continuing" in output
-    assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
-    assert_same_checkpoint(tmp_path / "whole", tmp_path / "cut", 10)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path):
