@@ -123,7 +123,7 @@ def default_layouts(world_size: int) -> list[Layout]:
         if size <= world_size:
             texts += [f"dp{size}", f"dp{size},nozero", f"tp{size}", f"tp{size},sp", f"pp{size}", f"pp{size},gpipe"]
     if world_size >= 2:
-        texts += ["pp2,vpp1", "pp2,full", "pp2,selective,mbs1", "tp2,sp,full"]
+        texts += ["pp2,vpp1", "pp2,full", "pp2,gpipe,full", "pp2,vpp1,full", "pp2,selective,mbs1", "tp2,sp,full"]
     if world_size >= 4:
         texts += [
             "tp2,dp2",
@@ -160,7 +160,11 @@ def shrink(config: RunConfig, steps: int) -> RunConfig:
     training.seq_length, training.micro_batch_size, training.global_batch_size = 32, 2, 32
     training.train_iters, training.train_samples, training.rampup_batch_size = steps, None, None
     training.precision, training.eval_iters, training.device = "fp32", 0, config.training.device
-    config.optimizer = dataclasses.replace(config.optimizer, lr=5e-4, min_lr=5e-5, lr_decay_style="cosine")
+    # AdamW divides by the root of the second moment: with a tiny epsilon a gradient that is next to nothing, and so
+    # mostly rounding, moves its weight as far as any other. Gradients here are about 1e-3.
+    config.optimizer = dataclasses.replace(
+        config.optimizer, lr=5e-4, min_lr=5e-5, lr_decay_style="cosine", adam_eps=1e-6
+    )
     for name in ("lr_warmup_iters", "lr_warmup_samples", "lr_warmup_tokens", "lr_warmup_fraction"):
         setattr(config.optimizer, name, None)
     for name in ("lr_decay_iters", "lr_decay_samples", "lr_decay_tokens", "lr_wsd_decay_iters"):

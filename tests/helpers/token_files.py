@@ -33,23 +33,37 @@ def write_dataset(
             start = first_token + document * length
             writer.add_document(np.arange(start, start + length, dtype=np.int32))
     if tokenizer is not None:
-        assert tokenizer.fingerprint is not None
-        assert tokenizer.vocab_size is not None
-        Manifest(
-            key="text",
-            append_eod=append_eod,
-            tokenizer=TokenizerRecord("NullTokenizer", tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.eod_id),
-            dtype="int32",
-            inputs=(),
-            documents=documents,
-            tokens=documents * length,
-            largest_id=first_token + documents * length - 1,
-            text_bytes=0,
-            blank_lines=0,
-            rejects={},
-            outputs={name: FileRecord(f"{prefix}.{name}", 0, "") for name in ("bin", "idx")},
-        ).write(prefix)
+        tokens = documents * length
+        write_manifest(prefix, tokenizer, append_eod, "int32", documents, tokens, first_token + tokens - 1)
     return str(prefix)
+
+
+def write_manifest(
+    prefix: Path,
+    tokenizer: TokenizerFacts,
+    append_eod: bool,
+    dtype: str,
+    documents: int,
+    tokens: int,
+    largest_id: int,
+) -> None:
+    """Beside files that are there: the manifest that ``steel tokenize`` would have written."""
+    assert tokenizer.fingerprint is not None
+    assert tokenizer.vocab_size is not None
+    Manifest(
+        key="text",
+        append_eod=append_eod,
+        tokenizer=TokenizerRecord("NullTokenizer", tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.eod_id),
+        dtype=dtype,
+        inputs=(),
+        documents=documents,
+        tokens=tokens,
+        largest_id=largest_id,
+        text_bytes=0,
+        blank_lines=0,
+        rejects={},
+        outputs={name: FileRecord(f"{prefix}.{name}", 0, "") for name in ("bin", "idx")},
+    ).write(prefix)
 
 
 def write_sparse_dataset(prefix: Path, *, documents: int, length: int) -> str:

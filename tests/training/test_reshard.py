@@ -10,6 +10,8 @@ import yaml
 
 from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
+from steel_megatron.config import load_run_config
+from steel_megatron.model.flops import model_flops
 from steel_megatron.training.metrics import read_metrics
 
 LAYOUTS = {
@@ -18,7 +20,7 @@ LAYOUTS = {
     "dp4-nozero": (4, ["--no-use-distributed-optimizer"]),
     "tp2-dp2": (4, ["--tensor-model-parallel-size", "2", "--sequence-parallel"]),
     "tp4": (4, ["--tensor-model-parallel-size", "4"]),
-    "pp2": (2, ["--pipeline-model-parallel-size", "2"]),
+    "pp2": (2, ["--pipeline-model-parallel-size", "2", "--pipeline-layout", "1,3"]),
     "pp2-vpp-dp2": (4, ["--pipeline-model-parallel-size", "2", "--num-layers-per-virtual-pipeline-stage", "1"]),
     "tp2-pp2": (4, ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-size", "2"]),
 }
@@ -49,6 +51,10 @@ def move(tmp_path, first: str, second: str) -> None:
     assert [len(curve) for curve in curves] == [6, 6]
     torch.testing.assert_close(curves[1][:, 0], curves[0][:, 0], rtol=1e-5, atol=0)
     torch.testing.assert_close(curves[1][:, 1], curves[0][:, 1], rtol=1e-4, atol=0)
+    for row in read_metrics(saved / "metrics.jsonl"):  # FLOPs are the whole model's, not those of the stage that writes
+        world_size = LAYOUTS[first if row["step"] <= 3 else second][0]
+        per_token = row["tflops_per_device"] * world_size * 1e12 / row["tokens_per_second"]
+        assert per_token == pytest.approx(model_flops(load_run_config(config).model, 16).total)
     one, other = CheckpointStore(moved), CheckpointStore(again)
     names = sorted(one.tensors(4))
     assert names == sorted(other.tensors(4))

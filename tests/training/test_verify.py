@@ -28,12 +28,17 @@ SHAPES = {
         "activation": "gelu",
         "add_bias_linear": True,
         "num_query_groups": 32,
+        # Another numbering of the ranks, and every transfer waited for where it is started.
+        "rank_order": "pp-dp-tp",
+        "overlap_tensor_parallel": False,
+        "overlap_grad_reduce": False,
+        "overlap_param_gather": False,
     },
 }
 CORE = {
     "tied_gqa": ["tp2,sp,pp2,dp2", "pp2,vpp2,dp2,nozero", "tp4,sp", "pp4,gpipe,full"],
-    "untied_mqa_dropout": ["tp2,sp,dp2", "tp2,pp2,vpp2,selective"],
-    "gpt2": ["tp2,sp,pp2,mbs1", "dp4"],
+    "untied_mqa_dropout": ["tp2,sp,dp2,selective", "tp2,pp2,vpp2,full"],
+    "gpt2": ["tp2,sp,pp2,dp2,mbs1", "dp4"],
 }
 
 
