@@ -35,8 +35,7 @@ from steel_megatron.config import RunConfig, load_run_config
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.plan.pipeline import pipeline_timeline
-from steel_megatron.training.callbacks import Callback, Metrics
-from steel_megatron.training.loop import Trainer
+from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
 from steel_megatron.training.verify import Layout, write_sample_data

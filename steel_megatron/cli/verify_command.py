@@ -11,6 +11,7 @@ import datetime
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import KNOBS, ConfigError, add_run_flags, load_run_config
@@ -104,17 +105,18 @@ def row(processes: int, outcome: object) -> str:
     )
 
 
-def write_certificate(prefix: Path, proof: dict[str, object], rows: list[str]) -> None:
+def write_certificate(prefix: Path, proof: dict[str, Any], rows: list[str]) -> None:
     """JSON for machines, Markdown for people."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
     Path(f"{prefix}.json").write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
+    allowed = ", ".join(f"{limit:g} for {name}" for name, limit in proof["tolerances"].items())
     head = [
         "# Certificate of layout parity",
         "",
         f"{proof['date']}; steel_megatron {proof['steel_megatron']}, torch {proof['torch']}, Python {proof['python']}, "
         f"{proof['device']}. {'Every layout agrees.' if proof['agrees'] else 'LAYOUTS DIFFER.'}",
         "",
-        f"Largest differences to one process; tolerances {proof['tolerances']}.",
+        f"Largest differences to one process; allowed are {allowed}.",
         "",
     ]
     Path(f"{prefix}.md").write_text("\n".join([*head, HEADER, *rows]) + "\n", encoding="utf-8")

@@ -5,14 +5,10 @@ from __future__ import annotations
 import datetime
 import logging
 import sys
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from steel_megatron.training.callbacks import Callback, Metrics
-
-if TYPE_CHECKING:
-    from steel_megatron.training.loop import Trainer
+from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 log = logging.getLogger(__name__)
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from steel_megatron.config import TrainingConfig
-from steel_megatron.training.callbacks import Callback, Metrics
-
-if TYPE_CHECKING:
-    from steel_megatron.training.loop import Trainer
+from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 
 class Exits(Callback):

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
 
-from steel_megatron.training.callbacks import Callback, Metrics
-
-if TYPE_CHECKING:
-    from steel_megatron.training.loop import Trainer
+from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 
 class GarbageCollection(Callback):

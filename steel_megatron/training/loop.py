@@ -1,27 +1,49 @@
-"""The training loop."""
+"""The training loop and its hooks. Everything that is not training itself is a callback."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from steel_megatron.config import RunConfig
 from steel_megatron.parallel.collectives import all_reduce
-from steel_megatron.training.callbacks import Callback, Metrics
+from steel_megatron.training.setup import Parts
 from steel_megatron.training.source_sums import source_losses, source_tokens
 from steel_megatron.training.state import RunState
 
-if TYPE_CHECKING:
-    from steel_megatron.training.setup import Parts
+# What is known of a step: numbers by their name in metrics.jsonl. Callbacks earlier in the list may add to it.
+Metrics = dict[str, Any]
+
+
+class Callback:
+    """Base of all callbacks; every hook does nothing unless overridden.
+
+    A hook runs on every rank, in the order of the trainer's list, so that it may use collectives.
+    """
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Before the first step, after a checkpoint has been loaded."""
+
+    def on_step_begin(self, trainer: Trainer) -> None:
+        """Before the batch of a step is fetched."""
+
+    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+        """After the weights have changed; ``trainer.state`` already counts the step."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        """After the last step, also when the run stops early; not after an exception."""
+
+    def close(self) -> None:
+        """Always called at last, also after an exception: release files and handlers."""
 
 
 class Trainer:
     """Runs optimizer steps until the run's length is reached or a callback asks to stop.
 
-    ``parts`` are the objects that :func:`steel_megatron.training.setup.build` made. A callback ends the run by setting
+    ``parts`` are the objects that :func:`steel_megatron.training.setup.build_parts` made. A callback ends the run by setting
     ``stop_reason`` where every rank does so at the same step, else ``stop_request`` (a signal, a clock), which reaches
     all ranks with the next step's reduction.
     """

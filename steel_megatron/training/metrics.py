@@ -6,13 +6,10 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from steel_megatron.config import ConfigError
-from steel_megatron.training.callbacks import Callback, Metrics
-
-if TYPE_CHECKING:
-    from steel_megatron.training.loop import Trainer
+from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 
 class MetricsFile(Callback):

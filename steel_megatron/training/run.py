@@ -16,13 +16,12 @@ from steel_megatron.model.flops import model_flops
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.mesh import Mesh, initialize, launch_from, shutdown
 from steel_megatron.tokenizer.base import Tokenizer
-from steel_megatron.training.callbacks import Callback
 from steel_megatron.training.checkpointing import Checkpointing
 from steel_megatron.training.console import Console
 from steel_megatron.training.exits import Exits
 from steel_megatron.training.garbage import GarbageCollection
 from steel_megatron.training.lock import FolderLock
-from steel_megatron.training.loop import Trainer
+from steel_megatron.training.loop import Callback, Trainer
 from steel_megatron.training.metrics import MetricsFile, TensorboardEvents, WandbRun
 from steel_megatron.training.profiling import Profiling
 from steel_megatron.training.setup import Parts, build_data, build_parts, load_start

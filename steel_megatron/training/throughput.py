@@ -5,15 +5,11 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import torch
 
 from steel_megatron.model.flops import Flops
-from steel_megatron.training.callbacks import Callback, Metrics
-
-if TYPE_CHECKING:
-    from steel_megatron.training.loop import Trainer
+from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 # Dense peak of the 16-bit tensor cores in TFLOP/s, from the vendor's data sheets (never the 2:4-sparse figure).
 # The first name that occurs in the device's name counts.

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from steel_megatron.training.callbacks import Callback, Metrics
+from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.source_sums import source_losses
-
-if TYPE_CHECKING:
-    from steel_megatron.training.loop import Trainer
 
 
 class Validation(Callback):

@@ -26,8 +26,7 @@ from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.model.blocks import model_blocks
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.training.callbacks import Callback, Metrics
-from steel_megatron.training.loop import Trainer
+from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from steel_megatron.cli.main import main
@@ -38,6 +40,19 @@ def test_the_automatic_layout_beats_the_even_one():
         for layout in ("auto", "even")
     )
     assert auto.length < 0.95 * even.length
+
+
+@pytest.mark.parametrize(
+    ("stages", "layers", "bubble"), [(2, None, 6.9), (2, 6, 4.1), (4, None, 18.2), (4, 3, 33.8), (4, 2, 40.3)]
+)
+def test_chunks_do_not_help_where_the_head_is_heavy(stages, layers, bubble):
+    """The table of docs/parallelism.md."""
+    given = {"pipeline_model_parallel_size": stages, "num_layers_per_virtual_pipeline_stage": layers}
+    config = planned(load_run_config(None, {**given, "global_batch_size": 64, "micro_batch_size": 4}, "steel_1b"))
+    assert round(100 * pipeline_timeline(config, stages).bubble, 1) == bubble
+    for page in ("parallelism.md", "parallelism.zh-CN.md"):
+        text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+        assert f"| {bubble} % |" in text
 
 
 def test_what_does_not_divide_is_refused():
