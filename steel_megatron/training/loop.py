@@ -43,9 +43,9 @@ class Callback:
 class Trainer:
     """Runs optimizer steps until the run's length is reached or a callback asks to stop.
 
-    ``parts`` are the objects that :func:`steel_megatron.training.setup.build_parts` made. A callback ends the run by setting
-    ``stop_reason`` where every rank does so at the same step, else ``stop_request`` (a signal, a clock), which reaches
-    all ranks with the next step's reduction.
+    ``parts`` are the objects that :func:`steel_megatron.training.setup.build_parts` made. A callback ends the run by
+    setting ``stop_reason`` where every rank does so at the same step, else ``stop_request`` (a signal, a clock), which
+    reaches all ranks with the next step's reduction.
     """
 
     def __init__(self, config: RunConfig, parts: Parts, state: RunState, callbacks: Sequence[Callback]) -> None:
