@@ -55,8 +55,9 @@ class TrainingConfig:
     device: str = knob("auto", "Where the model runs; auto: cuda if present.", choices=("auto", "cpu", "cuda"))
     kernel_backend: str = knob(
         "auto",
-        "Compiled kernels of this package (steel) or torch's operations; auto: per operation what was measured faster.",
-        choices=("auto", "steel", "torch"),
+        "Whose kernels: this package's (steel), torch's, Transformer Engine's (te) or apex's, where they have the "
+        "operation; auto: per operation what was measured fastest.",
+        choices=("auto", "steel", "torch", "te", "apex"),
     )
     check_for_nan_in_loss_and_grad: bool = knob(
         True, "Stop before the optimizer touches a weight when loss or gradient norm is not finite (bf16, fp32)."

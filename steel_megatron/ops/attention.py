@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from steel_megatron.ops.backends import VARLEN, packed_attention_choice
+from steel_megatron.ops.backends import pick
 from steel_megatron.ops.dropout import ATTENTION_PROBABILITIES, DropoutKey, drop_elements
 
 
@@ -62,8 +62,7 @@ def attention(
         return _explicit(q_BSND, k_BSKD, v_BSKD, packing, dropout)
     if packing is None:
         return _causal(q_BSND, k_BSKD, v_BSKD)
-    choice = packed_attention_choice(q_BSND.device.type, q_BSND.dtype, q_BSND.shape[-1])
-    if choice.implementation == VARLEN:
+    if pick("packed_attention", q_BSND, k_BSKD, v_BSKD) == "varlen":
         return _varlen(q_BSND, k_BSKD, v_BSKD, packing)
     return _per_document(q_BSND, k_BSKD, v_BSKD, packing)
 

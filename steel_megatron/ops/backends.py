@@ -1,13 +1,15 @@
 """Which implementation serves each operation: one policy, in one place.
 
-Everything has a torch implementation that is always there and always right. Faster ones are found when first asked
-for; what is chosen and why is told by :func:`report`, which ``steel doctor`` prints.
+Everything has a torch implementation that is always there and always right. An operation's own file holds its
+implementations by the name of their backend and asks :func:`pick` which one takes given tensors; what is chosen and why
+is told by :func:`report`, which ``steel doctor`` prints.
+
+``auto`` goes by measurements, in the table below, else torch.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from steel_megatron.config import ConfigError
 from steel_megatron.ops.native import library
+from steel_megatron.ops.packages import why_no_gpu, why_not_importable
 
 
 @dataclass(frozen=True)
@@ -28,126 +31,178 @@ class Choice:
         return f"{self.implementation} ({self.reason})"
 
 
-def installed_version(package: str) -> str | None:
-    """Version of an installed package by its distribution's name; None if it is not there."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+@dataclass(frozen=True)
+class Backend:
+    """A source of implementations.
+
+    Args:
+        missing: why a kind of device cannot use it; None if it can.
+        fits: whether it takes given tensors.
+        install: the step that brings it here, if there is one.
+    """
+
+    missing: Callable[[str], str | None]
+    fits: Callable[..., bool]
+    install: str = ""
 
 
-VARLEN = "torch varlen_attn"
-PER_DOCUMENT = "torch SDPA per document"
+@dataclass(frozen=True)
+class Operation:
+    """An operation with a choice.
+
+    Args:
+        name: in reports.
+        backends: what implements it; the last takes everything.
+        auto: by kind of device: what ``auto`` tries before the last, in turn.
+        reason: for those of ``auto``.
+        flag: what chooses.
+    """
+
+    name: str
+    backends: tuple[str, ...]
+    auto: Mapping[str, tuple[str, ...]]
+    reason: str = "measured faster than torch's; docs/performance.md"
+    flag: str = "--kernel-backend"
 
 
-def attention_choice(device_type: str) -> Choice:
-    """Attention over whole sequences."""
-    if device_type == "cuda":
-        enabled = [
-            name
-            for name, on in (
-                ("flash", torch.backends.cuda.flash_sdp_enabled()),
-                ("cuDNN", torch.backends.cuda.cudnn_sdp_enabled()),
-                ("memory-efficient", torch.backends.cuda.mem_efficient_sdp_enabled()),
-                ("math", torch.backends.cuda.math_sdp_enabled()),
-            )
-            if on
-        ]
-        return Choice("torch SDPA", f"torch picks by shape among {', '.join(enabled)}")
-    return Choice("torch SDPA", "torch's flash kernel for CPUs; grouped heads are not copied")
+def _anything(*tensors: Tensor | None) -> bool:
+    return True
 
 
-@functools.cache
-def packed_attention_choice(device_type: str, dtype: torch.dtype = torch.bfloat16, head_dim: int = 128) -> Choice:
-    """Attention within documents (``--reset-attention-mask``); the kernel for packed sequences is FlashAttention."""
-    if device_type != "cuda":
-        return Choice(PER_DOCUMENT, "varlen kernels need a GPU")
-    if dtype not in (torch.bfloat16, torch.float16):
-        return Choice(PER_DOCUMENT, f"varlen kernels take bf16 and fp16, not {str(dtype).removeprefix('torch.')}")
-    if head_dim > 256:
-        return Choice(PER_DOCUMENT, f"varlen kernels take heads up to 256, not {head_dim}")
-    if torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0):
-        return Choice(PER_DOCUMENT, "varlen kernels need compute capability 8.0 (Ampere)")
-    return Choice(VARLEN, "documents by their lengths, no mask")
+def _steel_missing(device_type: str) -> str | None:
+    return None if library.built(device_type) else f"compiled kernels for {device_type} were not built"
 
 
-KERNEL_BACKENDS = ("auto", "steel", "torch")
+def _apex_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type, (7, 0)) or why_not_importable(
+        "amp_C", "fused_layer_norm_cuda", "apex.normalization.fused_layer_norm"
+    )
 
-# Operations with compiled kernels, and on which kinds of device auto takes them: where benchmarks/kernels.py measured
-# them faster than what torch offers. No CUDA kernel has been measured.
-KERNELS: dict[str, frozenset[str]] = {
-    "rms_norm": frozenset({"cpu"}),
-    "swiglu": frozenset({"cpu"}),
-    "rope": frozenset({"cpu"}),
-    "cross_entropy": frozenset({"cpu"}),
-    "adamw": frozenset({"cpu"}),
-    "gradient_norm": frozenset({"cpu"}),
+
+def _te_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type) or why_not_importable("transformer_engine.pytorch")
+
+
+def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    return q.dtype in (torch.bfloat16, torch.float16) and q.shape[-1] <= 256
+
+
+BACKENDS = {
+    "torch": Backend(lambda device_type: None, _anything),
+    "steel": Backend(
+        _steel_missing, library.fits, "pip install --no-build-isolation . where g++ (and nvcc for CUDA) are"
+    ),
+    "te": Backend(_te_missing, library.fits, "pip install --no-build-isolation 'transformer-engine[pytorch]'"),
+    "apex": Backend(
+        _apex_missing,
+        library.fits,
+        "APEX_CPP_EXT=1 APEX_CUDA_EXT=1 pip install --no-build-isolation git+https://github.com/NVIDIA/apex",
+    ),
+    "sdpa": Backend(lambda device_type: None, _anything),
+    "varlen": Backend(why_no_gpu, _flash_fits),
 }
-_requested = "auto"
+
+_OURS_ON_CPU = {"cpu": ("steel",)}  # benchmarks/kernels.py; no CUDA kernel has been measured
+OPERATIONS = {
+    "rms_norm": Operation("RMSNorm", ("steel", "torch"), _OURS_ON_CPU),
+    "rope": Operation("RoPE", ("steel", "torch"), _OURS_ON_CPU),
+    "swiglu": Operation("SwiGLU", ("steel", "torch"), _OURS_ON_CPU),
+    "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS_ON_CPU),
+    "adamw": Operation("optimizer", ("steel", "torch"), _OURS_ON_CPU),
+    "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS_ON_CPU),
+    "attention": Operation("attention", ("sdpa",), {}, "torch picks its kernel by shape", "--attention-backend"),
+    "packed_attention": Operation(
+        "attention within documents",
+        ("varlen", "sdpa"),
+        {"cuda": ("varlen",)},
+        "one launch for all documents, no mask",
+        "--attention-backend",
+    ),
+}
+
+# What each value of a flag asks for: the first that is there.
+FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
+    "--kernel-backend": {"auto": (), "steel": ("steel",), "torch": ("torch",), "te": ("te",), "apex": ("apex",)},
+    "--attention-backend": {"auto": ()},
+}
+_requested: dict[str, str] = {}
+_orders: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
 def use_kernel_backend(name: str, device_type: str) -> None:
     """What ``--kernel-backend`` says, for all that follows in this process.
 
+    Operations that the backend does not have, and tensors that it does not take, are served as by ``auto``.
+
     Raises:
-        ConfigError: ``steel`` without compiled kernels for the device.
+        ConfigError: it is not there.
     """
-    global _requested
-    if name not in KERNEL_BACKENDS:
-        raise ConfigError(f"--kernel-backend {name}", rule=f"it is one of {', '.join(KERNEL_BACKENDS)}")
-    if name == "steel" and not library.built(device_type):
-        raise ConfigError(
-            f"--kernel-backend steel on {device_type}",
-            rule="the compiled kernels of this package are built for the device",
-            fix="pip install --no-build-isolation . where g++ (and nvcc for CUDA) are, or --kernel-backend auto",
-        )
-    _requested = name
+    _use("--kernel-backend", name, device_type)
 
 
-def kernel_choice(operation: str, device_type: str) -> Choice:
-    """Ours or torch for an operation with compiled kernels."""
-    if _requested == "torch":
-        return Choice("torch", "as --kernel-backend asks")
-    if not library.built(device_type):
-        return Choice("torch", "compiled kernels were not built")
-    if _requested == "steel":
-        return Choice("steel", "as --kernel-backend asks")
-    if device_type in KERNELS[operation]:
-        return Choice("steel", "measured faster than torch's; benchmarks/kernels.py")
-    return Choice("torch", "our kernel has not been measured faster")
+def pick(operation: str, *tensors: Tensor | None) -> str:
+    """The backend whose implementation of an operation is to run on these tensors; the first one says the device."""
+    given = tensors[0]
+    assert given is not None
+    for backend in _order(operation, given.device.type):
+        if BACKENDS[backend].fits(*tensors):
+            return backend
+    raise AssertionError(f"the last implementation of {operation} takes everything")
 
 
 def serves(operation: str, *tensors: Tensor | None) -> bool:
-    """Whether the compiled kernel runs an operation on these tensors; else torch does."""
-    given = tensors[0]
-    assert given is not None
-    return kernel_choice(operation, given.device.type).implementation == "steel" and library.fits(*tensors)
+    """Whether our compiled kernel runs an operation on these tensors."""
+    return pick(operation, *tensors) == "steel"
+
+
+def choice(operation: str, device_type: str) -> Choice:
+    """What :func:`pick` prefers for tensors that every backend takes, and why."""
+    known = OPERATIONS[operation]
+    first = _order(operation, device_type)[0]
+    requested = _requested.get(known.flag, "auto")
+    if first in FLAGS[known.flag][requested]:
+        return Choice(first, f"as {known.flag} {requested} asks")
+    if first in known.auto.get(device_type, ()) or len(known.backends) == 1:
+        return Choice(first, known.reason)
+    others = [f"{name}: {BACKENDS[name].missing(device_type) or 'not measured'}" for name in known.backends[:-1]]
+    return Choice(first, "; ".join(others))
 
 
 def report() -> dict[str, str]:
-    """What every operation will use on this machine, in words."""
+    """What every operation will use on this machine, in words, and what brings the backends that are not here."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    choices = {
-        "attention": attention_choice(device),
-        "attention within documents": packed_attention_choice(device),
-        "RMSNorm": kernel_choice("rms_norm", device),
-        "RoPE": kernel_choice("rope", device),
-        "SwiGLU": kernel_choice("swiglu", device),
-        "cross entropy": kernel_choice("cross_entropy", device),
-        "optimizer": kernel_choice("adamw", device),
-        "gradient norm": kernel_choice("gradient_norm", device),
-    }
-    unused = {
-        name: version
-        for name, package in (
-            ("flash-attn", "flash-attn"),
-            ("transformer-engine", "transformer-engine"),
-            ("apex", "apex"),
-        )
-        if (version := installed_version(package))
-    }
-    found = {name: str(choice) for name, choice in choices.items()}
-    if unused:
-        listed = ", ".join(f"{name} {version}" for name, version in unused.items())
-        found["installed, not used by this version"] = listed
+    found = {known.name: str(choice(operation, device)) for operation, known in OPERATIONS.items()}
+    for name, backend in BACKENDS.items():
+        missing = backend.missing(device)
+        if missing:
+            found[f"not here: {name}"] = f"{missing}; {backend.install}" if backend.install else missing
     return found
+
+
+def _use(flag: str, name: str, device_type: str) -> None:
+    if name not in FLAGS[flag]:
+        raise ConfigError(f"{flag} {name}", rule=f"it is one of {', '.join(FLAGS[flag])}")
+    wanted = FLAGS[flag][name]
+    missing = {backend: BACKENDS[backend].missing(device_type) for backend in wanted}
+    if wanted and all(missing.values()):
+        steps = [BACKENDS[backend].install for backend in wanted if BACKENDS[backend].install]
+        raise ConfigError(
+            f"{flag} {name} on {device_type}",
+            rule="what is asked for is there: " + "; ".join(str(reason) for reason in missing.values()),
+            fix=", or ".join([*steps, f"{flag} auto"]),
+        )
+    _requested[flag] = name
+    _orders.clear()
+
+
+def _order(operation: str, device_type: str) -> tuple[str, ...]:
+    """Backends to be tried in turn; all of them are there, and the last takes everything."""
+    key = (operation, device_type)
+    if key not in _orders:
+        known = OPERATIONS[operation]
+        asked = [name for name in FLAGS[known.flag][_requested.get(known.flag, "auto")] if name in known.backends]
+        last = known.backends[-1]
+        tried = dict.fromkeys([*asked, *known.auto.get(device_type, ()), last])
+        usable = [name for name in tried if BACKENDS[name].missing(device_type) is None]
+        _orders[key] = tuple(usable[: usable.index(last) + 1])
+    return _orders[key]

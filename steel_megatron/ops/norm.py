@@ -11,18 +11,27 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from steel_megatron.ops.backends import serves
+from steel_megatron.ops.backends import pick, serves
 from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.native import norm as native
 
 
 def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
     """``x / sqrt(mean(x²) + epsilon) * weight``, rounded once to the type of ``x`` (Zhang and Sennrich, 2019)."""
-    if serves("rms_norm", x, weight_H):
-        return native.rms_norm(x, weight_H, epsilon)[0]
+    return _RMS_NORM[pick("rms_norm", x, weight_H)](x, weight_H, epsilon)
+
+
+def _native_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
+    return native.rms_norm(x, weight_H, epsilon)[0]
+
+
+def _torch_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
     if x.device.type == "cpu":
         return _RMSNorm.apply(x, weight_H, epsilon)
     return F.rms_norm(x, weight_H.shape, weight_H, epsilon)
+
+
+_RMS_NORM = {"steel": _native_rms_norm, "torch": _torch_rms_norm}
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:

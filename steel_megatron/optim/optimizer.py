@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from steel_megatron.config import OptimizerConfig, TrainingConfig
-from steel_megatron.ops.backends import kernel_choice
+from steel_megatron.ops.backends import choice
 from steel_megatron.ops.native.optimizer import adamw_
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm, non_finite_error
 from steel_megatron.optim.loss_scaler import LossScaler
@@ -135,7 +135,7 @@ class Optimizer:
 
     def _compiled(self) -> bool:
         grads_fp32 = self.data_parallel.grads.dtype == torch.float32
-        return grads_fp32 and kernel_choice("adamw", self.mesh.device.type).implementation == "steel"
+        return grads_fp32 and choice("adamw", self.mesh.device.type).implementation == "steel"
 
     def _update_compiled(self, lr: float, factor: float) -> None:
         """One pass over each master, its moments and its gradient, which writes the model's weight as well."""

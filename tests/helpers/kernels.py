@@ -53,4 +53,5 @@ def close(ours: Tensor, exact: Tensor, factor: float = 1.0, absolute: float = 1e
 
 def set_backend(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Until the end of the test."""
-    monkeypatch.setattr(backends, "_requested", name)
+    monkeypatch.setattr(backends, "_requested", {"--kernel-backend": name})
+    monkeypatch.setattr(backends, "_orders", {})

@@ -2,63 +2,93 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 from steel_megatron.config import ConfigError
-from steel_megatron.ops import backends
+from steel_megatron.config.training import TrainingConfig
+from steel_megatron.ops import backends, packages
+
+
+@pytest.fixture(autouse=True)
+def nothing_requested(monkeypatch):
+    monkeypatch.setattr(backends, "_requested", {})
+    monkeypatch.setattr(backends, "_orders", {})
+
+
+def built(monkeypatch, value):
+    monkeypatch.setattr(backends.library, "built", lambda device_type: value)
 
 
 def test_report_names_an_implementation_and_a_reason_for_each_operation():
     found = backends.report()
     assert {"attention", "attention within documents", "RMSNorm", "RoPE", "cross entropy", "optimizer"} <= found.keys()
-    assert all("(" in text for name, text in found.items() if not name.startswith("installed"))
+    assert all("(" in text for name, text in found.items() if not name.startswith("not here"))
+
+
+def test_report_says_how_a_missing_backend_comes_here(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(backends, "why_not_importable", lambda *names: f"{names[0]} is not installed")
+    found = backends.report()["not here: te"]
+    assert found.startswith("transformer_engine.pytorch is not installed; pip install")
 
 
 @pytest.mark.parametrize(
     ("device", "dtype", "head_dim", "implementation"),
     [
-        ("cpu", torch.bfloat16, 64, backends.PER_DOCUMENT),
-        ("cuda", torch.bfloat16, 64, backends.VARLEN),
-        ("cuda", torch.float16, 256, backends.VARLEN),
-        ("cuda", torch.float32, 64, backends.PER_DOCUMENT),
-        ("cuda", torch.bfloat16, 320, backends.PER_DOCUMENT),
+        ("cuda", torch.bfloat16, 64, "varlen"),
+        ("cuda", torch.float16, 256, "varlen"),
+        ("cuda", torch.float32, 64, "sdpa"),
+        ("cuda", torch.bfloat16, 320, "sdpa"),
+        ("cpu", torch.bfloat16, 64, "sdpa"),
     ],
 )
 def test_varlen_attention_is_used_where_its_kernel_runs(monkeypatch, device, dtype, head_dim, implementation):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # the choice for a card that has what it needs
-    backends.packed_attention_choice.cache_clear()
-    assert backends.packed_attention_choice(device, dtype, head_dim).implementation == implementation
+    heads = torch.empty(1, 2, 1, head_dim, dtype=dtype, device="meta")
+    monkeypatch.setitem(backends._orders, ("packed_attention", "meta"), backends._order("packed_attention", device))
+    assert backends.pick("packed_attention", heads, heads, heads) == implementation
 
 
 def test_old_cards_attend_document_by_document(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    backends.packed_attention_choice.cache_clear()
-    assert backends.packed_attention_choice("cuda").implementation == backends.PER_DOCUMENT
-    backends.packed_attention_choice.cache_clear()
+    assert backends.choice("packed_attention", "cuda").implementation == "sdpa"
+    assert "8.0" in backends.choice("packed_attention", "cuda").reason
 
 
-def test_installed_packages_that_are_not_used_are_said(monkeypatch):
-    monkeypatch.setattr(backends, "installed_version", lambda package: "9.9" if package == "apex" else None)
-    assert backends.report()["installed, not used by this version"] == "apex 9.9"
+def test_a_package_that_does_not_load_is_told_from_one_that_is_not_there(tmp_path, monkeypatch):
+    (tmp_path / "built_for_another_torch.py").write_text("raise ImportError('undefined symbol: _ZN2at')\n")
+    (tmp_path / "needs_another.py").write_text("import not_there_either\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    packages.why_not_importable.cache_clear()
+    assert packages.why_not_importable("math") is None
+    assert packages.why_not_importable("not.there") == "not.there is not installed"
+    assert "does not load: undefined symbol" in packages.why_not_importable("math", "built_for_another_torch")
+    assert "does not load: No module named 'not_there_either'" in packages.why_not_importable("needs_another")
+    sys.modules.pop("needs_another", None)
 
 
-def test_versions_come_from_the_environment():
-    assert backends.installed_version("torch") == torch.__version__
-    assert backends.installed_version("no-such-package") is None
-
-
-def test_steel_without_its_kernels_is_refused(monkeypatch):
-    monkeypatch.setattr(backends.library, "built", lambda device_type: False)
-    with pytest.raises(ConfigError, match="pip install"):
+def test_a_backend_that_is_not_there_is_refused_with_the_step_that_installs_it(monkeypatch):
+    built(monkeypatch, False)
+    with pytest.raises(ConfigError, match=r"not built(.|\n)*pip install"):
         backends.use_kernel_backend("steel", "cpu")
-    with pytest.raises(ConfigError, match="one of auto, steel, torch"):
+    with pytest.raises(ConfigError, match="needs a GPU"):
+        backends.use_kernel_backend("apex", "cpu")
+    with pytest.raises(ConfigError, match="one of auto, steel, torch, te, apex"):
         backends.use_kernel_backend("liger", "cpu")
 
 
+def test_the_flag_takes_what_the_policy_knows():
+    choices = TrainingConfig.__dataclass_fields__["kernel_backend"].metadata["choices"]
+    assert tuple(choices) == tuple(backends.FLAGS["--kernel-backend"])
+
+
 @pytest.mark.parametrize(
-    ("requested", "built", "device", "implementation"),
+    ("requested", "there", "device", "implementation"),
     [
         ("auto", True, "cpu", "steel"),
         ("auto", True, "cuda", "torch"),
@@ -67,16 +97,23 @@ def test_steel_without_its_kernels_is_refused(monkeypatch):
         ("steel", True, "cuda", "steel"),
     ],
 )
-def test_kernels_are_taken_where_measured_or_asked_for(monkeypatch, requested, built, device, implementation):
-    monkeypatch.setattr(backends, "_requested", "auto")
-    monkeypatch.setattr(backends.library, "built", lambda device_type: built)
+def test_kernels_are_taken_where_measured_or_asked_for(monkeypatch, requested, there, device, implementation):
+    built(monkeypatch, there)
     backends.use_kernel_backend(requested, device)
-    assert backends.kernel_choice("rms_norm", device).implementation == implementation
+    assert backends.choice("rms_norm", device).implementation == implementation
 
 
 def test_other_types_go_to_torch(monkeypatch):
-    monkeypatch.setattr(backends.library, "built", lambda device_type: True)
+    built(monkeypatch, True)
     half, single = torch.ones(2, dtype=torch.bfloat16), torch.ones(2)
-    assert backends.serves("rms_norm", half, half)
-    assert not backends.serves("rms_norm", half, single)
+    assert backends.pick("rms_norm", half, half) == "steel"
+    assert backends.pick("rms_norm", half, single) == "torch"
     assert not backends.serves("rms_norm", single.double())
+
+
+def test_what_a_backend_lacks_is_served_as_by_auto(monkeypatch):
+    built(monkeypatch, True)
+    monkeypatch.setitem(backends.BACKENDS, "te", backends.Backend(lambda device: None, lambda *tensors: True))
+    backends.use_kernel_backend("te", "cpu")
+    assert backends.choice("rope", "cpu").implementation == "steel"
+    assert backends.OPERATIONS["rope"].backends == ("steel", "torch")

@@ -1,0 +1,34 @@
+"""What other packages are here, and why one cannot be used: answers for the policy in backends.py."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+import torch
+
+
+@functools.cache
+def why_not_importable(*modules: str) -> str | None:
+    """None if all modules load; else the first that does not, and why.
+
+    A module that is there but does not load (built for another torch, as a rule) says so.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            whole = error.name is not None and (name == error.name or name.startswith(error.name + "."))
+            return f"{name} is not installed" if whole else f"{name} does not load: {error}"
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            return f"{name} does not load: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    return None
+
+
+def why_no_gpu(device_type: str, least: tuple[int, int] = (8, 0)) -> str | None:
+    """None if the device is a GPU of at least this compute capability. No GPU in reach of torch is taken as one."""
+    if device_type != "cuda":
+        return "it needs a GPU"
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() < least:
+        return f"it needs compute capability {least[0]}.{least[1]}"
+    return None
