@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from steel_megatron.config.check_precision import check_precision
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.config.parallel import ParallelConfig
@@ -103,6 +104,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
             rule="each tensor-parallel rank holds the same number of positions",
             fix=f"use a multiple of {tp}",
         )
+    check_precision(config)
     dp = world_size // (parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size)
     one_pass = training.micro_batch_size * dp
     if training.global_batch_size is None:

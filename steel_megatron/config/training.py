@@ -25,6 +25,23 @@ class TrainingConfig:
     precision: str = knob(
         "bf16", "Type of weights and activations in the forward pass.", choices=("bf16", "fp16", "fp32")
     )
+    transformer_impl: str = knob(
+        "local",
+        "The blocks' linear layers: of this package (local) or of Transformer Engine.",
+        choices=("local", "transformer_engine"),
+    )
+    fp8_format: str | None = knob(
+        None,
+        "Matmuls of the blocks' linear layers in 8 bits: E4M3 (e4m3), with gradients in E5M2 (hybrid). Unset: none.",
+        choices=("hybrid", "e4m3"),
+    )
+    fp8_recipe: str = knob(
+        "tensorwise",
+        "Scale of an 8-bit tensor: by its own largest element (tensorwise), or by those of earlier steps (delayed, "
+        "Transformer Engine only).",
+        choices=("tensorwise", "delayed"),
+    )
+    fp8_amax_history_len: int = knob(1024, "Earlier steps that a delayed scale looks at.", unit="steps")
     loss_scale: float | None = knob(None, "Fixed fp16 loss scale; dynamic when unset.")
     initial_loss_scale: float = knob(2.0**16, "First dynamic loss scale.")
     min_loss_scale: float = knob(1.0, "Lowest dynamic loss scale.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from steel_megatron.model.cache import KVCache
@@ -12,9 +14,13 @@ from steel_megatron.ops.rope import Rotation
 
 @dataclass(frozen=True)
 class Context:
-    """Positions as rotations (RoPE only), documents, dropout and cache of one micro-batch."""
+    """Positions as rotations (RoPE only), documents, dropout and cache of one micro-batch.
+
+    ``region`` is entered around blocks; see :class:`~steel_megatron.parallel.linears.Linears`.
+    """
 
     rotation: Rotation | None = None
     packing: Packing | None = None
     dropout: DropoutKey | None = None
     cache: KVCache | None = None
+    region: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -24,6 +24,7 @@ from steel_megatron.ops.rope import RopeSettings, Rotation, rotation
 from steel_megatron.parallel.cross_entropy import vocab_parallel_cross_entropy
 from steel_megatron.parallel.init import initialize_parameters
 from steel_megatron.parallel.linear_cross_entropy import linear_cross_entropy, needs_chunks
+from steel_megatron.parallel.linears import Linears
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, parameters_with_spec
 
@@ -41,6 +42,7 @@ class GPT(nn.Module):
         last: this stage has the final norm and the head; else it returns hidden states.
         seed: of the initial weights, which depend on nothing else; None leaves them uninitialised.
         recompute: what the backward pass computes again.
+        linears: how the blocks' linear layers are computed; an object of this model alone. As they are when None.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class GPT(nn.Module):
         last: bool = True,
         seed: int | None = None,
         recompute: Recompute = Recompute(),  # noqa: B008 - frozen
+        linears: Linears | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -67,6 +70,8 @@ class GPT(nn.Module):
             Block(config, i, mesh, dtype=dtype, device=device, recompute_attention=recompute.attention)
             for i in (range(config.num_layers) if layers is None else layers)
         )
+        self.linears = linears or Linears()
+        self.linears.install(self.blocks)
         self.final_norm: Norm | None = None
         self.head: Head | None = None
         if last:
@@ -164,7 +169,7 @@ class GPT(nn.Module):
         cache: KVCache | None,
     ) -> Tensor:
         x_BSH = inputs if self.embedding is None else self.embedding(inputs, positions_BS, dropout)
-        context = Context(self._rotation(inputs, positions_BS), packing, dropout, cache)
+        context = Context(self._rotation(inputs, positions_BS), packing, dropout, cache, self.linears.region)
         for blocks, again in self.recompute.groups(list(self.blocks)):
             if again and torch.is_grad_enabled():
                 x_BSH = checkpoint(run_blocks, blocks, x_BSH, context, use_reentrant=False, preserve_rng_state=False)
@@ -183,6 +188,7 @@ class GPT(nn.Module):
 
 def run_blocks(blocks: Sequence[nn.Module], x_BSH: Tensor, context: Context) -> Tensor:
     """The residual stream through some blocks."""
-    for block in blocks:
-        x_BSH = block(x_BSH, context)
+    with context.region():
+        for block in blocks:
+            x_BSH = block(x_BSH, context)
     return x_BSH

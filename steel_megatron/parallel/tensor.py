@@ -10,7 +10,7 @@ Shapes: … leading dimensions, S sequence, I in features, O out features, R tp 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from steel_megatron.parallel.linear import column_linear, row_linear
 from steel_megatron.parallel.mesh import Axis, Mesh
 from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
+
+# (x, weight, bias, mesh) → y
+Multiply = Callable[[Tensor, Tensor, Tensor | None, Mesh], Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class ColumnParallelLinear(nn.Module):
     """y_r = x W_rᵀ + b_r: each tp rank computes its share of every output; see :func:`column_linear` for the algebra.
 
     The local rows of all outputs are stacked in one weight, so that one matmul computes them. ``forward`` returns them
-    side by side; ``sizes`` are their local features, for ``y.split(layer.sizes, dim=-1)``.
+    side by side; ``sizes`` are their local features, for ``y.split(layer.sizes, dim=-1)``. ``multiply`` computes the
+    product; see :mod:`steel_megatron.parallel.linears`.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class ColumnParallelLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.mesh = mesh
+        self.multiply: Multiply = column_linear
         shares = [out.share(mesh.tp) for out in outs]
         self.sizes = [features for _, features, _ in shares]
         weight = nn.Parameter(torch.empty(sum(self.sizes), in_features, dtype=dtype, device=device))
@@ -107,7 +112,7 @@ class ColumnParallelLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, S, I), or (…, S/R, I) under sequence parallel, → (…, S, Σ sizes)."""
-        return column_linear(x, self.weight, self.bias, self.mesh)
+        return self.multiply(x, self.weight, self.bias, self.mesh)
 
 
 class RowParallelLinear(nn.Module):
@@ -130,6 +135,7 @@ class RowParallelLinear(nn.Module):
         """``name``, ``unit`` (of the input features) and ``hf`` as in :class:`Out`; the features are all ranks'."""
         super().__init__()
         self.mesh = mesh
+        self.multiply: Multiply = row_linear
         if in_features % (unit * mesh.tp.size):
             raise ValueError(f"{name}: {in_features} features in units of {unit} over {mesh.tp.size} tp ranks")
         own = in_features // mesh.tp.size
@@ -153,7 +159,7 @@ class RowParallelLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, S, I/R) → (…, S, O), or (…, S/R, O) under sequence parallel."""
-        return row_linear(x, self.weight, self.bias, self.mesh)
+        return self.multiply(x, self.weight, self.bias, self.mesh)
 
 
 def hf_names(stems: Mapping[str, HFName], kind: str) -> dict[str, HFName]:

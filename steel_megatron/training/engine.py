@@ -7,6 +7,7 @@ forward and a backward pass per micro-batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +130,10 @@ class Engine:
                 yield batch
 
         plan = build_schedule(schedule, self.mesh.pp.size, count, len(self.chunks))
-        losses = self.executor.run(plan, counted(), self.hidden, loss_gradient=loss_gradient, **more)
+        with ExitStack() as steps:
+            for chunk in self.chunks:
+                steps.enter_context(chunk.linears.step())
+            losses = self.executor.run(plan, counted(), self.hidden, loss_gradient=loss_gradient, **more)
         if not losses:
             return torch.zeros(2 + 2 * sources, dtype=torch.float64, device=self.mesh.device)
         return torch.cat([torch.stack([torch.stack(losses).double().sum(), tokens]), by_source.sums_2K.flatten()])

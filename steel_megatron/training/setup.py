@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from steel_megatron.checkpoint.rng import restore_random_state
-from steel_megatron.config import RunConfig
+from steel_megatron.config import RunConfig, TrainingConfig
 from steel_megatron.dataset.build import Datasets, build_datasets
 from steel_megatron.dataset.loader import Loader
 from steel_megatron.dataset.phases import check_resume
@@ -20,10 +20,13 @@ from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.model.stages import stage_layers
 from steel_megatron.ops.backends import use_kernel_backend
+from steel_megatron.ops.scaled_matmul import check_device
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import MASTER, Optimizer
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.data import DataParallel
+from steel_megatron.parallel.fp8 import Fp8Linears
+from steel_megatron.parallel.linears import Linears
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import Block, param_dtype, parameters_with_spec
 from steel_megatron.tokenizer.base import Tokenizer
@@ -131,9 +134,22 @@ def build_chunks(config: RunConfig, mesh: Mesh, seed: int | None) -> list[GPT]:
             last=part.last,
             seed=seed,
             recompute=Recompute.of(config.training),
+            linears=build_linears(config.training, mesh),
         )
         for part in parts
     ]
+
+
+def build_linears(training: TrainingConfig, mesh: Mesh) -> Linears:
+    """How the blocks' linear layers are computed, as the configuration says.
+
+    Raises:
+        ConfigError: the device or the installed packages cannot do it.
+    """
+    if training.fp8_format is None:
+        return Linears()
+    check_device(mesh.device)
+    return Fp8Linears(training.fp8_format)
 
 
 def load_start(config: RunConfig, parts: Parts, start: Start) -> None:

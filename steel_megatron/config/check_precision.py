@@ -1,0 +1,59 @@
+"""Values of 8-bit training that cannot work together."""
+
+from __future__ import annotations
+
+from steel_megatron.config.errors import ConfigError
+from steel_megatron.config.model import ModelConfig
+from steel_megatron.config.run import RunConfig
+
+MULTIPLE = 16  # of every size of an 8-bit matmul
+
+
+def check_precision(config: RunConfig) -> None:
+    """Raises :class:`ConfigError` for 8-bit matmuls that cannot be."""
+    training = config.training
+    if training.fp8_format is None:
+        return
+    if training.precision == "fp32":
+        raise ConfigError(
+            f"--fp8-format {training.fp8_format} with --precision fp32",
+            rule="8-bit matmuls stand in for 16-bit ones",
+            fix="use --bf16",
+        )
+    if training.fp8_recipe == "delayed" and training.transformer_impl == "local":
+        raise ConfigError(
+            "--fp8-recipe delayed with --transformer-impl local",
+            rule="delayed scaling is Transformer Engine's",
+            fix="use --fp8-recipe tensorwise, or --transformer-impl transformer_engine",
+        )
+    if training.fp8_recipe == "delayed" and training.recompute_granularity == "full":
+        raise ConfigError(
+            "--fp8-recipe delayed with --recompute-granularity full",
+            rule="a block computed again would enter its amax history twice",
+            fix="use --fp8-recipe tensorwise, or --recompute-granularity selective",
+        )
+    if training.fp8_amax_history_len <= 0:
+        raise ConfigError(f"--fp8-amax-history-len {training.fp8_amax_history_len}", rule="it is above 0")
+    tp = config.parallel.tensor_model_parallel_size
+    sizes = matmul_sizes(config.model, tp)
+    sizes["tokens of a micro-batch"] = training.micro_batch_size * training.seq_length
+    odd = [f"{name} {size}" for name, size in sizes.items() if size % MULTIPLE]
+    if odd:
+        raise ConfigError(
+            f"--fp8-format {training.fp8_format} with {', '.join(odd)}"
+            + (f" (tensor parallel {tp})" if tp > 1 else ""),
+            rule=f"every size of an 8-bit matmul is a multiple of {MULTIPLE}, on each rank",
+            fix="change the sizes or the layout, or leave out --fp8-format",
+        )
+
+
+def matmul_sizes(model: ModelConfig, tp: int) -> dict[str, int]:
+    """Features of the blocks' linear layers on each of ``tp`` ranks, by name."""
+    keys = max(model.query_groups // tp, 1)
+    queries = model.num_attention_heads // tp
+    return {
+        "hidden size": model.hidden_size,
+        "query features": queries * model.head_dim,
+        "query, key and value features": (queries + 2 * keys) * model.head_dim,
+        "ffn hidden size": model.ffn_hidden_size // tp,
+    }

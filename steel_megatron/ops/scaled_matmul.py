@@ -1,0 +1,123 @@
+"""Matmuls of 8-bit floating-point tensors, each with one scale that lets its largest element fill the format.
+
+A tensor x is stored as data · scale: data in E4M3 (largest value 448) or E5M2 (57344), scale = amax / largest value in
+fp32, with amax = max |x| of the very tensor (per-tensor current scaling; the formats: Micikevicius et al., 2022). It is
+rounded once.
+
+torch.nn.functional.scaled_mm is the only torch function used, here and nowhere else. On a GPU it takes the first matrix
+by rows and the second by columns, with sizes that are multiples of 16; what is passed here always is so, on a CPU too.
+
+Shapes: M, N rows of the two matrices, K the dimension summed over.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import ScalingType, scaled_mm
+
+from steel_megatron.config import ConfigError
+
+E4M3 = torch.float8_e4m3fn
+E5M2 = torch.float8_e5m2
+LARGEST = {E4M3: 448.0, E5M2: 57344.0}
+MULTIPLE = 16  # of every size, as the GPU's matmul demands
+
+# Below it a tensor counts as zero: its scale would leave fp32.
+SMALLEST_AMAX = 2.0**-100
+LEAST_CAPABILITY = (8, 9)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A tensor in 8 bits: ``data`` (contiguous) times ``scale`` (fp32, no dimensions)."""
+
+    data: Tensor
+    scale: Tensor
+
+    def flat(self) -> Scaled:
+        """(…, C) → (T, C)."""
+        return Scaled(self.data.reshape(-1, self.data.shape[-1]), self.scale)
+
+    def transposed(self) -> Scaled:
+        """(M, K) → (K, M), copied: both matrices of a product lie along the dimension that is summed over."""
+        # As bytes, because not every device copies 8-bit floats through its fast path.
+        data = self.data.view(torch.uint8).t().contiguous().view(self.data.dtype)
+        return Scaled(data, self.scale)
+
+    def values(self) -> Tensor:
+        """What it stands for, in fp32."""
+        return self.data.float() * self.scale
+
+
+def largest_magnitude(x: Tensor) -> Tensor:
+    """max |x| as fp32 without dimensions; NaN if there is one. Nothing waits for the device."""
+    low, high = torch.aminmax(x)
+    return torch.maximum(-low, high).float()
+
+
+def quantise(x: Tensor, dtype: torch.dtype, amax: Tensor) -> Scaled:
+    """``x`` in 8 bits, with the scale that ``amax`` (at least its largest magnitude) gives; NaN and infinity stay."""
+    amax = amax.clamp(min=SMALLEST_AMAX)
+    data = torch.empty(x.shape, dtype=dtype, device=x.device)
+    # One pass: the product is fp32, because the factor has a dimension, and is rounded when it is written. It does not
+    # go beyond the largest value by more than fp32's rounding, so nothing has to be cut off.
+    torch.mul(x, (LARGEST[dtype] / amax).reshape(1), out=data)
+    return Scaled(data, amax / LARGEST[dtype])
+
+
+def multiply(a_MK: Scaled, b_NK: Scaled, dtype: torch.dtype, *, fast: bool = False) -> Tensor:
+    """a bᵀ, (M, N), in ``dtype``; products are exact and summed in fp32.
+
+    ``fast``: Hopper's tensor cores keep fewer bits of the running sum, which is enough for activations.
+    """
+    if any(size % MULTIPLE for size in (*b_NK.data.shape, a_MK.data.shape[1])):
+        shapes = f"{tuple(a_MK.data.shape)} by {tuple(b_NK.data.shape)} transposed"
+        raise ValueError(f"an 8-bit matmul of {shapes}: sizes are multiples of {MULTIPLE}")
+    if not a_MK.data.is_cuda and not _cpu_multiplies():
+        return multiply_reference(a_MK, b_NK, dtype)
+    return scaled_mm(
+        a_MK.data,
+        b_NK.data.t(),
+        a_MK.scale,
+        ScalingType.TensorWise,
+        b_NK.scale,
+        ScalingType.TensorWise,
+        output_dtype=dtype,
+        use_fast_accum=fast and a_MK.data.is_cuda,
+    )
+
+
+def multiply_reference(a_MK: Scaled, b_NK: Scaled, dtype: torch.dtype) -> Tensor:
+    """What :func:`multiply` computes, in fp32 arithmetic."""
+    product_MN = a_MK.data.float() @ b_NK.data.float().t()
+    return (product_MN * (a_MK.scale * b_NK.scale)).to(dtype)
+
+
+def check_device(device: torch.device) -> None:
+    """Raises :class:`ConfigError` on a GPU without 8-bit tensor cores."""
+    if device.type != "cuda":
+        return
+    capability = torch.cuda.get_device_capability(device)
+    if capability < LEAST_CAPABILITY:
+        raise ConfigError(
+            f"--fp8-format on {torch.cuda.get_device_name(device)}, compute capability {capability[0]}.{capability[1]}",
+            rule="8-bit matmuls need 8.9 (Ada, Hopper or newer)",
+            fix="leave out --fp8-format",
+        )
+
+
+@functools.cache
+def _cpu_multiplies() -> bool:
+    """Whether this build of torch has the matmul for CPUs."""
+    one = torch.ones(())
+    eye = torch.eye(MULTIPLE).to(E4M3)
+    kind = ScalingType.TensorWise
+    try:
+        product = scaled_mm(eye.to(E5M2), eye.t(), one, kind, one, kind, output_dtype=torch.float32)
+    except (RuntimeError, NotImplementedError):
+        return False
+    return bool((product == torch.eye(MULTIPLE)).all())

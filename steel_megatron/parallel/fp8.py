@@ -1,0 +1,175 @@
+"""Linear layers of the blocks with 8-bit matmuls, in forward, dgrad and wgrad.
+
+A tensor that tensor parallel splits is scaled by the largest magnitude of all its parts, so it is rounded to the same
+numbers on every layout. Under sequence parallel activations are rounded before they are gathered and travel in 8 bits.
+
+Shapes: … leading dimensions (B, S), I in features, O out features of this rank, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from steel_megatron.ops.scaled_matmul import E4M3, E5M2, Scaled, largest_magnitude, multiply, quantise
+from steel_megatron.parallel import collectives
+from steel_megatron.parallel.linear import flatten_tokens
+from steel_megatron.parallel.linears import Linears, linear_layers
+from steel_megatron.parallel.mesh import Axis, Mesh
+from steel_megatron.parallel.regions import SEQUENCE, leave_region
+from steel_megatron.parallel.tensor import ColumnParallelLinear
+from steel_megatron.parallel.weight_grad import await_parameter, bias_gradient, main_grad_of
+
+GRADIENTS = {"hybrid": E5M2, "e4m3": E4M3}  # by --fp8-format; inputs and weights are E4M3
+
+
+class Fp8Linears(Linears):
+    """Layers that multiply in 8 bits. Within :meth:`step` each weight is rounded once for all micro-batches."""
+
+    def __init__(self, fp8_format: str) -> None:
+        self.gradient = GRADIENTS[fp8_format]
+        self._kept: dict[int, RoundedWeight] | None = None
+
+    def install(self, modules: Iterable[nn.Module]) -> None:
+        for layer in linear_layers(modules):
+            layer.multiply = self.column if isinstance(layer, ColumnParallelLinear) else self.row
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        self._kept = {}
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    def column(self, x: Tensor, weight: Tensor, bias: Tensor | None, mesh: Mesh) -> Tensor:
+        """:func:`~steel_megatron.parallel.linear.column_linear` in 8 bits.
+
+        With q the rounding to 8 bits and amax over the R ranks where a rank holds a part of the tensor:
+
+            forward   X = all-gather of q(x) under sequence parallel, else q(x);  y_r = X q(W_r)ᵀ
+            dgrad     dx = Σ_r q(dy_r) q(W_r)         in the type of x, summed as it is without 8 bits
+            wgrad     dW_r = q(dy_r)ᵀ X               in fp32, added to the gradient buffer
+
+        Saved: q(x), half of x.
+        """
+        return _Fp8Linear.apply(x, weight, bias, _Product(self, mesh, column=True))
+
+    def row(self, x: Tensor, weight: Tensor, bias: Tensor | None, mesh: Mesh) -> Tensor:
+        """:func:`~steel_megatron.parallel.linear.row_linear` in 8 bits: y = Σ_r q(x_r) q(W_r)ᵀ + b, as above."""
+        if mesh.tp.size == 1:
+            return _Fp8Linear.apply(x, weight, bias, _Product(self, mesh, column=False))
+        y = leave_region(_Fp8Linear.apply(x, weight, None, _Product(self, mesh, column=False)), mesh)
+        return y if bias is None else y + bias
+
+    def rounded(self, weight: Tensor, axis: Axis) -> RoundedWeight:
+        """The weight in 8 bits; from the first use in this step, if there is one."""
+        kept = None if self._kept is None else self._kept.get(id(weight))
+        if kept is None:
+            kept = RoundedWeight(scaled(weight, E4M3, axis))
+            if self._kept is not None:
+                self._kept[id(weight)] = kept
+        return kept
+
+
+class RoundedWeight:
+    """A weight in 8 bits as the forward pass reads it, (O, I), and as the backward pass does, (I, O), once it asks."""
+
+    def __init__(self, forward: Scaled) -> None:
+        self.forward = forward
+        self._backward: Scaled | None = None
+
+    @property
+    def backward(self) -> Scaled:
+        if self._backward is None:
+            self._backward = self.forward.transposed()
+        return self._backward
+
+
+def scaled(x: Tensor, dtype: torch.dtype, axis: Axis | None) -> Scaled:
+    """``x`` in 8 bits; ``axis``: over which it is split, so that its largest magnitude is that of all parts."""
+    amax = largest_magnitude(x)
+    if axis is not None:
+        amax = collectives.all_reduce(amax, axis, dist.ReduceOp.MAX).wait()
+    return quantise(x, dtype, amax)
+
+
+@dataclass(frozen=True)
+class _Product:
+    linears: Fp8Linears
+    mesh: Mesh
+    column: bool
+
+    @property
+    def gathers(self) -> bool:
+        """Whether x is a slice of the sequence that the layer needs whole."""
+        return self.column and self.mesh.sequence_parallel
+
+
+class _Fp8Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, product: _Product) -> Tensor:
+        await_parameter(weight)
+        tp = product.mesh.tp
+        x8 = scaled(x, E4M3, None if product.column and not product.gathers else tp)
+        weight8 = product.linears.rounded(weight, tp)
+        ctx.save_for_backward(x8.data, x8.scale)
+        ctx.weight, ctx.weight8, ctx.bias, ctx.product = weight, weight8, bias, product
+        whole = Scaled(_gather(x8.data, tp).wait(), x8.scale) if product.gathers else x8
+        y = multiply(whole.flat(), weight8.forward, x.dtype, fast=True)
+        if bias is not None:
+            y += bias
+        return y.view(*whole.data.shape[:-1], len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        (x8_data, x8_scale), dy, product = ctx.saved_tensors, grads[0], ctx.product
+        mesh = product.mesh
+        dy8 = scaled(dy, product.linears.gradient, mesh.tp if product.column else None).flat()
+        whole = _gather(x8_data, mesh.tp) if product.gathers else collectives.Pending((), lambda: x8_data)
+        if not mesh.overlap_tensor_parallel:
+            whole.wait()
+        dx: collectives.Pending | None = None
+        if ctx.needs_input_grad[0]:
+            partial = multiply(dy8, ctx.weight8.backward, dy.dtype).view(*dy.shape[:-1], x8_data.shape[-1])
+            dx = _summed(partial, product)
+            if not mesh.overlap_tensor_parallel:
+                dx.wait()
+        dweight = None
+        if ctx.needs_input_grad[1]:
+            x8 = Scaled(whole.wait(), x8_scale).flat()
+            dweight = _add(ctx.weight, multiply(dy8.transposed(), x8.transposed(), torch.float32))
+        dbias = (
+            bias_gradient(ctx.bias, flatten_tokens(dy)) if ctx.bias is not None and ctx.needs_input_grad[2] else None
+        )
+        return None if dx is None else dx.wait(), dweight, dbias, None
+
+
+def _gather(data: Tensor, axis: Axis) -> collectives.Pending:
+    """All-gather along the sequence, as bytes: communication libraries need not know the type."""
+    pending = collectives.all_gather(data.view(torch.uint8), axis, SEQUENCE)
+    return collectives.Pending((), lambda: pending.wait().view(data.dtype))
+
+
+def _summed(partial: Tensor, product: _Product) -> collectives.Pending:
+    """The gradient of a column-parallel layer's input: the ranks' parts add up."""
+    if not product.column:
+        return collectives.Pending((), lambda: partial)
+    if product.mesh.sequence_parallel:
+        return collectives.reduce_scatter(partial, product.mesh.tp, SEQUENCE)
+    return collectives.all_reduce(partial, product.mesh.tp)
+
+
+def _add(weight: Tensor, dweight: Tensor) -> Tensor | None:
+    """The fp32 gradient, into the gradient buffer where there is one."""
+    main_grad = main_grad_of(weight)
+    if main_grad is None:
+        return dweight.to(weight.dtype)
+    main_grad.add_(dweight)
+    return None
