@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import select
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import IO, Any, cast
 from steel_megatron.config import ConfigError, DataError
 
 SPOOL_BYTES = 64 << 20  # a packed file that must be read at any place is held up to here, then in a temporary file
+WAKE_MS = 500
 _VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
@@ -56,7 +59,38 @@ def open_file(location: str | os.PathLike[str]) -> IO[bytes]:
     if is_url(location):
         files, path = filesystem(os.fspath(location))
         return cast("IO[bytes]", files.open(path, "rb"))
-    return open(location, "rb")
+    raw = open(location, "rb", buffering=0)  # noqa: SIM115 - the caller closes it
+    if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        return io.BufferedReader(raw)
+    return io.BufferedReader(_Pipe(raw))
+
+
+class _Pipe(io.RawIOBase):
+    """A pipe or terminal, read so that Ctrl-C is always noticed.
+
+    A signal that arrives just before a read blocks does not end that read, and Python's buffered reader does not look
+    for signals between two reads. So this waits in short turns, with Python code in between.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self._poll = select.poll()
+        self._poll.register(raw.fileno(), select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def readinto(self, buffer: Any) -> int | None:
+        while not self._poll.poll(WAKE_MS):
+            pass
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def state_of(location: str) -> FileState:
