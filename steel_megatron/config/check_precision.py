@@ -26,11 +26,11 @@ def check_precision(config: RunConfig) -> None:
             rule="delayed scaling is Transformer Engine's",
             fix="use --fp8-recipe tensorwise, or --transformer-impl transformer_engine",
         )
-    if training.fp8_recipe == "delayed" and training.recompute_granularity == "full":
+    if training.transformer_impl == "transformer_engine" and training.recompute_granularity == "full":
         raise ConfigError(
-            "--fp8-recipe delayed with --recompute-granularity full",
-            rule="a block computed again would enter its amax history twice",
-            fix="use --fp8-recipe tensorwise, or --recompute-granularity selective",
+            "--transformer-impl transformer_engine and --fp8-format with --recompute-granularity full",
+            rule="Transformer Engine's 8-bit scales are not kept for a block that is computed again",
+            fix="use --recompute-granularity selective, or --transformer-impl local",
         )
     if training.fp8_amax_history_len <= 0:
         raise ConfigError(f"--fp8-amax-history-len {training.fp8_amax_history_len}", rule="it is above 0")
