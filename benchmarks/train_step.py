@@ -1,212 +1,185 @@
-"""Tokens per second of a whole training step against transformers with the same shape, in the same run.
+"""Tokens per second, MFU and peak memory of a whole training step against peers, in one run.
 
-    python benchmarks/train_step.py [--preset NAME] [--vocab-size N] [--micro-batch-size N] [--seq-length N]
+    python benchmarks/train_step.py [--preset NAME] [--vocab-size N] [--micro-batch-size N|auto] [--seq-length N]
 
-Each contender does forward, backward, gradient clipping and an AdamW step in bf16; rounds alternate between them, so
-that a slow moment of the machine hits all alike. Printed are medians, ratios to the first peer, and each one's peak
-memory in a process of its own.
+Each contender does forward, backward, gradient clipping and an AdamW step in bf16, in a process of its own. On a CPU
+all processes are there at once and take turns, so that a slow moment of the machine hits all alike. On a GPU one runs
+after the other with the whole card, and the first is timed again at the end: its last row shows how far the card has
+drifted. Figures are medians over rounds; "against the first" compares tokens per second with the first row.
 
-Peers: ``transformers`` LlamaForCausalLM with SDPA, pure bf16 and bf16 autocast over fp32 weights, each with torch's
-fused AdamW; with ``--compile`` the former under torch.compile as well. Ours keeps fp32 masters and fp32 gradients;
-pure-bf16 transformers keeps neither, so it does less work. Ours runs with torch's operations and with the compiled
-kernels of this package.
+Peers: ``transformers`` with its best attention (FlashAttention-2 where installed, else SDPA), pure bf16 and bf16
+autocast over fp32 weights, each with torch's fused AdamW; the same patched by Liger-Kernel; with ``--compile`` the
+first under torch.compile, and the same shape in plain torch under torch.compile. Pure-bf16 peers keep neither fp32
+masters nor fp32 gradients, so they do less work than ours. Ours is the trainer's own step, with its data loader.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import platform
-import statistics
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from step_contender import Setting
+from step_profile import markdown
+from step_table import Row, Yardstick, as_json, table
+from step_worker import CONTENDERS, OUT_OF_MEMORY, OUT_OF_TIME, Worker
 
 from steel_megatron.config import RunConfig, load_run_config
-from steel_megatron.model.flops import FORMULA, model_flops
-from steel_megatron.ops.native import library
+from steel_megatron.model.flops import model_flops
+from steel_megatron.training.throughput import device_peak_tflops
 
-Step = Callable[[torch.Tensor], float]
-
-
-def ours(config: RunConfig, kernels: str) -> Step:
-    """The step of the training loop: fp32 masters and gradients, bf16 weights."""
-    from steel_megatron.model.gpt import GPT
-    from steel_megatron.ops.backends import use_kernel_backend
-    from steel_megatron.optim.optimizer import Optimizer
-    from steel_megatron.parallel.data import DataParallel
-    from steel_megatron.parallel.mesh import Mesh
-
-    mesh = Mesh.single("cuda" if torch.cuda.is_available() else "cpu")
-    model = GPT(config.model, mesh, dtype=torch.bfloat16, seed=1)
-    data_parallel = DataParallel([model], mesh, shard=False)
-    optimizer = Optimizer(data_parallel, config.optimizer, config.training, mesh)
-
-    def step(tokens: torch.Tensor) -> float:
-        use_kernel_backend(kernels, mesh.device.type)
-        data_parallel.zero_grads()
-        data_parallel.last_micro_batch()
-        mask = torch.ones_like(tokens[:, 1:], dtype=torch.bool)
-        loss = model.loss(tokens[:, :-1], tokens[:, 1:], mask, loss_gradient=1.0)
-        scale = 1.0 / tokens[:, 1:].numel()
-        loss.backward()
-        data_parallel.finish_grads()
-        optimizer.step(1e-4, scale)
-        return loss.item() * scale
-
-    return step
+AUTO = [16, 8, 4, 2, 1]
 
 
-def transformers_step(config: RunConfig, autocast: bool, compiled: bool = False) -> Step:
-    """LlamaForCausalLM of the same shape, SDPA, fused AdamW."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+def configuration(args: argparse.Namespace) -> RunConfig:
+    """The preset, or about 16 M parameters in Llama's style."""
+    config = load_run_config(preset=args.preset)
+    model = config.model
+    if args.preset is None:
+        model.num_layers, model.hidden_size, model.ffn_hidden_size = 8, 320, 896
+        model.num_attention_heads, model.num_query_groups = 10, 5
+    model.vocab_size = args.vocab_size or model.vocab_size or 8192
+    config.training.seq_length = args.seq_length or (config.training.seq_length if args.preset else 512)
+    return config
 
-    model_config = config.model
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    shape = LlamaConfig(
-        vocab_size=model_config.vocab_size,
-        hidden_size=model_config.hidden_size,
-        intermediate_size=model_config.ffn_hidden_size,
-        num_hidden_layers=model_config.num_layers,
-        num_attention_heads=model_config.num_attention_heads,
-        num_key_value_heads=model_config.query_groups,
-        max_position_embeddings=model_config.max_position_embeddings,
-        tie_word_embeddings=model_config.tied,
-        use_cache=False,
-        attn_implementation="sdpa",
+
+def chosen(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
+    """(Contenders to run, why the others that were asked for do not)."""
+    found, left_out = [], {}
+    for name, contender in CONTENDERS.items():
+        if args.only and not re.search(args.only, name):
+            continue
+        reason = contender.missing(args.device)
+        if not reason and contender.slow_start and args.device == "cpu" and not args.compile:
+            reason = "minutes of compilation: --compile"
+        if reason:
+            left_out[name] = reason
+        else:
+            found.append(name)
+    return found, left_out
+
+
+class Run:
+    """Times contenders and keeps their rows."""
+
+    def __init__(self, setting: Setting, args: argparse.Namespace) -> None:
+        self.setting = setting
+        self.sizes = AUTO if args.micro_batch_size == "auto" else [int(args.micro_batch_size)]
+        self.rounds, self.steps = args.rounds, args.steps_per_round
+        self.profile: bool = args.profile is not None
+        self.deadline = time.monotonic() + args.time_limit if args.time_limit else None
+        self.rows: list[Row] = []
+        self.shares: dict[str, dict[str, float]] = {}
+
+    def interleaved(self, names: Sequence[str]) -> None:
+        """All at once, a round of each in turn."""
+        workers = {name: Worker(name, self.setting, self.sizes, self.deadline) for name in names}
+        rows = {name: Row(name, worker.micro_batch_size) for name, worker in workers.items()}
+        self.rows += rows.values()
+        for _ in range(self.rounds):
+            for name, worker in workers.items():
+                self._round(rows[name], worker)
+        for name, worker in workers.items():
+            self._finish(rows[name], worker)
+
+    def one_by_one(self, names: Sequence[str]) -> None:
+        """One process at a time; the first that ran again at the end, while there is time."""
+        for name in names:
+            self._alone(name, name)
+        first = next((row.step for row in self.rows if row.seconds), None)
+        if first is not None and len(names) > 1:
+            self._alone(first, f"{first}, again")
+
+    def _alone(self, name: str, title: str) -> None:
+        row = Row(title)
+        self.rows.append(row)
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            row.remark = f"not started: {OUT_OF_TIME}"
+            return
+        worker = Worker(name, self.setting, self.sizes, self.deadline)
+        row.micro_batch_size = worker.micro_batch_size
+        for _ in range(self.rounds):
+            self._round(row, worker)
+        self._finish(row, worker)
+
+    def _round(self, row: Row, worker: Worker) -> None:
+        seconds = worker.ask("time", self.steps)
+        if seconds is not None:
+            row.seconds.append(seconds)
+
+    def _finish(self, row: Row, worker: Worker) -> None:
+        row.peak_bytes = worker.ask("memory") or 0
+        shares = worker.ask("profile") if self.profile else None
+        if shares is not None:
+            self.shares[row.step] = shares
+        worker.close()
+        row.remark = worker.error
+        if worker.error == OUT_OF_MEMORY:
+            row.remark = f"{OUT_OF_MEMORY} at micro-batch {row.micro_batch_size or self.sizes[-1]}"
+        if worker.error and worker.error != OUT_OF_TIME:
+            row.seconds.clear()
+        print(f"{row.step}: {row.remark or f'{len(row.seconds)} rounds'}", file=sys.stderr, flush=True)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--preset", help="model preset; default: about 16 M parameters, Llama-style")
+    made.add_argument("--vocab-size", type=int, help="default the preset's, else 8192")
+    made.add_argument(
+        "--micro-batch-size", default="4", help="auto: the largest of 16, 8, 4, 2, 1 that fits; default 4"
     )
-    model = LlamaForCausalLM(shape).to(device, torch.float32 if autocast else torch.bfloat16)
-    if compiled:
-        model.compile()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-
-    def step(tokens: torch.Tensor) -> float:
-        with torch.autocast(device, torch.bfloat16, enabled=autocast):
-            logits = model(input_ids=tokens[:, :-1]).logits
-            loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.item()
-
-    return step
-
-
-STEEL = "steel_megatron, --kernel-backend steel"
-CONTENDERS: dict[str, Callable[[RunConfig], Step]] = {
-    "transformers, bf16": lambda config: transformers_step(config, autocast=False),
-    "transformers, bf16 autocast": lambda config: transformers_step(config, autocast=True),
-    "transformers, bf16, torch.compile": lambda config: transformers_step(config, autocast=False, compiled=True),
-    "steel_megatron, --kernel-backend torch": lambda config: ours(config, "torch"),
-    STEEL: lambda config: ours(config, "steel"),
-}
-
-
-def batch(config: RunConfig, seed: int) -> torch.Tensor:
-    training = config.training
-    assert config.model.vocab_size is not None
-    shape = (training.micro_batch_size, training.seq_length + 1)
-    tokens = torch.randint(0, config.model.vocab_size, shape, generator=torch.Generator().manual_seed(seed))
-    return tokens.cuda() if torch.cuda.is_available() else tokens
-
-
-def peak_memory(config: RunConfig, name: str) -> float:
-    """GB that a process of its own reaches over three steps, above what it had before the model was built."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_peak, (config, name))
-
-
-def _peak(config: RunConfig, name: str) -> float:
-    import transformers  # noqa: F401 - so that its import is not counted for one contender only
-
-    if torch.cuda.is_available():
-        step = CONTENDERS[name](config)
-        for i in range(3):
-            step(batch(config, i))
-        return torch.cuda.max_memory_allocated() / 1e9
-    before = _high_water_mark()
-    step = CONTENDERS[name](config)
-    for i in range(3):
-        step(batch(config, i))
-    return (_high_water_mark() - before) / 1e9
-
-
-def _high_water_mark() -> int:
-    """Largest resident size of this process so far, in bytes; ru_maxrss would include the parent's."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
-
-def measure(config: RunConfig, contenders: list[str], rounds: int) -> dict[str, list[float]]:
-    """Seconds per step of each contender, in alternating rounds after two warm-up steps."""
-    steps: dict[str, Any] = {name: CONTENDERS[name](config) for name in contenders}
-    for step in steps.values():
-        for i in range(2):
-            step(batch(config, i))
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for i in range(rounds):
-        for name, step in steps.items():
-            tokens = batch(config, 100 + i)
-            started = time.perf_counter()
-            step(tokens)
-            seconds[name].append(time.perf_counter() - started)
-    return seconds
+    made.add_argument("--seq-length", type=int, help="default the preset's, else 512")
+    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    made.add_argument("--rounds", type=int, default=7, help="default 7")
+    made.add_argument("--steps-per-round", type=int, help="without waiting in between; default 1 on a CPU, 4 on a GPU")
+    made.add_argument("--only", metavar="PATTERN", help="contenders whose name has this regular expression")
+    made.add_argument("--compile", action="store_true", help="on a CPU: also contenders that compile for minutes")
+    made.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="what is not measured by then is said to be missing"
+    )
+    made.add_argument("--peak-tflops", type=float, help="dense 16-bit peak, where the device is not known")
+    made.add_argument("--json", type=Path, help="write the figures there as well")
+    made.add_argument("--profile", type=Path, metavar="FILE", help="a table of where each step's time goes (Markdown)")
+    return made
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", help="model preset; default: about 16 M parameters, Llama-style")
-    parser.add_argument("--vocab-size", type=int, default=8192, help="default 8192")
-    parser.add_argument("--micro-batch-size", type=int, default=4, help="default 4")
-    parser.add_argument("--seq-length", type=int, default=512, help="default 512")
-    parser.add_argument("--rounds", type=int, default=7, help="default 7")
-    parser.add_argument("--compile", action="store_true", help="also transformers compiled, which takes minutes")
-    parser.add_argument("--json", type=Path, help="write the figures there as well")
-    parser.add_argument("--peak-tflops", type=float, help="dense 16-bit peak of the device, for MFU")
-    args = parser.parse_args()
-    config = load_run_config(preset=args.preset)
-    if args.preset is None:
-        model = config.model
-        model.num_layers, model.hidden_size, model.ffn_hidden_size = 8, 320, 896
-        model.num_attention_heads, model.num_query_groups = 10, 5
-    if args.preset is None or config.model.vocab_size is None:
-        config.model.vocab_size = args.vocab_size
-    config.training.micro_batch_size, config.training.seq_length = args.micro_batch_size, args.seq_length
-    built = library.built("cuda" if torch.cuda.is_available() else "cpu")
-    contenders = [n for n in CONTENDERS if (args.compile or "compile" not in n) and (built or n != STEEL)]
-    seconds = measure(config, contenders, args.rounds)
-    memory = {name: peak_memory(config, name) for name in contenders}
-    tokens = args.micro_batch_size * args.seq_length
-    flops = model_flops(config.model, args.seq_length)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
-    print(
-        f"\n`{' '.join(['python', *sys.argv])}`; torch {torch.__version__}, {torch.get_num_threads()} threads, {device}"
-    )
-    print(f"{FORMULA}\n")
-    print(
-        "| step | tokens/s | against the first | GFLOP/s | MFU | peak memory, GB |\n"
-        "| --- | --- | --- | --- | --- | --- |"
-    )
-    rows = []
-    for name, median in medians.items():
-        rate = tokens / median
-        mfu = f"{rate * flops.total / (args.peak_tflops * 1e12):.1%}" if args.peak_tflops else "-"
-        ratio = statistics.median(a / b for a, b in zip(seconds[next(iter(medians))], seconds[name], strict=True))
-        rows.append({"step": name, "tokens/s": rate, "against the first": ratio, "peak memory, GB": memory[name]})
-        print(
-            f"| {name} | {rate:,.0f} | {ratio:.2f} × | {rate * flops.total / 1e9:,.0f} | {mfu} | {memory[name]:.2f} |"
-        )
+    args = parser().parse_args()
+    args.steps_per_round = args.steps_per_round or (1 if args.device == "cpu" else 4)
+    config = configuration(args)
+    names, left_out = chosen(args)
+    run = Run(Setting(config, args.device), args)
+    if args.device == "cpu":
+        run.interleaved(names)
+    else:
+        run.one_by_one(names)
+    peak = device_peak_tflops(torch.device(args.device), "bf16", args.peak_tflops)
+    seq_length = config.training.seq_length
+    yardstick = Yardstick(model_flops(config.model, seq_length), seq_length, peak)
+    card = torch.cuda.get_device_name() if args.device == "cuda" else f"{platform.machine()} CPU"
+    about = f"torch {torch.__version__}, {card}, {torch.get_num_threads()} CPU threads, sequence length {seq_length}"
+    print(f"\n`{' '.join(['python', *sys.argv])}`; {about}\n\n{yardstick.formula()}\n\n{table(run.rows, yardstick)}")
+    if left_out:
+        print("\nNot run: " + "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) + ".")
+    if args.profile:
+        args.profile.write_text(f"{about}\n\n{markdown(run.shares)}")
+        print(f"\nWhere the time goes:\n\n{markdown(run.shares)}")
     if args.json:
-        args.json.write_text(json.dumps({"device": device, "torch": torch.__version__, "rows": rows}, indent=2) + "\n")
-    return 0
+        result = {
+            "about": about,
+            "command": sys.argv,
+            "rows": as_json(run.rows, yardstick),
+            "not run": left_out,
+            "shares of time": run.shares,
+        }
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0 if any(row.seconds for row in run.rows) else 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""Our training step: the trainer's own, with its data loader, fp32 masters, moments and gradients."""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from step_contender import Contender, Setting, Step
+
+from steel_megatron.config import check_run
+from steel_megatron.config.run import KNOBS
+from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
+from steel_megatron.ops.backends import BACKENDS
+from steel_megatron.optim.batch_size import BatchSize
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import blocks_of, parameters_with_spec
+from steel_megatron.training.loop import Trainer
+from steel_megatron.training.setup import build_data, build_parts
+from steel_megatron.training.state import RunState
+
+STEPS = 1000  # of the run whose first steps are timed
+
+
+def random_dataset(setting: Setting, folder: Path) -> str:
+    """A dataset of random tokens, enough for some steps; the run goes over it again and again."""
+    training = setting.config.training
+    tokens = max(8 * training.micro_batch_size, 64) * training.seq_length + 1
+    prefix = folder / "tokens"
+    with IndexedWriter(prefix, best_dtype(setting.vocab_size)) as writer:
+        writer.add_document(np.random.default_rng(1).integers(0, setting.vocab_size, tokens))
+    return str(prefix)
+
+
+def fill_weights(parameters: list[torch.Tensor]) -> None:
+    """Initial values by each piece's rule, drawn on the device: the layout-independent ones take a minute at 1 B."""
+    with torch.no_grad():
+        for parameter in parameters:
+            for piece, block in blocks_of(parameter):
+                if piece.init.kind == "normal":
+                    block.tensor.normal_(0.0, piece.init.std)
+                else:
+                    block.tensor.fill_(float(piece.init.kind == "ones"))
+
+
+def our_step(setting: Setting, knobs: dict[str, Any]) -> Step:
+    """A step of :class:`Trainer`, in bf16, on one device."""
+    config = copy.deepcopy(setting.config)
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    config.training.device, config.training.precision = setting.device, "bf16"
+    config.training.train_iters, config.training.eval_iters = STEPS, 0
+    config.data.train_data_path = [random_dataset(setting, Path(folder.name))]
+    for name, value in knobs.items():
+        config.set(name, value)
+    check_run(config, 1)
+    mesh = Mesh.single(setting.device)
+    batch_size, state = BatchSize(config.training), RunState()
+    datasets = build_data(config, mesh, None, batch_size, state)
+    atexit.register(datasets.close)
+    parts = build_parts(config, mesh, batch_size, datasets, initialise=False)
+    fill_weights(list(parameters_with_spec(parts.chunks)))
+    parts.optimizer.reset_masters()
+    return Trainer(config, parts, state, []).train_step
+
+
+def missing(device: str, backend: str, knobs: dict[str, Any]) -> str:
+    """Why a variant of ours cannot run here; empty where it can."""
+    unknown = [name for name in knobs if name not in KNOBS]
+    if unknown:
+        return f"this version has no {', '.join(unknown)}"
+    if device != "cuda" and {"cuda_graph", "fp8_format"} & knobs.keys():
+        return "needs a GPU"
+    return BACKENDS[backend].missing(device) or ""
+
+
+def variant(backend: str, slow_start: bool = False, **knobs: Any) -> Contender:
+    """Ours with a kernel backend and further knobs, named by their flags."""
+    all_knobs = {"kernel_backend": backend, **knobs}
+    flags = [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}") for name, value in all_knobs.items()
+    ]
+    return Contender(
+        f"steel_megatron, {' '.join(flags)}",
+        lambda setting: our_step(setting, all_knobs),
+        lambda device: missing(device, backend, knobs),
+        slow_start,
+    )
+
+
+OURS = [
+    variant("steel"),
+    variant("torch"),
+    variant("te"),
+    variant("apex"),
+    variant("steel", compile_blocks=True, slow_start=True),
+    variant("torch", compile_blocks=True, slow_start=True),
+    variant("steel", fp8_format="hybrid"),
+    variant("steel", cuda_graph=True),
+]
