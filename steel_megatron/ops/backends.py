@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from steel_megatron.config import ConfigError
 from steel_megatron.ops.native import library
@@ -83,6 +83,11 @@ def _te_missing(device_type: str) -> str | None:
     return why_no_gpu(device_type) or why_not_importable("transformer_engine.pytorch")
 
 
+def _te_fits(*tensors: Tensor | None) -> bool:
+    """Its modules hold parameters; in norms all tensors but the first are."""
+    return library.fits(*tensors) and all(isinstance(t, nn.Parameter) for t in tensors[1:] if t is not None)
+
+
 def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
     return q.dtype in (torch.bfloat16, torch.float16) and q.shape[-1] <= 256
 
@@ -92,7 +97,7 @@ BACKENDS = {
     "steel": Backend(
         _steel_missing, library.fits, "pip install --no-build-isolation . where g++ (and nvcc for CUDA) are"
     ),
-    "te": Backend(_te_missing, library.fits, "pip install --no-build-isolation 'transformer-engine[pytorch]'"),
+    "te": Backend(_te_missing, _te_fits, "pip install --no-build-isolation 'transformer-engine[pytorch]'"),
     "apex": Backend(
         _apex_missing,
         library.fits,
@@ -104,7 +109,8 @@ BACKENDS = {
 
 _OURS_ON_CPU = {"cpu": ("steel",)}  # benchmarks/kernels.py; no CUDA kernel has been measured
 OPERATIONS = {
-    "rms_norm": Operation("RMSNorm", ("steel", "torch"), _OURS_ON_CPU),
+    "rms_norm": Operation("RMSNorm", ("steel", "te", "torch"), _OURS_ON_CPU),
+    "layer_norm": Operation("LayerNorm", ("te", "torch"), {}),
     "rope": Operation("RoPE", ("steel", "torch"), _OURS_ON_CPU),
     "swiglu": Operation("SwiGLU", ("steel", "torch"), _OURS_ON_CPU),
     "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS_ON_CPU),
