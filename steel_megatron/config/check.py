@@ -130,6 +130,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
             fix="raise --max-position-embeddings" + ("" if limited else " (RoPE has no table: it costs nothing)"),
         )
     _check_schedule(config)
+    _check_attention(config)
     data = config.data
     if data.data_path and (data.train_data_path or data.valid_data_path):
         raise ConfigError(
@@ -180,6 +181,30 @@ def _check_schedule(config: RunConfig) -> None:
     fraction = optimizer.lr_warmup_fraction
     if fraction is not None and not 0.0 <= fraction <= 1.0:
         raise ConfigError(f"--lr-warmup-fraction {fraction}", rule="it is in [0, 1]")
+
+
+def _check_attention(config: RunConfig) -> None:
+    backend, model = config.training.attention_backend, config.model
+    if model.attention_dropout and backend not in ("auto", "unfused", "local"):
+        raise ConfigError(
+            f"--attention-backend {backend} with --attention-dropout {model.attention_dropout}",
+            rule="dropout on attention probabilities is counted by element, and fused kernels have none of that kind",
+            fix="--attention-dropout 0, or --attention-backend auto",
+        )
+    if backend not in ("flash2", "flash3", "cudnn", "fused"):
+        return
+    if config.training.precision == "fp32":
+        raise ConfigError(
+            f"--attention-backend {backend} in fp32",
+            rule="it takes bf16 and fp16",
+            fix="--bf16, or --attention-backend sdpa",
+        )
+    if model.head_dim > 256 or model.head_dim % 8:
+        raise ConfigError(
+            f"--attention-backend {backend} with heads of {model.head_dim} channels",
+            rule="heads have at most 256 channels, a multiple of 8",
+            fix="change --kv-channels, or --attention-backend auto",
+        )
 
 
 def _positive(name: str, value: int) -> None:

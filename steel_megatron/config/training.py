@@ -76,6 +76,17 @@ class TrainingConfig:
         "operation; auto: per operation what was measured fastest.",
         choices=("auto", "steel", "torch", "te", "apex"),
     )
+    attention_backend: str = knob(
+        "auto",
+        "Attention by flash-attn (flash2, flash3), cuDNN (cudnn, fused), the kernel that torch picks (sdpa), or plain "
+        "matmuls (unfused, local); flash: the newest FlashAttention that is there, torch's own at last.",
+        choices=("auto", "flash", "flash2", "flash3", "fused", "cudnn", "sdpa", "unfused", "local"),
+    )
+    compile_blocks: bool = knob(
+        False,
+        "Let torch.compile fuse what lies between the matmuls of each block (norms, RoPE, activation), instead of the "
+        "kernels that --kernel-backend chooses for it.",
+    )
     check_for_nan_in_loss_and_grad: bool = knob(
         True, "Stop before the optimizer touches a weight when loss or gradient norm is not finite (bf16, fp32)."
     )

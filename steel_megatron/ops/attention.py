@@ -10,14 +10,16 @@ import functools
 import inspect
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from steel_megatron.ops import flash_attention
 from steel_megatron.ops.backends import pick
 from steel_megatron.ops.dropout import ATTENTION_PROBABILITIES, DropoutKey, drop_elements
 
@@ -61,10 +63,12 @@ def attention(
     if dropout is not None:
         return _explicit(q_BSND, k_BSKD, v_BSKD, packing, dropout)
     if packing is None:
-        return _causal(q_BSND, k_BSKD, v_BSKD)
-    if pick("packed_attention", q_BSND, k_BSKD, v_BSKD) == "varlen":
-        return _varlen(q_BSND, k_BSKD, v_BSKD, packing)
-    return _per_document(q_BSND, k_BSKD, v_BSKD, packing)
+        return _WHOLE[pick("attention", q_BSND, k_BSKD, v_BSKD)](q_BSND, k_BSKD, v_BSKD)
+    backend = pick("packed_attention", q_BSND, k_BSKD, v_BSKD)
+    if backend in _PACKED:
+        q, k, v = (x.flatten(0, 1) for x in (q_BSND, k_BSKD, v_BSKD))
+        return _PACKED[backend](q, k, v, packing).view_as(q_BSND)
+    return _per_document(_WHOLE[backend], q_BSND, k_BSKD, v_BSKD, packing)
 
 
 def cached_attention(q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, padding_B: Tensor | None = None) -> Tensor:
@@ -94,20 +98,45 @@ def _grouped(q_BNSD: Tensor, k_BKSD: Tensor) -> bool:
     return q_BNSD.shape[1] != k_BKSD.shape[1]
 
 
-def _varlen(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing) -> Tensor:
+def _with_kernel(kernel: SDPBackend, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
+    """That kernel of torch's or its error: torch says which of the kernel's conditions does not hold."""
+    with sdpa_kernel(kernel):
+        return _causal(q_BSND, k_BSKD, v_BSKD)
+
+
+def _varlen(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    q, k, v = (x.flatten(0, 1) for x in (q_BSND, k_BSKD, v_BSKD))
-    grouped = q.shape[1] != k.shape[1]
+    heads, groups = q_TND.shape[1], k_TKD.shape[1]
     arguments, takes_groups = _varlen_arguments()
     if takes_groups:
-        arguments["enable_gqa"] = grouped
-    elif grouped:
-        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+        arguments["enable_gqa"] = heads != groups
+    elif heads != groups:
+        k_TKD, v_TKD = (x.repeat_interleave(heads // groups, dim=1) for x in (k_TKD, v_TKD))
     starts, longest = packing.cu_seqlens, packing.longest
-    output = varlen_attn(q, k, v, starts, starts, longest, longest, **arguments)
+    output = varlen_attn(q_TND, k_TKD, v_TKD, starts, starts, longest, longest, **arguments)
     assert isinstance(output, Tensor), "the statistics were not asked for"
-    return output.view_as(q_BSND)
+    return output
+
+
+def _flash_packed(version: int, q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing) -> Tensor:
+    return flash_attention.packed(version, q_TND, k_TKD, v_TKD, packing.cu_seqlens, packing.longest)
+
+
+_WHOLE: dict[str, Callable[..., Tensor]] = {
+    "flash3": functools.partial(flash_attention.whole, 3),
+    "flash2": functools.partial(flash_attention.whole, 2),
+    "cudnn": functools.partial(_with_kernel, SDPBackend.CUDNN_ATTENTION),
+    "sdpa_flash": functools.partial(_with_kernel, SDPBackend.FLASH_ATTENTION),
+    "unfused": functools.partial(_with_kernel, SDPBackend.MATH),
+    "sdpa": _causal,
+}
+# For all documents at once; the others of _WHOLE run document by document.
+_PACKED: dict[str, Callable[..., Tensor]] = {
+    "flash3": functools.partial(_flash_packed, 3),
+    "flash2": functools.partial(_flash_packed, 2),
+    "varlen": _varlen,
+}
 
 
 def _varlen_arguments() -> tuple[dict[str, Any], bool]:
@@ -123,9 +152,11 @@ def _varlen_parameters() -> frozenset[str]:
     return frozenset(inspect.signature(varlen_attn).parameters)
 
 
-def _per_document(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing) -> Tensor:
+def _per_document(
+    whole: Callable[..., Tensor], q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing
+) -> Tensor:
     parts = [x.flatten(0, 1).split(packing.lengths) for x in (q_BSND, k_BSKD, v_BSKD)]
-    outputs = [_causal(q[None], k[None], v[None]).squeeze(0) for q, k, v in zip(*parts, strict=True)]
+    outputs = [whole(q[None], k[None], v[None]).squeeze(0) for q, k, v in zip(*parts, strict=True)]
     return torch.cat(outputs).view_as(q_BSND)
 
 

@@ -9,6 +9,8 @@ is told by :func:`report`, which ``steel doctor`` prints.
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,8 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ConfigError
+from steel_megatron.ops import flash_attention
 from steel_megatron.ops.native import library
 from steel_megatron.ops.packages import why_no_gpu, why_not_importable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,24 @@ def _te_fits(*tensors: Tensor | None) -> bool:
     return library.fits(*tensors) and all(isinstance(t, nn.Parameter) for t in tensors[1:] if t is not None)
 
 
-def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
+def _flash2_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type) or why_not_importable(flash_attention.MODULES[2])
+
+
+def _flash3_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type, least=(9, 0), below=(10, 0)) or why_not_importable(flash_attention.MODULES[3])
+
+
+def _cudnn_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type) or (None if torch.backends.cudnn.is_available() else "this torch has no cuDNN")
+
+
+def _half(q: Tensor, k: Tensor, v: Tensor) -> bool:
     return q.dtype in (torch.bfloat16, torch.float16) and q.shape[-1] <= 256
+
+
+def _torch_flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    return q.device.type == "cpu" or _half(q, k, v)
 
 
 BACKENDS = {
@@ -103,8 +124,17 @@ BACKENDS = {
         library.fits,
         "APEX_CPP_EXT=1 APEX_CUDA_EXT=1 pip install --no-build-isolation git+https://github.com/NVIDIA/apex",
     ),
+    "flash3": Backend(
+        _flash3_missing,
+        flash_attention.fits,
+        "pip install --no-build-isolation 'git+https://github.com/Dao-AILab/flash-attention#subdirectory=hopper'",
+    ),
+    "flash2": Backend(_flash2_missing, flash_attention.fits, "pip install --no-build-isolation flash-attn"),
+    "cudnn": Backend(_cudnn_missing, _half, "a torch for CUDA from pytorch.org"),
+    "varlen": Backend(why_no_gpu, _half),
+    "sdpa_flash": Backend(lambda device_type: None, _torch_flash_fits),
+    "unfused": Backend(lambda device_type: None, _anything),
     "sdpa": Backend(lambda device_type: None, _anything),
-    "varlen": Backend(why_no_gpu, _flash_fits),
 }
 
 _OURS_ON_CPU = {"cpu": ("steel",)}  # benchmarks/kernels.py; no CUDA kernel has been measured
@@ -112,14 +142,20 @@ OPERATIONS = {
     "rms_norm": Operation("RMSNorm", ("steel", "te", "torch"), _OURS_ON_CPU),
     "layer_norm": Operation("LayerNorm", ("te", "torch"), {}),
     "rope": Operation("RoPE", ("steel", "torch"), _OURS_ON_CPU),
-    "swiglu": Operation("SwiGLU", ("steel", "torch"), _OURS_ON_CPU),
+    "activation": Operation("activation", ("steel", "torch"), _OURS_ON_CPU),
     "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS_ON_CPU),
     "adamw": Operation("optimizer", ("steel", "torch"), _OURS_ON_CPU),
     "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS_ON_CPU),
-    "attention": Operation("attention", ("sdpa",), {}, "torch picks its kernel by shape", "--attention-backend"),
+    "attention": Operation(
+        "attention",
+        ("flash3", "flash2", "cudnn", "sdpa_flash", "unfused", "sdpa"),
+        {},
+        "torch picks its kernel by shape",
+        "--attention-backend",
+    ),
     "packed_attention": Operation(
         "attention within documents",
-        ("varlen", "sdpa"),
+        ("flash3", "flash2", "varlen", "cudnn", "sdpa_flash", "unfused", "sdpa"),
         {"cuda": ("varlen",)},
         "one launch for all documents, no mask",
         "--attention-backend",
@@ -129,7 +165,17 @@ OPERATIONS = {
 # What each value of a flag asks for: the first that is there.
 FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "--kernel-backend": {"auto": (), "steel": ("steel",), "torch": ("torch",), "te": ("te",), "apex": ("apex",)},
-    "--attention-backend": {"auto": ()},
+    "--attention-backend": {
+        "auto": (),
+        "flash": ("flash3", "flash2", "varlen", "sdpa_flash"),
+        "flash2": ("flash2",),
+        "flash3": ("flash3",),
+        "fused": ("cudnn",),
+        "cudnn": ("cudnn",),
+        "sdpa": ("varlen", "sdpa"),
+        "unfused": ("unfused",),
+        "local": ("unfused",),
+    },
 }
 _requested: dict[str, str] = {}
 _orders: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -146,12 +192,24 @@ def use_kernel_backend(name: str, device_type: str) -> None:
     _use("--kernel-backend", name, device_type)
 
 
+def use_attention_backend(name: str, device_type: str) -> None:
+    """What ``--attention-backend`` says, for all that follows in this process; tensors it does not take: as ``auto``.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    _use("--attention-backend", name, device_type)
+
+
 def pick(operation: str, *tensors: Tensor | None) -> str:
     """The backend whose implementation of an operation is to run on these tensors; the first one says the device."""
     given = tensors[0]
     assert given is not None
-    for backend in _order(operation, given.device.type):
+    order = _order(operation, given.device.type)
+    for backend in order:
         if BACKENDS[backend].fits(*tensors):
+            if backend != order[0] and not torch.compiler.is_compiling():
+                _tell_once(operation, order[0], backend, given.dtype, given.shape[-1])
             return backend
     raise AssertionError(f"the last implementation of {operation} takes everything")
 
@@ -168,7 +226,7 @@ def choice(operation: str, device_type: str) -> Choice:
     requested = _requested.get(known.flag, "auto")
     if first in FLAGS[known.flag][requested]:
         return Choice(first, f"as {known.flag} {requested} asks")
-    if first in known.auto.get(device_type, ()) or len(known.backends) == 1:
+    if first in known.auto.get(device_type, known.backends[-1:]):
         return Choice(first, known.reason)
     others = [f"{name}: {BACKENDS[name].missing(device_type) or 'not measured'}" for name in known.backends[:-1]]
     return Choice(first, "; ".join(others))
@@ -185,6 +243,15 @@ def report() -> dict[str, str]:
     return found
 
 
+@functools.cache
+def _tell_once(operation: str, refused: str, taken: str, dtype: torch.dtype, width: int) -> None:
+    """A choice that does not take what the model gives it must not pass unseen."""
+    known = OPERATIONS[operation]
+    if refused in FLAGS[known.flag][_requested.get(known.flag, "auto")]:
+        kind = str(dtype).removeprefix("torch.")
+        log.warning("%s %s does not take %s of width %d: %s runs", known.name, refused, kind, width, taken)
+
+
 def _use(flag: str, name: str, device_type: str) -> None:
     if name not in FLAGS[flag]:
         raise ConfigError(f"{flag} {name}", rule=f"it is one of {', '.join(FLAGS[flag])}")
@@ -199,6 +266,7 @@ def _use(flag: str, name: str, device_type: str) -> None:
         )
     _requested[flag] = name
     _orders.clear()
+    _tell_once.cache_clear()
 
 
 def _order(operation: str, device_type: str) -> tuple[str, ...]:

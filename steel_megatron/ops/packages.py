@@ -25,10 +25,13 @@ def why_not_importable(*modules: str) -> str | None:
     return None
 
 
-def why_no_gpu(device_type: str, least: tuple[int, int] = (8, 0)) -> str | None:
-    """None if the device is a GPU of at least this compute capability. No GPU in reach of torch is taken as one."""
+def why_no_gpu(device_type: str, least: tuple[int, int] = (8, 0), below: tuple[int, int] | None = None) -> str | None:
+    """None if the device is a GPU with a compute capability in [least, below). No GPU in sight is taken as one."""
     if device_type != "cuda":
         return "it needs a GPU"
-    if torch.cuda.is_available() and torch.cuda.get_device_capability() < least:
-        return f"it needs compute capability {least[0]}.{least[1]}"
+    if torch.cuda.is_available():
+        capability = torch.cuda.get_device_capability()
+        if capability < least or (below is not None and capability >= below):
+            beyond = "" if below is None else f", below {below[0]}.{below[1]}"
+            return f"it needs compute capability {least[0]}.{least[1]}{beyond}, not {capability[0]}.{capability[1]}"
     return None

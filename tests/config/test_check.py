@@ -54,6 +54,9 @@ def test_defaults_are_possible_and_the_batch_is_derived():
         ({"lr_warmup_fraction": 1.5}, 1, ["[0, 1]"]),
         ({"data_path": ["a"], "train_data_path": ["b"]}, 1, ["--data-path"]),
         ({"rampup_batch_size": [4, 4, 100]}, 1, ["--train-samples"]),
+        ({"attention_backend": "flash", "attention_dropout": 0.1}, 1, ["--attention-dropout 0.1", "by element"]),
+        ({"attention_backend": "fused", "precision": "fp32"}, 1, ["fp32", "bf16 and fp16"]),
+        ({"attention_backend": "flash2", "kv_channels": 12}, 1, ["12 channels", "multiple of 8"]),
         (
             {"rampup_batch_size": [4, 8, 100], "train_iters": None, "train_samples": 100, "global_batch_size": 16},
             1,

@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steel_megatron.config import ConfigError
+from steel_megatron.ops import backends
 from steel_megatron.ops.attention import AttentionDropout, Packing, attention, cached_attention
 from steel_megatron.ops.dropout import DropoutKey
 
@@ -90,3 +92,25 @@ def test_dropout_of_some_heads_is_a_part_of_that_of_all():
     whole = attention(q, k, v, None, AttentionDropout(0.3, key, 1))
     part = attention(q[:, :, 2:], k[:, :, 2:], v[:, :, 2:], None, AttentionDropout(0.3, key, 1, first_head=2))
     torch.testing.assert_close(part, whole[:, :, 2:])
+
+
+@pytest.mark.parametrize("requested", ["flash", "sdpa", "unfused", "local"])
+@pytest.mark.parametrize("lengths", [None, [3, 13, 16]])
+def test_every_kernel_of_torch_that_runs_here_agrees(monkeypatch, requested, lengths):
+    monkeypatch.setattr(backends, "_requested", {})
+    monkeypatch.setattr(backends, "_orders", {})
+    packing = None if lengths is None else Packing.from_lengths(lengths, "cpu")
+    heads = [x.requires_grad_() for x in random_heads(2, 16, 4, 2, 8)]
+    usual = attention(*heads, packing)
+    backends.use_attention_backend(requested, "cpu")
+    chosen = attention(*heads, packing)
+    torch.testing.assert_close(chosen, usual)
+    gradients = [torch.autograd.grad(y.square().sum(), heads) for y in (chosen, usual)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_kernels_for_gpus_are_refused_on_a_cpu():
+    for name in ("flash2", "flash3", "cudnn", "fused"):
+        with pytest.raises(ConfigError, match="needs a GPU"):
+            backends.use_attention_backend(name, "cpu")

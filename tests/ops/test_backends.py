@@ -11,6 +11,10 @@ from steel_megatron.config import ConfigError
 from steel_megatron.config.training import TrainingConfig
 from steel_megatron.ops import backends, packages
 
+BACKENDS_OF_FLAGS = {
+    flag: {name for names in values.values() for name in names} for flag, values in backends.FLAGS.items()
+}
+
 
 @pytest.fixture(autouse=True)
 def nothing_requested(monkeypatch):
@@ -82,9 +86,18 @@ def test_a_backend_that_is_not_there_is_refused_with_the_step_that_installs_it(m
         backends.use_kernel_backend("liger", "cpu")
 
 
-def test_the_flag_takes_what_the_policy_knows():
-    choices = TrainingConfig.__dataclass_fields__["kernel_backend"].metadata["choices"]
-    assert tuple(choices) == tuple(backends.FLAGS["--kernel-backend"])
+@pytest.mark.parametrize("flag", list(backends.FLAGS))
+def test_a_flag_takes_what_the_policy_knows(flag):
+    knob = TrainingConfig.__dataclass_fields__[flag.removeprefix("--").replace("-", "_")]
+    assert tuple(knob.metadata["choices"]) == tuple(backends.FLAGS[flag])
+
+
+def test_every_name_in_the_tables_is_a_backend():
+    named = {name for known in backends.OPERATIONS.values() for name in known.backends}
+    assert named <= backends.BACKENDS.keys()
+    for known in backends.OPERATIONS.values():
+        assert BACKENDS_OF_FLAGS[known.flag] & set(known.backends)
+        assert all(set(order) <= set(known.backends) for order in known.auto.values())
 
 
 @pytest.mark.parametrize(
@@ -109,6 +122,16 @@ def test_other_types_go_to_torch(monkeypatch):
     assert backends.pick("rms_norm", half, half) == "steel"
     assert backends.pick("rms_norm", half, single) == "torch"
     assert not backends.serves("rms_norm", single.double())
+
+
+def test_a_choice_that_does_not_take_the_tensors_is_told_once(monkeypatch, caplog):
+    built(monkeypatch, True)
+    backends.use_kernel_backend("steel", "cpu")
+    for _ in range(2):
+        assert backends.pick("rms_norm", torch.ones(2, 6, dtype=torch.float64)) == "torch"
+    assert [record.getMessage() for record in caplog.records] == [
+        "RMSNorm steel does not take float64 of width 6: torch runs"
+    ]
 
 
 def test_what_a_backend_lacks_is_served_as_by_auto(monkeypatch):
