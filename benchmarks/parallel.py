@@ -35,7 +35,7 @@ from steel_megatron.config import RunConfig, load_run_config
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.plan.pipeline import pipeline_timeline
-from steel_megatron.training.loop import Callback, Metrics, Trainer
+from steel_megatron.training.loop import Callback, Trainer
 from steel_megatron.training.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
 from steel_megatron.training.verify import Layout, write_sample_data
@@ -98,7 +98,7 @@ class Clock(Callback):
     def on_start(self, trainer: Trainer) -> None:
         self.last = self._now()
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+    def on_step_end(self, trainer: Trainer) -> None:
         now = self._now()
         self.steps.append(Step(*(a - b for a, b in zip(now, self.last, strict=True))))
         self.last = self._now()

@@ -7,11 +7,15 @@ constexpr int kThreads = 256;
 constexpr int64_t kChunk = 16384;  // as in kernels.h
 
 struct AdamStep {
-  float scale, decay, step_size, beta1, beta2, epsilon, root_correction2;
+  const double* scale;  // on the device, so that the host need not know it; not a number: nothing is to change
+  float decay, step_size, beta1, beta2, epsilon, root_correction2;
 };
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) adamw_chunks(const int64_t* table, const int64_t* chunks, AdamStep step) {
+  const double exact_scale = *step.scale;
+  if (isnan(exact_scale)) return;
+  const float scale = static_cast<float>(exact_scale);
   const int64_t* row = table + 7 * chunks[2 * static_cast<int64_t>(blockIdx.x)];
   const int64_t first = chunks[2 * static_cast<int64_t>(blockIdx.x) + 1];
   const int64_t last = row[5] - first < kChunk ? row[5] : first + kChunk;
@@ -22,7 +26,7 @@ __global__ void __launch_bounds__(kThreads) adamw_chunks(const int64_t* table, c
   float* exp_avg_sq = reinterpret_cast<float*>(row[4]);
   const float decay = row[6] != 0 ? step.decay : 1.0f;
   for (int64_t j = first + threadIdx.x; j < last; j += kThreads) {
-    const float g = grad[j] * step.scale;
+    const float g = grad[j] * scale;
     const float m = step.beta1 * exp_avg[j] + (1.0f - step.beta1) * g;
     const float v = step.beta2 * exp_avg_sq[j] + (1.0f - step.beta2) * (g * g);
     const float value = master[j] * decay - step.step_size * m / (sqrtf(v) / step.root_correction2 + step.epsilon);
@@ -69,11 +73,11 @@ __global__ void __launch_bounds__(kThreads) sum_partials(const double* partial, 
 
 }  // namespace
 
-extern "C" int adamw(int64_t dtype, const void* table, const void* chunks, int64_t chunk_count, double scale,
-                     double lr, double beta1, double beta2, double epsilon, double weight_decay, double correction1,
+extern "C" int adamw(int64_t dtype, const void* table, const void* chunks, int64_t chunk_count,
+                     const double* scale, double lr, double beta1, double beta2, double epsilon, double weight_decay, double correction1,
                      double correction2, cudaStream_t stream) {
   if (chunk_count == 0) return 0;
-  const AdamStep step = {static_cast<float>(scale),
+  const AdamStep step = {scale,
                          static_cast<float>(1.0 - lr * weight_decay),
                          static_cast<float>(lr / correction1),
                          static_cast<float>(beta1),

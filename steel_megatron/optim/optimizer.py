@@ -26,11 +26,11 @@ MASTER = "optimizer.master."  # before the layout-independent name, in a checkpo
 class StepResult:
     """What a step did.
 
-    ``grad_norm`` is the norm of the gradient of the mean loss, before clipping. ``loss_scale`` is the one this step's
-    gradients were computed with.
+    ``grad_norm`` is the norm of the gradient of the mean loss, before clipping: fp64, a scalar on the device.
+    ``loss_scale`` is the one this step's gradients were computed with.
     """
 
-    grad_norm: float
+    grad_norm: Tensor
     skipped: bool
     loss_scale: float
 
@@ -61,6 +61,7 @@ class Optimizer:
         self.data_parallel = data_parallel
         self.scaler = LossScaler(training)
         self.stop_when_not_finite = training.check_for_nan_in_loss_and_grad and not self.scaler.fp16
+        self.stopped = torch.zeros((), dtype=torch.bool, device=mesh.device)  # a norm was not finite
         self.steps = 0  # calls of step, skipped ones included
         self.updates = 0  # calls that changed the weights
         self.slots = [_slot(shard) for shard in data_parallel.shards]
@@ -77,40 +78,52 @@ class Optimizer:
         return self.scaler.scale
 
     @torch.no_grad()
-    def step(self, lr: float, gradient_scale: float) -> StepResult:
+    def step(self, lr: float, gradient_scale: Tensor | float) -> StepResult:
         """Updates this rank's rows of the parameters; :meth:`DataParallel.gather_parameters` brings the others'.
+
+        In bf16 and fp32 nothing waits for the device: from the first norm on that is not finite no weight changes any
+        more; whoever reads the norms tells :meth:`check`. In fp16 (and with ``--no-check-for-nan-in-loss-and-grad``)
+        the host waits for the norm, skips the step where it is not finite, and adapts the loss scale.
 
         Args:
             lr: learning rate of this step.
             gradient_scale: what the summed gradients are multiplied by to be those of the mean loss. The loss scale is
-                taken out on top of it.
-
-        Raises:
-            NonFiniteGradientError: in bf16 and fp32, before any weight is touched (with
-                ``--no-check-for-nan-in-loss-and-grad`` the step is skipped instead, as it is in fp16).
+                taken out on top of it. As a tensor: an fp64 scalar on the device.
         """
         self.steps += 1
         used_scale = self.scaler.scale
-        factor = gradient_scale / used_scale
-        grad_norm = gradient_norm(self._counted, self.mesh).item() * factor  # the one wait for the device
-        finite = math.isfinite(grad_norm)
-        if not finite and self.stop_when_not_finite:
-            raise non_finite_error(self.data_parallel.shards, self.mesh, self.steps)
+        grad_norm = gradient_norm(self._counted, self.mesh)
+        factor = torch.ones_like(grad_norm) * gradient_scale / used_scale
+        grad_norm = grad_norm * factor
+        if self.config.clip_grad > 0.0:
+            factor = factor * (self.config.clip_grad / grad_norm).clamp(max=1.0)
+        finite = True
+        if self.stop_when_not_finite:
+            self.stopped |= ~grad_norm.isfinite()
+        else:
+            finite = math.isfinite(float(grad_norm))
         self.scaler.update(overflow=not finite)
         if finite:
-            clip = self.config.clip_grad
-            if 0.0 < clip < grad_norm:
-                factor *= clip / grad_norm
-            self._update(lr, factor)
+            self._update(lr, factor.masked_fill(self.stopped, math.nan))
         return StepResult(grad_norm, not finite, used_scale)
 
-    def _update(self, lr: float, factor: float) -> None:
+    def check(self, step: int, grad_norm: float) -> None:
+        """Tells the optimizer a norm that has been read; a collective call if it is not finite.
+
+        Raises:
+            NonFiniteGradientError: it is not, in bf16 and fp32. No weight has changed in that step or since.
+        """
+        if self.stop_when_not_finite and not math.isfinite(grad_norm):
+            raise non_finite_error(self.data_parallel.shards, self.mesh, step)
+
+    def _update(self, lr: float, factor: Tensor) -> None:
+        """``factor``: what gradients are multiplied by, an fp64 scalar on the device; not a number: nothing changes."""
         self.updates += 1
         if self._compiled():
             self._update_compiled(lr, factor)
             return
-        # The kernel divides by its grad_scale.
-        divisor = torch.full((), 1.0 / factor, dtype=torch.float32, device=self.mesh.device) if factor != 1.0 else None
+        divisor = factor.reciprocal().float()  # the kernel divides by its grad_scale
+        skipped = factor.isnan().float()
         for decay, slots in self.groups:
             if not slots:
                 continue
@@ -123,6 +136,7 @@ class Optimizer:
                 [slot.update_count for slot in slots],
                 fused=True,
                 grad_scale=divisor,
+                found_inf=skipped,
                 amsgrad=False,
                 beta1=self.config.adam_beta1,
                 beta2=self.config.adam_beta2,
@@ -137,7 +151,7 @@ class Optimizer:
         grads_fp32 = self.data_parallel.grads.dtype == torch.float32
         return grads_fp32 and choice("adamw", self.mesh.device.type).implementation == "steel"
 
-    def _update_compiled(self, lr: float, factor: float) -> None:
+    def _update_compiled(self, lr: float, factor: Tensor) -> None:
         """One pass over each master, its moments and its gradient, which writes the model's weight as well."""
         config = self.config
         for own_master in (False, True):

@@ -23,9 +23,13 @@ class Checkpointing(Callback):
     def on_start(self, trainer: Trainer) -> None:
         self.saved_step = trainer.state.step  # what was loaded need not be written again
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+    def reads(self, trainer: Trainer) -> bool:
+        # What is saved has been checked to be finite, and the metrics of the steps before it are written.
         interval = self.config.save_interval
-        if interval and trainer.state.step % interval == 0:
+        return trainer.state.step % interval == 0 if interval else False
+
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
+        if self.reads(trainer):
             self.save(trainer)
 
     def on_end(self, trainer: Trainer) -> None:

@@ -33,15 +33,19 @@ class Console(Callback):
                 dynamic_ncols=True,
             )
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        self.seconds += metrics["step_seconds"]
-        self.waited += metrics["data_wait"]
+    def on_step_end(self, trainer: Trainer) -> None:
         if self.bar is not None:
             self.bar.update(1)
-            self.bar.set_postfix_str(f"loss {metrics['loss']:.3f}", refresh=False)
+
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
+        self.seconds += sum(row["step_seconds"] for row in rows)
+        self.waited += sum(row["data_wait"] for row in rows)
+        last = rows[-1]
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"loss {last['loss']:.3f}", refresh=False)
         step, total = trainer.state.step, trainer.parts.batch_size.total_steps
-        if step % self.interval == 0 or step == total or "valid_loss" in metrics or trainer.stop_reason:
-            self.write(line(metrics, total, self.waited / max(self.seconds, 1e-9)))
+        if step % self.interval == 0 or step == total or "valid_loss" in last or trainer.stop_reason:
+            self.write(line(last, total, self.waited / max(self.seconds, 1e-9)))
             self.seconds = self.waited = 0.0
 
     def on_end(self, trainer: Trainer) -> None:

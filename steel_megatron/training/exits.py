@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 from steel_megatron.config import TrainingConfig
-from steel_megatron.training.loop import Callback, Metrics, Trainer
+from steel_megatron.training.loop import Callback, Trainer
 
 
 class Exits(Callback):
@@ -34,7 +34,7 @@ class Exits(Callback):
         for number in self.SIGNALS:
             self.previous[number] = signal.signal(number, handler)
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+    def on_step_end(self, trainer: Trainer) -> None:
         limit = self.training.exit_duration_in_mins
         if limit is not None and time.monotonic() - self.started > limit * 60:
             trainer.stop_request = f"ran for {limit:g} minutes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from steel_megatron.training.loop import Callback, Metrics, Trainer
+from steel_megatron.training.loop import Callback, Trainer
 
 
 class GarbageCollection(Callback):
@@ -18,7 +18,7 @@ class GarbageCollection(Callback):
         gc.freeze()
         gc.disable()
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+    def on_step_end(self, trainer: Trainer) -> None:
         if trainer.state.step % self.interval == 0:
             gc.collect()
 

@@ -1,4 +1,8 @@
-"""The training loop and its hooks. Everything that is not training itself is a callback."""
+"""The training loop and its hooks. Everything that is not training itself is a callback.
+
+A step is only queued on the device: its loss, token count and gradient norm stay there. They are read, all steps' at
+once, when somebody has to know them (:meth:`Trainer.due`); between two readings the host waits for nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from steel_megatron.config import RunConfig
 from steel_megatron.parallel.collectives import all_reduce
@@ -16,6 +21,8 @@ from steel_megatron.training.state import RunState
 
 # What is known of a step: numbers by their name in metrics.jsonl. Callbacks earlier in the list may add to it.
 Metrics = dict[str, Any]
+
+READ_SECONDS = 5.0  # at least this often, so that a signal is heeded before whoever sent it loses patience
 
 
 class Callback:
@@ -30,8 +37,15 @@ class Callback:
     def on_step_begin(self, trainer: Trainer) -> None:
         """Before the batch of a step is fetched."""
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        """After the weights have changed; ``trainer.state`` already counts the step."""
+    def on_step_end(self, trainer: Trainer) -> None:
+        """After a step; ``trainer.state`` already counts it, the device may still be at work on it."""
+
+    def reads(self, trainer: Trainer) -> bool:
+        """Whether the numbers of the step just made must be read now; the same answer on every rank."""
+        return False
+
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
+        """The steps since the last call, in order, up to the one just made: the device has finished them."""
 
     def on_end(self, trainer: Trainer) -> None:
         """After the last step, also when the run stops early; not after an exception."""
@@ -55,6 +69,10 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.stop_request = ""  # this rank's own wish, not yet agreed
         self.stop_reason = ""  # agreed: the loop ends after the current step
+        self.unread: list[tuple[Metrics, Tensor]] = []  # steps whose numbers are on the device
+        self.next_reading = state.step + 1
+        self.begun = 0.0  # when the first of them began
+        self.step_seconds = 0.0  # of those read last, on this rank
 
     def fit(self) -> RunState:
         """Trains; returns the state reached."""
@@ -62,18 +80,22 @@ class Trainer:
             self.call("on_start")
             while self.state.step < self.parts.batch_size.total_steps and not self.stop_reason:
                 self.call("on_step_begin")
-                metrics = self.train_step()
-                self.call("on_step_end", metrics)
+                self.train_step()
+                self.call("on_step_end")
+                if self.due():
+                    self.call("on_metrics", self.read())
             self.call("on_end")
         finally:
             for callback in self.callbacks:
                 callback.close()
         return self.state
 
-    def train_step(self) -> Metrics:
+    def train_step(self) -> None:
         """One optimizer step over the global batch; the loss is its sum over tokens by its count of tokens."""
         state, parts = self.state, self.parts
-        started, waited = time.perf_counter(), parts.train_data.wait_seconds
+        if not self.unread:
+            self.begun = time.perf_counter()
+        waited = parts.train_data.wait_seconds
         size = parts.batch_size.global_batch_at(state.consumed_samples)
         learning_rate = parts.learning_rate.at(state.step, state.consumed_samples, state.consumed_tokens)
         # Keeps the summed loss near 1 whatever the batch, so that fp16 gradients neither overflow nor vanish.
@@ -84,37 +106,70 @@ class Trainer:
         scale = parts.optimizer.loss_scale * norm
         sums = parts.engine.train(batches, parts.micro_batches(size), scale, len(order.names))
         parts.data_parallel.finish_grads()
-        loss_total, tokens, *by_source, stops = self.reduce(sums, bool(self.stop_request))
-        result = parts.optimizer.step(learning_rate, gradient_scale=1.0 / (norm * max(tokens, 1.0)))
+        totals = self.reduce(sums, bool(self.stop_request))
+        result = parts.optimizer.step(learning_rate, gradient_scale=1.0 / (norm * totals[1].clamp(min=1.0)))
         parts.data_parallel.gather_parameters()
         state.step += 1
         state.consumed_samples += size
         state.consumed_tokens += size * self.config.training.seq_length
-        if stops and not self.stop_reason:
-            self.stop_reason = self.stop_request or "another rank asked to stop"
-        return {
+        row = {
             "step": state.step,
-            "loss": loss_total / max(tokens, 1.0),
-            "grad_norm": result.grad_norm,
+            "loss": None,
+            "grad_norm": None,
             "lr": learning_rate,
             "loss_scale": result.loss_scale,
             "skipped": result.skipped,
             "global_batch_size": size,
             "consumed_samples": state.consumed_samples,
             "consumed_tokens": state.consumed_tokens,
-            "loss_tokens": int(tokens),
-            "source_loss": source_losses(by_source, order.names),
+            "loss_tokens": None,
+            "source_loss": None,
             "source_tokens": source_tokens(order, state.consumed_samples, self.config.training.seq_length),
-            "step_seconds": time.perf_counter() - started,
             "data_wait": parts.train_data.wait_seconds - waited,
         }
+        self.unread.append((row, torch.cat([result.grad_norm.view(1), totals])))
 
-    def reduce(self, sums: torch.Tensor, vote: bool = False) -> list[float]:
-        """The engine's sums over data parallel, each model replica counted once, and all ranks' votes to stop."""
+    def due(self) -> bool:
+        """Whether it is time to read: to log, for a callback, at the end, or since the host is far enough ahead."""
+        step = self.state.step
+        if self.stop_reason or step >= min(self.next_reading, self.parts.batch_size.total_steps):
+            return True
+        return step % self.config.logging.log_interval == 0 or any(callback.reads(self) for callback in self.callbacks)
+
+    def read(self) -> list[Metrics]:
+        """The numbers of the steps since the last reading; waits for the device.
+
+        Raises:
+            NonFiniteGradientError: the gradient of one of them is not finite. No weight has changed since.
+        """
+        rows = [row for row, _ in self.unread]
+        numbers = torch.stack([numbers for _, numbers in self.unread]).tolist()
+        self.unread.clear()
+        self.step_seconds = (time.perf_counter() - self.begun) / len(rows)
+        names = self.parts.train_data.reader.order.names
+        for row, (grad_norm, loss_total, tokens, *by_source, _, _) in zip(rows, numbers, strict=True):
+            row["loss"], row["grad_norm"], row["loss_tokens"] = loss_total / max(tokens, 1.0), grad_norm, int(tokens)
+            row["source_loss"] = source_losses(by_source, names)
+            self.parts.optimizer.check(row["step"], grad_norm)
+            row["step_seconds"] = self.step_seconds
+        stops, seconds = numbers[-1][-2:]
+        if stops and not self.stop_reason:
+            self.stop_reason = self.stop_request or "another rank asked to stop"
+        # Ranks measure different times; all read at the same step because they go by the mean.
+        self.next_reading = self.state.step + max(int(READ_SECONDS / seconds) if seconds else 1, 1)
+        return rows
+
+    def reduce(self, sums: Tensor, vote: bool = False) -> Tensor:
+        """The engine's sums over data parallel, each model replica counted once, and what all ranks say of themselves.
+
+        fp64 (… + 2): behind the sums the votes to stop, and the ranks' mean of the seconds per step that they measured
+        when they last read; not read here.
+        """
         mesh = self.parts.mesh
         counts = mesh.tp.rank == 0 and mesh.pp.rank == mesh.pp.size - 1
-        totals = torch.cat([sums * counts, sums.new_tensor([float(vote)])])
-        return all_reduce(totals, mesh.world).wait().tolist()
+        own = (float(vote), self.step_seconds / mesh.world.size)
+        totals = torch.cat([sums * counts, *(sums.new_full((1,), value) for value in own)])
+        return all_reduce(totals, mesh.world).wait()
 
     def call(self, hook: str, *arguments: Any) -> None:
         """Calls one hook of every callback, in order."""

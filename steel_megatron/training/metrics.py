@@ -13,7 +13,7 @@ from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 
 class MetricsFile(Callback):
-    """One JSON object per step in ``SAVE/metrics.jsonl``.
+    """One JSON object per step in ``SAVE/metrics.jsonl``, written when the steps' numbers are read.
 
     A resumed run first drops the lines of steps after its checkpoint, so that each step stands there once; a line cut
     off by a kill goes too.
@@ -29,9 +29,10 @@ class MetricsFile(Callback):
             truncate_metrics(self.path, trainer.state.step)
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         assert self.file is not None
-        self.file.write(json.dumps({key: _plain(value) for key, value in metrics.items()}) + "\n")
+        for row in rows:
+            self.file.write(json.dumps({key: _plain(value) for key, value in row.items()}) + "\n")
         self.file.flush()
 
     def close(self) -> None:
@@ -71,9 +72,10 @@ class TensorboardEvents(Callback):
         step = trainer.state.step
         self.writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        for key, value in scalars(metrics).items():
-            self.writer.add_scalar(key, value, trainer.state.step)
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
+        for row in rows:
+            for key, value in scalars(row).items():
+                self.writer.add_scalar(key, value, row["step"])
 
     def close(self) -> None:
         if self.writer is not None:
@@ -98,8 +100,9 @@ class WandbRun(Callback):
             project=self.project, name=self.name, dir=str(self.folder), config=trainer.config.to_dict(), resume="allow"
         )
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        self.wandb.log(scalars(metrics), step=trainer.state.step)
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
+        for row in rows:
+            self.wandb.log(scalars(row), step=row["step"])
 
     def on_end(self, trainer: Trainer) -> None:
         self.wandb.finish()

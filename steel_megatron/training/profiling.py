@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from steel_megatron.training.loop import Callback, Metrics, Trainer
+from steel_megatron.training.loop import Callback, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Profiling(Callback):
             self.profiler = profile(activities=activities, record_shapes=True, with_stack=False)
             self.profiler.start()
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+    def on_step_end(self, trainer: Trainer) -> None:
         if self.profiler is not None and trainer.state.step + 1 >= self.end:
             self._write()
 

@@ -1,10 +1,9 @@
-"""Tokens per second, MFU and memory, from the step's time."""
+"""Tokens per second, MFU and memory, from the steps' time."""
 
 from __future__ import annotations
 
 import resource
 import sys
-import time
 
 import torch
 
@@ -59,25 +58,27 @@ class Throughput(Callback):
 
     MFU = FLOPs per token that the model's definition requires (see :mod:`steel_megatron.model.flops`) × tokens per
     second / (devices × dense peak); ``mfu`` and ``tflops_per_device`` count attention to all keys, ``mfu_causal`` only
-    to the past. The clock runs over training steps alone, not over validation and saving.
+    to the past. The clock runs over training steps alone, not over validation and saving, from one reading of the
+    device's numbers to the next: steps that were read together have the same time.
     """
 
     def __init__(self, flops: Flops, peak_tflops: float | None) -> None:
         self.flops = flops
         self.peak_tflops = peak_tflops
-        self.begun = 0.0
         self.recent: list[float] = []
 
-    def on_step_begin(self, trainer: Trainer) -> None:
-        self.begun = time.perf_counter()
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
+        for metrics in rows:
+            self.add(trainer, metrics)
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        seconds = time.perf_counter() - self.begun
+    def add(self, trainer: Trainer, metrics: Metrics) -> None:
+        """Adds a step's figures to its metrics."""
+        seconds = metrics["step_seconds"]
         devices = trainer.parts.mesh.world.size
         rate = metrics["global_batch_size"] * trainer.config.training.seq_length / seconds
         tflops = rate * self.flops.total / devices / 1e12
         self.recent = [*self.recent[-49:], seconds]
-        left = trainer.parts.batch_size.total_steps - trainer.state.step
+        left = trainer.parts.batch_size.total_steps - metrics["step"]
         metrics["tokens_per_second"] = rate
         metrics["tflops_per_device"] = tflops
         metrics["mfu"] = tflops / self.peak_tflops if self.peak_tflops else None

@@ -21,13 +21,16 @@ class Validation(Callback):
         self.iterations = iterations
         self.show_progress = show_progress
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
+    def reads(self, trainer: Trainer) -> bool:
+        return trainer.state.step % self.interval == 0
+
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         last = trainer.stop_reason or trainer.state.step >= trainer.parts.batch_size.total_steps
-        if last or trainer.state.step % self.interval == 0:
+        if last or self.reads(trainer):
             loss, by_source = self.evaluate(trainer)
-            metrics["valid_loss"] = loss
-            metrics["valid_perplexity"] = math.exp(min(loss, 50.0))
-            metrics["valid_source_loss"] = by_source
+            rows[-1]["valid_loss"] = loss
+            rows[-1]["valid_perplexity"] = math.exp(min(loss, 50.0))
+            rows[-1]["valid_source_loss"] = by_source
 
     def evaluate(self, trainer: Trainer) -> tuple[float, dict[str, float]]:
         """Mean loss per token over ``iterations`` global batches of the validation data, and that of each source."""
@@ -44,5 +47,5 @@ class Validation(Callback):
             disable=not self.show_progress,
         )
         names = data.reader.order.names
-        loss, tokens, *sums, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count, len(names)))
+        loss, tokens, *sums, _, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count, len(names))).tolist()
         return loss / max(tokens, 1.0), source_losses(sums, names)

@@ -191,9 +191,9 @@ class Record(Callback):
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
-    def on_step_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        self.outcome.losses.append(metrics["loss"])
-        self.outcome.gradient_norms.append(metrics["grad_norm"])
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
+        self.outcome.losses += [row["loss"] for row in rows]
+        self.outcome.gradient_norms += [row["grad_norm"] for row in rows]
 
 
 def run_layout(config: RunConfig, mesh: Mesh, layout: Layout, weights: Path) -> Outcome:

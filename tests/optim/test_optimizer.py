@@ -49,7 +49,7 @@ class Run:
         result = self.optimizer.step(LR, SCALE)
         assert not result.skipped
         self.data_parallel.gather_parameters()
-        return result.grad_norm
+        return float(result.grad_norm)
 
     def train(self, first: int = 0, last: int = STEPS) -> list[float]:
         norms = [self.step(step) for step in range(first, last)]
@@ -124,17 +124,24 @@ def test_bf16_updates_are_not_lost_below_the_weights_precision():
         assert torch.equal(slot.shard.parameter, slot.master.bfloat16())
 
 
+@pytest.mark.parametrize("backend", ["torch", "auto"])
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_non_finite_gradients_stop_the_run_before_any_weight_changes(precision):
+def test_non_finite_gradients_stop_the_run_before_any_weight_changes(monkeypatch, precision, backend):
+    set_backend(monkeypatch, backend)
     run = Run(Mesh.single(), precision=precision)
     run.train(0, 2)
     before = whole_tensors(run.model)
+    moments = [(slot.exp_avg.clone(), slot.exp_avg_sq.clone()) for slot in run.optimizer.slots]
     run.backward(2)
     run.model.qk.weight.main_grad[25, 3] = torch.inf  # in the rows of the key
+    result = run.optimizer.step(LR, SCALE)
     with pytest.raises(NonFiniteGradientError, match=r"step 3: .*attention.key.weight \(1 of 144 elements on rank 0\)"):
-        run.optimizer.step(LR, SCALE)
+        run.optimizer.check(3, float(result.grad_norm))
+    run.step(3)  # whoever has not read the norm yet goes on, and changes nothing either
     for name, tensor in whole_tensors(run.model).items():
         assert torch.equal(tensor, before[name])
+    for slot, old in zip(run.optimizer.slots, moments, strict=True):
+        assert all(map(torch.equal, (slot.exp_avg, slot.exp_avg_sq), old))
 
 
 def test_non_finite_steps_are_skipped_when_the_check_is_off():
@@ -251,8 +258,9 @@ def one_rank_is_not_finite(mesh: Mesh) -> None:
     run.backward(0)
     if mesh.dp.rank == mesh.dp.size - 1:
         run.data_parallel.shards[0].grad_rows[0] = torch.nan
+    result = run.optimizer.step(LR, SCALE)
     with pytest.raises(NonFiniteGradientError, match=rf"step 1: .* on rank {mesh.dp.size - 1}\)"):
-        run.optimizer.step(LR, SCALE)
+        run.optimizer.check(1, float(result.grad_norm))
 
 
 @pytest.mark.parametrize("world_size", [4])

@@ -40,11 +40,11 @@ def test_lines_are_there_at_once_and_continue(tmp_path):
     first = MetricsFile(path)
     first.on_start(trainer_at(0))
     for step in (1, 2, 3):
-        first.on_step_end(trainer_at(step), {"step": step, "loss": float("nan")})
+        first.on_metrics(trainer_at(step), [{"step": step, "loss": float("nan")}])
     assert [row["loss"] for row in read_metrics(path)] == [None] * 3  # JSON has no NaN
     second = MetricsFile(path)
     second.on_start(trainer_at(2))
-    second.on_step_end(trainer_at(3), {"step": 3, "loss": 0.5})
+    second.on_metrics(trainer_at(3), [{"step": 3, "loss": 0.5}])
     second.close()
     first.close()
     assert [(row["step"], row["loss"]) for row in read_metrics(path)] == [(1, None), (2, None), (3, 0.5)]
@@ -64,9 +64,14 @@ def test_wandb_gets_the_scalars_and_is_named_when_missing(monkeypatch, tmp_path)
     trainer = SimpleNamespace(state=SimpleNamespace(step=7), config=SimpleNamespace(to_dict=lambda: {"model": {}}))
     run = WandbRun("project", "name", tmp_path)
     run.on_start(trainer)
-    run.on_step_end(trainer, {"step": 7, "loss": 1.5})
+    run.on_metrics(trainer, [{"step": 6, "loss": 2.5}, {"step": 7, "loss": 1.5}])
     run.on_end(trainer)
-    assert calls == [("init", "project", {"model": {}}), ("log", {"train/loss": 1.5}, 7), ("finish",)]
+    assert calls == [
+        ("init", "project", {"model": {}}),
+        ("log", {"train/loss": 2.5}, 6),
+        ("log", {"train/loss": 1.5}, 7),
+        ("finish",),
+    ]
 
 
 def test_tensorboard_events_can_be_read_back(tmp_path):
@@ -74,8 +79,7 @@ def test_tensorboard_events_can_be_read_back(tmp_path):
 
     events = TensorboardEvents(tmp_path)
     events.on_start(trainer_at(0))
-    for step in (1, 2):
-        events.on_step_end(trainer_at(step), {"step": step, "loss": step / 4, "valid_loss": 3.0})
+    events.on_metrics(trainer_at(2), [{"step": step, "loss": step / 4, "valid_loss": 3.0} for step in (1, 2)])
     events.close()
     found = EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in found.Scalars("train/loss")] == [(1, 0.25), (2, 0.5)]

@@ -7,6 +7,7 @@ results do not depend on the number of threads.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -25,7 +26,7 @@ def adamw_(
     exp_avgs: Sequence[Tensor],
     exp_avg_sqs: Sequence[Tensor],
     decays: Sequence[bool],
-    scale: float,
+    scale: Tensor,
     lr: float,
     beta1: float,
     beta2: float,
@@ -38,7 +39,7 @@ def adamw_(
     Args:
         parameters: get the rounded masters in the same pass; empty where the masters are the parameters.
         decays: whether each tensor decays.
-        scale: what gradients are multiplied by first.
+        scale: what gradients are multiplied by first: fp64 scalar, read on the device; not a number: nothing changes.
         step: number of this step, from 1.
     """
     if not masters:
@@ -53,8 +54,15 @@ def adamw_(
     sizes = [master.numel() for master in masters]
     table, chunks = _tables(tuple(zip(own, *addresses, sizes, map(int, decays), strict=True)), 5, masters[0].device)
     like = parameters[0] if parameters else masters[0]
-    numbers = (scale, lr, beta1, beta2, epsilon, weight_decay, 1.0 - beta1**step, 1.0 - beta2**step)
-    call("adamw", like, table, chunks, len(chunks), *map(float, numbers))
+    if scale.dtype != torch.float64 or scale.device != masters[0].device:
+        raise ValueError(f"a scale of {scale.dtype} on {scale.device}: it is fp64 on {masters[0].device}")
+    given: Tensor | float = scale
+    if scale.device.type == "cpu":
+        given = float(scale)
+        if math.isnan(given):
+            return
+    numbers = (lr, beta1, beta2, epsilon, weight_decay, 1.0 - beta1**step, 1.0 - beta2**step)
+    call("adamw", like, table, chunks, len(chunks), given, *map(float, numbers))
 
 
 @torch.library.custom_op("steel::sum_of_squares", mutates_args=())
@@ -100,7 +108,7 @@ def _(
     exp_avgs: Sequence[Tensor],
     exp_avg_sqs: Sequence[Tensor],
     decays: Sequence[bool],
-    scale: float,
+    scale: Tensor,
     lr: float,
     beta1: float,
     beta2: float,

@@ -17,6 +17,16 @@ SIZES = st.lists(st.sampled_from([0, 1, 7, 33, 1000, CHUNK - 1, CHUNK, CHUNK + 1
 NUMBERS = {"scale": 0.25, "lr": 1e-2, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8, "weight_decay": 0.1, "step": 3}
 
 
+def scale_on(device, value=NUMBERS["scale"]):
+    return torch.tensor(value, dtype=torch.float64, device=device)
+
+
+def adamw(parameters, masters, *more, scale=None):
+    """The operation with the numbers above."""
+    scale = scale_on(masters[0].device if masters else "cpu") if scale is None else scale
+    adamw_(parameters, masters, *more, **NUMBERS | {"scale": scale})
+
+
 def exact_adamw(master, grad, exp_avg, exp_avg_sq, decays, scale, lr, beta1, beta2, epsilon, weight_decay, step):
     g = grad * scale
     exp_avg = beta1 * exp_avg + (1 - beta1) * g
@@ -44,12 +54,24 @@ def test_adamw(device, sizes, dtype, data):
         for *tensors, decay in zip(masters, grads, exp_avgs, exp_avg_sqs, decays, strict=True)
     ]
     parameters = [] if dtype is None else [torch.empty_like(master, dtype=dtype) for master in masters]
-    adamw_(parameters, masters, grads, exp_avgs, exp_avg_sqs, decays, **NUMBERS)
+    adamw(parameters, masters, grads, exp_avgs, exp_avg_sqs, decays)
     for found, exact in zip(zip(masters, exp_avgs, exp_avg_sqs, strict=True), expected, strict=True):
         for ours, theirs in zip(found, exact, strict=True):
             close(ours, theirs, absolute=1e-7)
     for parameter, master in zip(parameters, masters if parameters else [], strict=True):
         assert torch.equal(parameter, master.to(parameter.dtype))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_scale_that_is_not_a_number_changes_nothing(device):
+    kinds = states([CHUNK + 5, 7], device)
+    before = [[tensor.clone() for tensor in kind] for kind in kinds]
+    weights = [torch.ones_like(master, dtype=torch.bfloat16) for master in kinds[0]]
+    adamw(weights, *kinds, [True, False], scale=scale_on(device, math.nan))
+    assert all(
+        torch.equal(*pair) for kind, old in zip(kinds, before, strict=True) for pair in zip(kind, old, strict=True)
+    )
+    assert all((weight == 1).all() for weight in weights)
 
 
 @needs_cpu_kernels
@@ -58,7 +80,7 @@ def test_a_tensor_cut_in_rows_gets_the_same_numbers():
     cut = [[*kind[0].split([1237, 3763])] for kind in parts]
     found = []
     for kinds in (whole, cut):
-        adamw_([], *kinds, [True] * len(kinds[0]), **NUMBERS)
+        adamw([], *kinds, [True] * len(kinds[0]))
         found.append([torch.cat(kind) for kind in kinds])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
@@ -86,7 +108,7 @@ def test_every_instruction_set(monkeypatch, kernels):
     kinds = states([100], "cpu")
     (expected,) = (exact_adamw(*(t.double() for t in kind), 1.0, **NUMBERS) for kind in zip(*kinds, strict=True))
     assert math.isclose(sum_of_squares(kinds[0]).item(), float(kinds[0][0].double().square().sum()), rel_tol=1e-12)
-    adamw_([], *kinds, [True], **NUMBERS)
+    adamw([], *kinds, [True])
     close(kinds[0][0], expected[0], absolute=1e-7)
 
 
@@ -97,7 +119,7 @@ def test_results_do_not_depend_on_threads():
         torch.set_num_threads(count)
         kinds = states([3 * CHUNK + 5, 17], "cpu")
         total = sum_of_squares(kinds[0])
-        adamw_([], *kinds, [True, False], **NUMBERS)
+        adamw([], *kinds, [True, False])
         found.append([total, *kinds[0]])
     torch.set_num_threads(threads)
     for other in found[1:]:
@@ -108,10 +130,12 @@ def test_results_do_not_depend_on_threads():
 def test_operations_trace_and_refuse():
     kinds = states([5, 8], "cpu")
     torch.library.opcheck(sum_of_squares, (kinds[0],))
-    torch.library.opcheck(adamw_, ([], *kinds, [True, False], *NUMBERS.values()))
+    torch.library.opcheck(adamw_, ([], *kinds, [True, False], scale_on("cpu"), *list(NUMBERS.values())[1:]))
     with pytest.raises(ValueError, match="contiguous"):
         sum_of_squares([torch.ones(4, 4).t()])
     with pytest.raises(ValueError, match="float64"):
         sum_of_squares([torch.ones(4, dtype=torch.float64)])
+    with pytest.raises(ValueError, match="it is fp64"):
+        adamw([], *kinds, [True, False], scale=scale_on("cpu").float())
     with pytest.raises(ValueError, match="1 tensors beside 2"):
-        adamw_([], kinds[0], kinds[1][:1], *kinds[2:], [True, False], **NUMBERS)
+        adamw([], kinds[0], kinds[1][:1], *kinds[2:], [True, False])
