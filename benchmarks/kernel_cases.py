@@ -1,0 +1,244 @@
+"""The operations that ``benchmarks/kernels.py`` times: one function per operation, and a table of them at the end.
+
+A new kernel is a function from a :class:`Shape` to its :class:`Case` objects, and a line in :data:`CASES`. Its bytes
+are those that it must read and write at least once, by tensors; what it computes again or keeps in registers is free.
+"steel" is the operation of ``steel_megatron.ops`` as the model calls it, under ``--kernel-backend steel``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+from steel_megatron.ops import activation, cross_entropy, norm, rope
+from steel_megatron.ops.native import optimizer
+
+Call = Callable[[], object]
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """T tokens, H hidden, F ffn, V vocabulary; type of the tensors."""
+
+    device: str
+    tokens: int
+    hidden: int
+    ffn: int
+    vocab: int
+    dtype: torch.dtype
+
+    def random(self, *size: int) -> Tensor:
+        return torch.randn(size, device=self.device, dtype=self.dtype)
+
+
+@dataclass
+class Case:
+    """An operation: its calls by contender ("steel", "torch", "compile"), and the bytes that it has to move."""
+
+    name: str
+    moved: int
+    calls: dict[str, Call] = field(default_factory=dict)
+
+
+def two_cases(
+    name: str, inputs: Sequence[Tensor], contenders: dict[str, Function], forward_bytes: int, backward_bytes: int
+) -> list[Case]:
+    """Forward without autograd, and the backward pass alone, which starts from gradients of all outputs."""
+    with torch.no_grad():
+        grads = [torch.randn_like(output) for output in outputs_of(next(iter(contenders.values())), inputs)]
+    forward, backward = Case(name, forward_bytes), Case(f"{name}, backward", backward_bytes)
+    for contender, function in contenders.items():
+        forward.calls[contender] = lambda function=function: function(*inputs)
+        backward.calls[contender] = backward_of(function, inputs, grads)
+    return [forward, backward]
+
+
+def backward_of(function: Function, inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> Call:
+    """The backward pass of a function. Its forward pass runs at the first call, so that nothing is kept before."""
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    outputs: list[Tensor] = []
+
+    def call() -> object:
+        if not outputs:
+            with torch.enable_grad():
+                outputs.extend(outputs_of(function, leaves))
+        return torch.autograd.grad(outputs, leaves, grads, retain_graph=True)
+
+    return call
+
+
+def outputs_of(function: Function, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """One tensor or several, as a list."""
+    result = function(*inputs)
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def copy(shape: Shape) -> list[Case]:
+    """What all others are held against: a tensor as large as the MLP's input, copied by torch."""
+    source = shape.random(shape.tokens, 2 * shape.ffn)
+    target = torch.empty_like(source)
+    return [Case("copy", 2 * source.nbytes, {"torch": lambda: target.copy_(source)})]
+
+
+def rms_norm(shape: Shape) -> list[Case]:
+    """Forward reads x and writes y; backward reads x and the gradient and writes one."""
+    x, weight = shape.random(shape.tokens, shape.hidden), torch.ones_like(shape.random(shape.hidden))
+
+    def plain(x: Tensor, w: Tensor) -> Tensor:
+        return F.rms_norm(x, w.shape, w, 1e-5)
+
+    contenders: dict[str, Function] = {
+        "steel": lambda x, w: norm.rms_norm(x, w, 1e-5),
+        "torch": plain,
+        "compile": torch.compile(plain),
+    }
+    return two_cases("RMSNorm", [x, weight], contenders, 2 * x.nbytes, 3 * x.nbytes)
+
+
+def add_rms_norm(shape: Shape) -> list[Case]:
+    """Forward reads two and writes two; backward reads two gradients and the sum, and writes one gradient for both."""
+    x, residual = (shape.random(shape.tokens, shape.hidden) for _ in range(2))
+    weight = torch.ones_like(shape.random(shape.hidden))
+
+    def plain(x: Tensor, r: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        total = x + r
+        return F.rms_norm(total, w.shape, w, 1e-5), total
+
+    contenders: dict[str, Function] = {
+        "steel": lambda x, r, w: norm.add_rms_norm(x, r, w, 1e-5),
+        "torch": plain,
+        "compile": torch.compile(plain),
+    }
+    return two_cases("add + RMSNorm", [x, residual, weight], contenders, 4 * x.nbytes, 4 * x.nbytes)
+
+
+def rotary(shape: Shape) -> list[Case]:
+    """Heads are read and written, in both directions."""
+    size = 64 if shape.hidden % 64 == 0 else 32
+    heads = shape.random(1, shape.tokens, shape.hidden // size, size)
+    angles = torch.randn(1, shape.tokens, 1, size // 2, device=shape.device)
+    cosine, sine = angles.cos(), angles.sin()
+    by = rope.Rotation(cosine, sine)
+
+    def plain(x: Tensor) -> Tensor:
+        first, second = x.float().chunk(2, -1)
+        return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1).to(x.dtype)
+
+    contenders: dict[str, Function] = {
+        "steel": lambda x: rope.rotate(x, by),
+        "torch": plain,
+        "compile": torch.compile(plain),
+    }
+    return two_cases("RoPE", [heads], contenders, 2 * heads.nbytes, 2 * heads.nbytes)
+
+
+def swiglu(shape: Shape) -> list[Case]:
+    """Forward reads gate and up and writes half as much; backward reads both again and that much, and writes both."""
+    gate_up = shape.random(shape.tokens, 2 * shape.ffn)
+
+    def plain(gate_up: Tensor) -> Tensor:
+        gate, up = gate_up.chunk(2, -1)
+        return F.silu(gate) * up
+
+    contenders: dict[str, Function] = {
+        "steel": lambda gate_up: activation.gated_activation(gate_up, "swiglu"),
+        "torch": plain,
+        "compile": torch.compile(plain),
+    }
+    return two_cases("SwiGLU", [gate_up], contenders, gate_up.nbytes * 3 // 2, gate_up.nbytes * 5 // 2)
+
+
+def cross_entropies(shape: Shape) -> list[Case]:
+    """Forward reads the logits; backward reads them and writes their gradient, ours in place."""
+    logits, vocab = shape.random(shape.tokens, shape.vocab), shape.vocab
+    labels = torch.randint(0, vocab, (shape.tokens,), device=shape.device)
+    ones = torch.ones(shape.tokens, device=shape.device)
+    partition, _ = cross_entropy.statistics(logits, labels, 0, vocab)
+    scratch = logits.clone()
+
+    def plain(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits.float(), labels, reduction="none")
+
+    contenders: dict[str, Function] = {"torch": plain, "compile": torch.compile(plain)}
+    forward, backward = two_cases("cross entropy", [logits], contenders, logits.nbytes, 2 * logits.nbytes)
+    forward.calls["steel"] = lambda: cross_entropy.statistics(logits, labels, 0, vocab)
+    # Over what the call before wrote: the time does not depend on the values.
+    backward.calls["steel"] = lambda: cross_entropy.gradient_over_logits(
+        scratch, labels, partition, ones, ones, 0, vocab
+    )
+    return [forward, backward]
+
+
+def layer_matrices(shape: Shape) -> list[tuple[int, ...]]:
+    """Shapes of the parameters of eight layers."""
+    hidden, ffn = shape.hidden, shape.ffn
+    return [(3 * hidden, hidden), (hidden, hidden), (2 * ffn, hidden), (hidden, ffn), (hidden,)] * 8
+
+
+def adamw_step(shape: Shape) -> list[Case]:
+    """Per element: fp32 master and two moments read and written, fp32 gradient read, bf16 weight written: 30 bytes."""
+    sizes = layer_matrices(shape)
+    masters, grads, exp_avgs = ([torch.randn(size, device=shape.device) for size in sizes] for _ in range(3))
+    squares = [torch.rand(size, device=shape.device) for size in sizes]
+    weights = [master.bfloat16() for master in masters]
+    steps = [torch.zeros((), device=shape.device) for _ in sizes]
+    divisor = torch.full((), 2.0, device=shape.device)
+    scale = torch.full((), 0.5, dtype=torch.float64, device=shape.device)
+    decays = [True] * len(sizes)
+
+    def torch_step() -> None:
+        adamw(
+            masters,
+            grads,
+            exp_avgs,
+            squares,
+            [],
+            steps,
+            fused=True,
+            grad_scale=divisor,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.95,
+            lr=1e-4,
+            weight_decay=0.1,
+            eps=1e-8,
+            maximize=False,
+        )
+        for weight, master in zip(weights, masters, strict=True):
+            weight.copy_(master)
+
+    def steel_step() -> None:
+        optimizer.adamw_(weights, masters, grads, exp_avgs, squares, decays, scale, 1e-4, 0.9, 0.95, 1e-8, 0.1, 10)
+
+    moved = 30 * sum(math.prod(size) for size in sizes)
+    return [Case("AdamW, fp32 master and bf16 weight", moved, {"steel": steel_step, "torch": torch_step})]
+
+
+def gradient_norm(shape: Shape) -> list[Case]:
+    """fp32 gradients are read."""
+    grads = [torch.randn(size, device=shape.device) for size in layer_matrices(shape)]
+    calls: dict[str, Call] = {
+        "steel": lambda: optimizer.sum_of_squares(grads).sqrt(),
+        "torch": lambda: torch.nn.utils.get_total_norm(grads),
+    }
+    return [Case("gradient norm", sum(grad.nbytes for grad in grads), calls)]
+
+
+CASES: list[Callable[[Shape], list[Case]]] = [
+    copy,
+    rms_norm,
+    add_rms_norm,
+    rotary,
+    swiglu,
+    cross_entropies,
+    adamw_step,
+    gradient_norm,
+]
