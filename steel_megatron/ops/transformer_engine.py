@@ -18,17 +18,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from steel_megatron.config import ConfigError
-from steel_megatron.ops.backends import BACKENDS
+from steel_megatron.ops import backends
 
 
 def require(device_type: str) -> None:
     """Raises :class:`ConfigError`, which names the command that installs it, where it cannot be used."""
-    why = BACKENDS["te"].missing(device_type)
+    te = backends.BACKENDS["te"]
+    why = te.missing(device_type)
     if why is not None:
         raise ConfigError(
             f"--transformer-impl transformer_engine on {device_type}",
             rule=why,
-            fix=f"{BACKENDS['te'].install}, or --transformer-impl local",
+            fix=f"{te.install}, or --transformer-impl local",
         )
 
 

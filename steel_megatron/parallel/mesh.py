@@ -104,6 +104,14 @@ def pipeline_ends(pp: Axis, groups: list[tuple[int, ...]], parallel: ParallelCon
     return Axis("ends", 2, int(pp.rank > 0), group, (pp.ranks[0], pp.ranks[-1]))
 
 
+def stage_group(mesh: Mesh, parallel: ParallelConfig) -> dist.ProcessGroup | None:
+    """The group of all ranks of this rank's pipeline stage (tp × dp), None if it is alone. A collective call."""
+    if mesh.pp.size == 1 or mesh.pp.size == mesh.world.size:
+        return mesh.world.group if mesh.pp.size == 1 else None
+    pipelines = axis_groups(axis_sizes(parallel, mesh.world.size), parallel.rank_order, "pp")
+    return new_group([tuple(sorted(stage)) for stage in zip(*pipelines, strict=True)], parallel)
+
+
 def new_group(groups: list[tuple[int, ...]], parallel: ParallelConfig) -> dist.ProcessGroup:
     """This rank's group among groups that part all ranks; the timeout is not inherited, so it is given again."""
     timeout = timedelta(minutes=parallel.distributed_timeout_minutes)

@@ -32,6 +32,7 @@ def wait_for_step(folder: Path, step: int, process) -> None:
     [
         pytest.param({"precision": "fp32", "hidden_dropout": 0.1, "attention_dropout": 0.1}, 1, id="fp32-dropout"),
         pytest.param({"precision": "bf16"}, 2, id="bf16-dp2-zero1"),
+        pytest.param({"fp8_format": "hybrid"}, 1, id="fp8"),
         pytest.param(
             {"precision": "fp16", "initial_loss_scale": 2.0**40, "hysteresis": 1, "loss_scale_window": 3},
             1,
