@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ConfigError
-from steel_megatron.ops import flash_attention
+from steel_megatron.ops import apex, flash_attention
 from steel_megatron.ops.native import library
 from steel_megatron.ops.packages import why_no_gpu, why_not_importable
 
@@ -79,9 +79,7 @@ def _steel_missing(device_type: str) -> str | None:
 
 
 def _apex_missing(device_type: str) -> str | None:
-    return why_no_gpu(device_type, (7, 0)) or why_not_importable(
-        "amp_C", "fused_layer_norm_cuda", "apex.normalization.fused_layer_norm"
-    )
+    return why_no_gpu(device_type, least=(7, 0)) or why_not_importable(*apex.MODULES)
 
 
 def _te_missing(device_type: str) -> str | None:
@@ -139,12 +137,12 @@ BACKENDS = {
 
 _OURS_ON_CPU = {"cpu": ("steel",)}  # benchmarks/kernels.py; no CUDA kernel has been measured
 OPERATIONS = {
-    "rms_norm": Operation("RMSNorm", ("steel", "te", "torch"), _OURS_ON_CPU),
-    "layer_norm": Operation("LayerNorm", ("te", "torch"), {}),
+    "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS_ON_CPU),
+    "layer_norm": Operation("LayerNorm", ("te", "apex", "torch"), {}),
     "rope": Operation("RoPE", ("steel", "torch"), _OURS_ON_CPU),
     "activation": Operation("activation", ("steel", "torch"), _OURS_ON_CPU),
     "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS_ON_CPU),
-    "adamw": Operation("optimizer", ("steel", "torch"), _OURS_ON_CPU),
+    "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS_ON_CPU),
     "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS_ON_CPU),
     "attention": Operation(
         "attention",

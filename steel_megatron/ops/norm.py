@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from steel_megatron.ops import transformer_engine
+from steel_megatron.ops import apex, transformer_engine
 from steel_megatron.ops.backends import pick, serves
 from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.native import norm as native
@@ -32,7 +32,12 @@ def _torch_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
     return F.rms_norm(x, weight_H.shape, weight_H, epsilon)
 
 
-_RMS_NORM = {"steel": _native_rms_norm, "te": transformer_engine.rms_norm, "torch": _torch_rms_norm}
+_RMS_NORM = {
+    "steel": _native_rms_norm,
+    "te": transformer_engine.rms_norm,
+    "apex": apex.rms_norm,
+    "torch": _torch_rms_norm,
+}
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -52,7 +57,7 @@ def _torch_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilo
     return F.layer_norm(x, weight_H.shape, weight_H, bias_H, epsilon)
 
 
-_LAYER_NORM = {"te": transformer_engine.layer_norm, "torch": _torch_layer_norm}
+_LAYER_NORM = {"te": transformer_engine.layer_norm, "apex": apex.layer_norm, "torch": _torch_layer_norm}
 
 
 class _RMSNorm(torch.autograd.Function):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from steel_megatron.config import OptimizerConfig, TrainingConfig
+from steel_megatron.ops import apex
 from steel_megatron.ops.backends import choice
 from steel_megatron.ops.native.optimizer import adamw_
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm, non_finite_error
@@ -119,7 +120,8 @@ class Optimizer:
     def _update(self, lr: float, factor: Tensor) -> None:
         """``factor``: what gradients are multiplied by, an fp64 scalar on the device; not a number: nothing changes."""
         self.updates += 1
-        if self._compiled():
+        backend = self._backend()
+        if backend == "steel":
             self._update_compiled(lr, factor)
             return
         divisor = factor.reciprocal().float()  # the kernel divides by its grad_scale
@@ -127,29 +129,38 @@ class Optimizer:
         for decay, slots in self.groups:
             if not slots:
                 continue
-            adamw(
+            config = self.config
+            states = (
                 [slot.master for slot in slots],
                 [slot.shard.grad_rows.float() for slot in slots],
                 [slot.exp_avg for slot in slots],
                 [slot.exp_avg_sq for slot in slots],
+            )
+            if backend == "apex":
+                betas = config.adam_beta1, config.adam_beta2
+                apex.adamw_(*states, factor, lr, *betas, config.adam_eps, decay, self.updates)
+                continue
+            adamw(
+                *states,
                 [],
                 [slot.update_count for slot in slots],
                 fused=True,
                 grad_scale=divisor,
                 found_inf=skipped,
                 amsgrad=False,
-                beta1=self.config.adam_beta1,
-                beta2=self.config.adam_beta2,
+                beta1=config.adam_beta1,
+                beta2=config.adam_beta2,
                 lr=lr,
                 weight_decay=decay,
-                eps=self.config.adam_eps,
+                eps=config.adam_eps,
                 maximize=False,
             )
         self._copy_masters()
 
-    def _compiled(self) -> bool:
-        grads_fp32 = self.data_parallel.grads.dtype == torch.float32
-        return grads_fp32 and choice("adamw", self.mesh.device.type).implementation == "steel"
+    def _backend(self) -> str:
+        if self.data_parallel.grads.dtype != torch.float32:
+            return "torch"
+        return choice("adamw", self.mesh.device.type).implementation
 
     def _update_compiled(self, lr: float, factor: Tensor) -> None:
         """One pass over each master, its moments and its gradient, which writes the model's weight as well."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from helpers.apex_stand_in import use_stand_in
 from helpers.kernels import set_backend
 from helpers.processes import run_processes
 from helpers.toy_model import ToyModel, assert_blocks_equal, toy_batch, whole_tensors
@@ -75,6 +76,13 @@ def torch_train(tied: bool, clip: float, steps: int = STEPS) -> tuple[ToyModel, 
     return model, norms
 
 
+def set_optimizer(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    if backend == "apex":
+        use_stand_in(monkeypatch)
+    else:
+        set_backend(monkeypatch, backend)
+
+
 @pytest.mark.parametrize("clip", [0.0, 0.05])
 def test_one_process_follows_torch(clip):
     run = Run(Mesh.single(), clip_grad=clip)
@@ -86,9 +94,9 @@ def test_one_process_follows_torch(clip):
         torch.testing.assert_close(whole_tensors(run.model)[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["torch", "auto"])
+@pytest.mark.parametrize("backend", ["torch", "auto", "apex"])
 def test_one_update_is_that_of_torchs_fused_kernel(monkeypatch, backend):
-    set_backend(monkeypatch, backend)
+    set_optimizer(monkeypatch, backend)
     run = Run(Mesh.single(), clip_grad=0.0)
     twin = ToyModel(Mesh.single())
     run.backward(0)
@@ -124,10 +132,10 @@ def test_bf16_updates_are_not_lost_below_the_weights_precision():
         assert torch.equal(slot.shard.parameter, slot.master.bfloat16())
 
 
-@pytest.mark.parametrize("backend", ["torch", "auto"])
+@pytest.mark.parametrize("backend", ["torch", "auto", "apex"])
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_non_finite_gradients_stop_the_run_before_any_weight_changes(monkeypatch, precision, backend):
-    set_backend(monkeypatch, backend)
+    set_optimizer(monkeypatch, backend)
     run = Run(Mesh.single(), precision=precision)
     run.train(0, 2)
     before = whole_tensors(run.model)
