@@ -1,79 +1,107 @@
-// SwiGLU; the arguments are those of declarations.h.
+// Activations, plain and gated; the arguments are those of declarations.h.
 #include "common.cuh"
 
 namespace {
 
+// Its error of two units in the last place is below the rounding to bf16 and fp16.
+__device__ __forceinline__ float exponential(float x) { return __expf(x); }
+
+#define STEEL_INLINE static __device__ __forceinline__
+#include "activations.h"
+
 constexpr int kThreads = 256;
 
-template <class T, int N>
-__global__ void __launch_bounds__(kThreads) forward(const T* gate_up, T* y, int64_t rows, int64_t width) {
-  const int64_t per_row = width / N, count = rows * per_row;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t n = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; n < count; n += step) {
-    const int64_t row = n / per_row, j = (n - row * per_row) * N;
-    const T* gate = gate_up + row * 2 * width + j;
-    float g[N], u[N];
-    load<T, N>(gate, g);
-    load<T, N>(gate + width, u);
+// Blocks follow one another along the rows, `tiles` of them in each; a thread does one access.
+template <class T, int N, class F>
+__global__ void __launch_bounds__(kThreads) forward(const T* x, T* y, int64_t width, unsigned tiles, bool gated) {
+  const int64_t row = blockIdx.x / tiles;
+  const int64_t j = (static_cast<int64_t>(blockIdx.x % tiles) * blockDim.x + threadIdx.x) * N;
+  if (j >= width) return;
+  const T* in = x + row * (gated ? 2 * width : width) + j;
+  float values[N];
+  load<T, N>(in, values);
 #pragma unroll
-    for (int i = 0; i < N; ++i) g[i] = g[i] / (1.0f + __expf(-g[i])) * u[i];
-    store<T, N>(y + row * width + j, g);
+  for (int i = 0; i < N; ++i) values[i] = F::at(values[i]).value;
+  if (gated) {
+    float up[N];
+    load<T, N>(in + width, up);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] *= up[i];
   }
+  store<T, N>(y + row * width + j, values);
 }
 
-template <class T, int N>
+template <class T, int N, class F>
 __global__ void __launch_bounds__(kThreads)
-    backward(const T* grad, const T* gate_up, T* grad_gate_up, int64_t rows, int64_t width) {
-  const int64_t per_row = width / N, count = rows * per_row;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t n = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; n < count; n += step) {
-    const int64_t row = n / per_row, j = (n - row * per_row) * N, at = row * 2 * width + j;
-    float g[N], u[N], d[N];
-    load<T, N>(gate_up + at, g);
-    load<T, N>(gate_up + at + width, u);
-    load<T, N>(grad + row * width + j, d);
+    backward(const T* grad, const T* x, T* grad_x, int64_t width, unsigned tiles, bool gated) {
+  const int64_t row = blockIdx.x / tiles;
+  const int64_t j = (static_cast<int64_t>(blockIdx.x % tiles) * blockDim.x + threadIdx.x) * N;
+  if (j >= width) return;
+  const int64_t at = row * (gated ? 2 * width : width) + j;
+  float values[N], d[N];
+  load<T, N>(x + at, values);
+  load<T, N>(grad + row * width + j, d);
+  if (gated) {
+    float up[N];
+    load<T, N>(x + at + width, up);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float sigmoid = 1.0f / (1.0f + __expf(-g[i]));
-      const float grad_up = d[i] * g[i] * sigmoid;
-      g[i] = d[i] * u[i] * sigmoid * (1.0f + g[i] * (1.0f - sigmoid));
-      u[i] = grad_up;
+      const Point point = F::at(values[i]);
+      values[i] = d[i] * up[i] * point.slope;
+      up[i] = d[i] * point.value;
     }
-    store<T, N>(grad_gate_up + at, g);
-    store<T, N>(grad_gate_up + at + width, u);
+    store<T, N>(grad_x + at + width, up);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] = d[i] * F::at(values[i]).slope;
   }
+  store<T, N>(grad_x + at, values);
 }
 
-// Enough blocks to fill any card; the rest is a loop.
-unsigned grid(int64_t accesses) {
-  const int64_t blocks = (accesses + kThreads - 1) / kThreads;
-  return static_cast<unsigned>(blocks < 132 * 64 ? blocks : 132 * 64);
+// How rows of so many accesses are cut: blocks per row, and threads that share the row out evenly.
+struct Cut {
+  unsigned tiles, blocks, threads;
+};
+
+// Blocks beyond what a grid holds are 0, which the launch refuses.
+Cut cut(int64_t rows, int64_t accesses) {
+  const int64_t tiles = (accesses + kThreads - 1) / kThreads;
+  const int64_t threads = ((accesses + tiles - 1) / tiles + 31) / 32 * 32;
+  const int64_t blocks = rows * tiles <= INT32_MAX ? rows * tiles : 0;
+  return {static_cast<unsigned>(tiles), static_cast<unsigned>(blocks), static_cast<unsigned>(threads)};
 }
 
 }  // namespace
 
-extern "C" int swiglu_forward(int64_t dtype, const void* gate_up, void* y, int64_t rows, int64_t width,
-                              cudaStream_t stream) {
+extern "C" int activation_forward(int64_t dtype, const void* x, void* y, int64_t function, int64_t gated, int64_t rows,
+                                  int64_t width, cudaStream_t stream) {
   if (rows * width == 0) return 0;
   return with_type(dtype, [=](auto type) {
-    using T = decltype(type);
-    with_width<T>(width % kPack<T> == 0 && aligned(gate_up), [=](auto elements) {
-      constexpr int N = decltype(elements)::value;
-      forward<T, N><<<grid(rows * (width / N)), kThreads, 0, stream>>>(static_cast<const T*>(gate_up),
-                                                                      static_cast<T*>(y), rows, width);
+    with_function(function, [=](auto chosen) {
+      using T = decltype(type);
+      with_width<T>(width % kPack<T> == 0 && aligned(x) && aligned(y), [=](auto elements) {
+        constexpr int N = decltype(elements)::value;
+        const Cut c = cut(rows, width / N);
+        forward<T, N, decltype(chosen)><<<c.blocks, c.threads, 0, stream>>>(
+            static_cast<const T*>(x), static_cast<T*>(y), width, c.tiles, gated != 0);
+      });
     });
   });
 }
 
-extern "C" int swiglu_backward(int64_t dtype, const void* grad, const void* gate_up, void* grad_gate_up, int64_t rows,
-                               int64_t width, cudaStream_t stream) {
+extern "C" int activation_backward(int64_t dtype, const void* grad, const void* x, void* grad_x, int64_t function,
+                                   int64_t gated, int64_t rows, int64_t width, cudaStream_t stream) {
   if (rows * width == 0) return 0;
   return with_type(dtype, [=](auto type) {
-    using T = decltype(type);
-    with_width<T>(width % kPack<T> == 0 && aligned(gate_up) && aligned(grad), [=](auto elements) {
-      constexpr int N = decltype(elements)::value;
-      backward<T, N><<<grid(rows * (width / N)), kThreads, 0, stream>>>(
-          static_cast<const T*>(grad), static_cast<const T*>(gate_up), static_cast<T*>(grad_gate_up), rows, width);
+    with_function(function, [=](auto chosen) {
+      using T = decltype(type);
+      with_width<T>(width % kPack<T> == 0 && aligned(grad) && aligned(x) && aligned(grad_x), [=](auto elements) {
+        constexpr int N = decltype(elements)::value;
+        const Cut c = cut(rows, width / N);
+        backward<T, N, decltype(chosen)><<<c.blocks, c.threads, 0, stream>>>(
+            static_cast<const T*>(grad), static_cast<const T*>(x), static_cast<T*>(grad_x), width, c.tiles,
+            gated != 0);
+      });
     });
   });
 }

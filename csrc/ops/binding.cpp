@@ -57,8 +57,8 @@ void define_set(py::module_& module, const char* name, [[maybe_unused]] char cod
   py::module_ set = module.def_submodule(name);
   KERNEL(rms_norm_forward);
   KERNEL(rms_norm_backward);
-  KERNEL(swiglu_forward);
-  KERNEL(swiglu_backward);
+  KERNEL(activation_forward);
+  KERNEL(activation_backward);
   KERNEL(cross_entropy_forward);
   KERNEL(cross_entropy_backward);
   KERNEL(adamw);

@@ -13,10 +13,12 @@ void rms_norm_backward(int64_t dtype, const void* grad, const void* grad_sum, co
                        const void* rstd, void* grad_x, void* grad_weight, void* partial, int64_t rows, int64_t hidden,
                        int64_t threads);
 
-// y = silu(gate) * up; gate_up holds gate's channels, then up's, in each row of 2 * width.
-void swiglu_forward(int64_t dtype, const void* gate_up, void* y, int64_t rows, int64_t width, int64_t threads);
-void swiglu_backward(int64_t dtype, const void* grad, const void* gate_up, void* grad_gate_up, int64_t rows,
-                     int64_t width, int64_t threads);
+// y = f(x), or with `gated` f(gate) * up, where a row of x holds gate's channels, then up's, 2 * width. function: 0 SiLU,
+// 1 GELU, 2 GELU by tanh, 3 ReLU, 4 squared ReLU. y and its gradient: (rows, width).
+void activation_forward(int64_t dtype, const void* x, void* y, int64_t function, int64_t gated, int64_t rows,
+                        int64_t width, int64_t threads);
+void activation_backward(int64_t dtype, const void* grad, const void* x, void* grad_x, int64_t function, int64_t gated,
+                         int64_t rows, int64_t width, int64_t threads);
 
 // lse = log of the sum of exp over the first `real` columns of each row (-inf if there are none); target = the logit of
 // column label - first, 0 if it is not among them. labels int64; lse, target fp32.

@@ -63,20 +63,23 @@ inline fp16 from_float<fp16>(float value) {
   return {static_cast<uint16_t>(chosen | (bits >> 16 & 0x8000u))};
 }
 
-// exp with a relative error below 2e-7 on [-87, 88]; clamped outside. NaN stays NaN.
+// exp with a relative error below 2e-7 on [-87, 87]; clamped outside. NaN stays NaN.
 static inline float exponential(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
+  // On the bits: of a clamp by comparing floats, GCC makes separate paths through all that comes after.
+  const uint32_t bits = bits_of(x), magnitude = bits & 0x7fffffffu;
+  const uint32_t largest = 0x42ae0000u;  // 87
+  const uint32_t clamped = magnitude - largest <= 0x7f800000u - largest ? largest : magnitude;
+  x = float_of(clamped | (bits & 0x80000000u));
   const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the integer sits in the low bits
   const float whole = shifted - 12582912.0f;
   const float r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = (p * r) * r + r + 1.0f;
+  float p = 1.3813159102e-3f;
+  p = p * r + 8.3694109589e-3f;
+  p = p * r + 4.1668456034e-2f;
+  p = p * r + 1.6666514857e-1f;
+  p = p * r + 4.9999993055e-1f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
   return p * float_of((bits_of(shifted) << 23) + 0x3f800000u);
 }
 

@@ -53,5 +53,7 @@ class MLP(nn.Module):
     def forward(self, x_BSH: Tensor) -> Tensor:
         """(B, S, H) → (B, S, H), not yet added to the residual stream."""
         up = self.up(x_BSH)
-        inner_BSF = gated_activation(up, self.activation) if self.gated else plain_activation(self.activation)(up)
-        return self.down(inner_BSF)
+        if self.pieces is not None:
+            return self.down(self.pieces.activate(up, self.activation))
+        activate = gated_activation if self.gated else plain_activation
+        return self.down(activate(up, self.activation))

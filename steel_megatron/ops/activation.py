@@ -14,24 +14,29 @@ from torch import Tensor
 
 from steel_megatron.ops.backends import serves
 from steel_megatron.ops.chunks import row_chunks
-from steel_megatron.ops.native.activation import swiglu
+from steel_megatron.ops.native.activation import activation
 
 
 def gated_activation(gate_up: Tensor, name: str) -> Tensor:
     """``act(gate) * up`` for ``name`` "swiglu" (SiLU) or "geglu" (exact GELU); Shazeer, 2020. (…, 2F) → (…, F)."""
+    if name not in _GATES:
+        raise ValueError(f"{name!r} is not a gated activation")
+    if serves("activation", gate_up):
+        return activation(gate_up, _GATES[name], True)
     if name == "swiglu":
-        if serves("swiglu", gate_up):
-            return swiglu(gate_up)
         return _SwiGLU.apply(gate_up)
-    if name == "geglu":
-        gate, up = gate_up.chunk(2, dim=-1)
-        return F.gelu(gate) * up
-    raise ValueError(f"{name!r} is not a gated activation")
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.gelu(gate) * up
 
 
-def plain_activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The element-wise function of "gelu", "gelu_tanh", "relu", "squared_relu" or "silu"."""
-    return _PLAIN[name]
+def plain_activation(x: Tensor, name: str) -> Tensor:
+    """Element by element: "gelu", "gelu_tanh", "relu", "squared_relu" (So et al., 2021) or "silu"."""
+    if serves("activation", x):
+        return activation(x, name, False)
+    return PLAIN[name](x)
+
+
+_GATES = {"swiglu": "silu", "geglu": "gelu"}
 
 
 def _squared_relu(x: Tensor) -> Tensor:
@@ -42,7 +47,8 @@ def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
-_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+# In torch's own operations, which torch.compile fuses with others.
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": _gelu_tanh,
     "relu": F.relu,
