@@ -11,7 +11,9 @@ from steel_megatron.config.knob import knob
 class LoggingConfig:
     """Console, tensorboard, wandb and the profiler."""
 
-    log_interval: int = knob(10, "Steps between console lines, and between readings of loss and gradient norm from the device.", unit="steps")
+    log_interval: int = knob(
+        10, "Steps between console lines, and between readings of loss and gradient norm from the device.", unit="steps"
+    )
     tensorboard_dir: str | None = knob(None, "Tensorboard folder; SAVE/tensorboard when unset.")
     tensorboard: bool = knob(True, "Write tensorboard events.")
     wandb_project: str | None = knob(None, "Report to this Weights & Biases project, if wandb is installed.")

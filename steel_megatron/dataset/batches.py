@@ -23,13 +23,14 @@ from steel_megatron.dataset.windows import Windows
 
 @dataclass
 class Batch:
-    """A micro-batch. ``positions_BS`` and ``lengths`` are None unless documents are kept apart."""
+    """A micro-batch. Positions, lengths and starts are None unless documents are kept apart."""
 
     tokens_BS: Tensor  # int64
     labels_BS: Tensor  # int64, the token that follows each input
     loss_mask_BS: Tensor  # bool, which labels count
     positions_BS: Tensor | None  # int64, from 0 in each document
     lengths: list[int] | None  # documents (or their parts) of the B·S tokens in a row; no document spans two samples
+    cu_seqlens: Tensor | None  # int32 (documents + 1), where they start, and the end: the same as a tensor
     sample_ids_B: Tensor  # int64, the samples' numbers in the run
     source_ids_B: Tensor  # int64, each sample's source as its number in the order's names
     sources: list[str]  # each sample's source
@@ -133,6 +134,7 @@ class BatchReader:
             loss_mask_BS=torch.from_numpy(loss_mask_BS & self._loss_mask(tokens_BS)),
             positions_BS=torch.from_numpy(positions_BS) if self.options.reset_position_ids else None,
             lengths=lengths if self.options.reset_attention_mask else None,
+            cu_seqlens=_starts(lengths) if self.options.reset_attention_mask else None,
             sample_ids_B=torch.arange(first_sample, first_sample + size),
             source_ids_B=torch.tensor([self._source_ids[place.source] for place in places]),
             sources=[place.source for place in places],
@@ -154,3 +156,9 @@ class BatchReader:
                 rule="every token of the data is in the model's vocabulary",
                 fix="use the tokenizer that the data was made with, or tokenise the data again",
             )
+
+
+def _starts(lengths: list[int]) -> Tensor:
+    starts = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(lengths, out=starts[1:])
+    return torch.from_numpy(starts)

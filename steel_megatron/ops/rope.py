@@ -169,6 +169,14 @@ def _table(settings: RopeSettings, length: int, device: torch.device) -> tuple[T
 
 def _positions_table(settings: RopeSettings, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine (…, R/2) of any positions (…)."""
-    per_position, factor = frequencies(settings)
-    angles = positions.unsqueeze(-1).float() * per_position.to(positions.device)
+    per_position, factor = _frequencies_on(settings, positions.device)
+    angles = positions.unsqueeze(-1).float() * per_position
     return angles.cos() * factor, angles.sin() * factor
+
+
+@functools.lru_cache(maxsize=16)
+def _frequencies_on(settings: RopeSettings, device: torch.device) -> tuple[Tensor, float]:
+    """:func:`frequencies` copied to a device once: the host would wait for a copy."""
+    with torch.inference_mode(False), torch.no_grad():
+        per_position, factor = frequencies(settings)
+        return per_position.to(device), factor

@@ -43,7 +43,9 @@ class GPTStage:
         """Hidden states (B, S, H); on the last stage the loss, summed over the unmasked tokens (fp32 scalar)."""
         batch = micro_batch
         inputs = batch.tokens_BS if hidden is None else hidden
-        packing = None if batch.lengths is None else Packing.from_lengths(batch.lengths, inputs.device)
+        packing = None
+        if batch.lengths is not None and batch.cu_seqlens is not None:
+            packing = Packing(tuple(batch.lengths), batch.cu_seqlens, max(batch.lengths))
         dropout = DropoutKey(self.seed, batch.sample_ids_B) if self.model.training else None
         if self.model.head is None:
             return self.model(inputs, batch.positions_BS, packing=packing, dropout=dropout)

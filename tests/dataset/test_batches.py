@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from itertools import groupby
 
 import pytest
@@ -62,6 +63,8 @@ def test_documents_are_kept_apart(documents: list[list[int]], length: int, size:
         expected_positions.append([position for part in parts for position in range(part)])
     assert batch.lengths == expected_lengths
     assert sum(expected_lengths) == size * length
+    assert batch.cu_seqlens is not None
+    assert batch.cu_seqlens.tolist() == [0, *itertools.accumulate(expected_lengths)]
     assert batch.positions_BS is not None
     assert batch.positions_BS.tolist() == expected_positions
 
@@ -69,7 +72,7 @@ def test_documents_are_kept_apart(documents: list[list[int]], length: int, size:
 def test_each_option_alone() -> None:
     documents = [[1, 2], [3, 4, 5, 6, 7]]
     positions_only = reader_of(documents, 3, reset_position_ids=True).read(0, 2)
-    assert positions_only.lengths is None
+    assert positions_only.lengths is positions_only.cu_seqlens is None
     assert sorted(positions_only.positions_BS.tolist()) == [[0, 1, 0], [0, 1, 2]]
     mask_only = reader_of(documents, 3, reset_attention_mask=True).read(0, 2)
     assert mask_only.positions_BS is None
