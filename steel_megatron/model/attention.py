@@ -1,6 +1,6 @@
 """Multi-head, grouped-query or multi-query attention.
 
-Shapes: B batch, S sequence, H hidden, N query heads and K key/value heads of this rank, D head size.
+Shapes: B batch, S sequence, H hidden, N query heads and K key/value heads of this rank, D head size, C = (N + 2K) D.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from torch.utils.checkpoint import checkpoint
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.context import Context
 from steel_megatron.model.norm import Norm
+from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.attention import AttentionDropout, attention, cached_attention
-from steel_megatron.ops.rope import rotate
+from steel_megatron.ops.rope import Rotation, rotate
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init
 from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
@@ -37,6 +38,7 @@ class Attention(nn.Module):
         super().__init__()
         self.layer = layer
         self.recompute = recompute
+        self.pieces: Pieces | None = None
         self.head_dim = config.head_dim
         self.dropout_rate = config.attention_dropout
         self.first_head = mesh.tp.rank * (config.num_attention_heads // mesh.tp.size)
@@ -98,22 +100,16 @@ class Attention(nn.Module):
 
     def forward(self, x_BSH: Tensor, context: Context) -> Tensor:
         """(B, S, H) → (B, S, H), not yet added to the residual stream."""
-        parts = self.query_key_value(x_BSH).split(self.query_key_value.sizes, dim=-1)
-        q_BSND, k_BSKD, v_BSKD = (part.unflatten(-1, (-1, self.head_dim)) for part in parts)
+        qkv_BSC = self.query_key_value(x_BSH)
         if self.recompute and torch.is_grad_enabled():
-            y_BSND = checkpoint(
-                self.core, q_BSND, k_BSKD, v_BSKD, context, use_reentrant=False, preserve_rng_state=False
-            )
+            y_BSND = checkpoint(self.core, qkv_BSC, context, use_reentrant=False, preserve_rng_state=False)
         else:
-            y_BSND = self.core(q_BSND, k_BSKD, v_BSKD, context)
+            y_BSND = self.core(qkv_BSC, context)
         return self.output(y_BSND.flatten(-2))
 
-    def core(self, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, context: Context) -> Tensor:
+    def core(self, qkv_BSC: Tensor, context: Context) -> Tensor:
         """Everything between the projections, without weights but the norms' of queries and keys."""
-        if self.query_norm is not None and self.key_norm is not None:
-            q_BSND, k_BSKD = self.query_norm(q_BSND)[0], self.key_norm(k_BSKD)[0]
-        if context.rotation is not None:
-            q_BSND, k_BSKD = rotate(q_BSND, context.rotation), rotate(k_BSKD, context.rotation)
+        q_BSND, k_BSKD, v_BSKD = self.heads(qkv_BSC, context.rotation)
         if context.cache is not None:
             k_BPKD, v_BPKD = context.cache.extend(self.layer, k_BSKD, v_BSKD)
             return cached_attention(q_BSND, k_BPKD, v_BPKD, context.cache.padding_B)
@@ -121,6 +117,20 @@ class Attention(nn.Module):
         if self.dropout_rate and context.dropout is not None:
             dropout = AttentionDropout(self.dropout_rate, context.dropout, self.layer, self.first_head)
         return attention(q_BSND, k_BSKD, v_BSKD, context.packing, dropout)
+
+    def heads(self, qkv_BSC: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values out of the projection, normalised and rotated where the model does so."""
+        sizes, norms = self.query_key_value.sizes, None
+        if self.query_norm is not None and self.key_norm is not None:
+            norms = self.query_norm, self.key_norm
+        if self.pieces is not None:
+            return self.pieces.heads(qkv_BSC, sizes, self.head_dim, rotation, norms)
+        q_BSND, k_BSKD, v_BSKD = (part.unflatten(-1, (-1, self.head_dim)) for part in qkv_BSC.split(sizes, dim=-1))
+        if norms is not None:
+            q_BSND, k_BSKD = norms[0](q_BSND)[0], norms[1](k_BSKD)[0]
+        if rotation is not None:
+            q_BSND, k_BSKD = rotate(q_BSND, rotation), rotate(k_BSKD, rotation)
+        return q_BSND, k_BSKD, v_BSKD
 
 
 def output_init(config: ModelConfig) -> Init:

@@ -5,6 +5,8 @@ Shapes: B batch, S sequence (S/R under sequence parallel), H hidden.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from steel_megatron.model.attention import Attention
 from steel_megatron.model.context import Context
 from steel_megatron.model.mlp import MLP
 from steel_megatron.model.norm import Norm
+from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.dropout import ATTENTION_OUTPUT, MLP_OUTPUT, dropout
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName
@@ -66,6 +69,13 @@ class Block(nn.Module):
     def _drop(self, x_BSH: Tensor, context: Context, site: int) -> Tensor:
         first = first_position(x_BSH, self.mesh)
         return dropout(x_BSH, self.dropout_rate, context.dropout, self.layer, site, first_position=first)
+
+
+def use_pieces(blocks: Iterable[nn.Module], pieces: Pieces) -> None:
+    """Norms, heads and activations in the modules are computed by these compiled functions from now on."""
+    for module in (module for block in blocks for module in block.modules()):
+        if isinstance(module, (Norm, Attention, MLP)):
+            module.pieces = pieces
 
 
 def first_position(x_BSH: Tensor, mesh: Mesh) -> int:

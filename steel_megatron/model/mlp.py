@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.attention import output_init
+from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.activation import gated_activation, plain_activation
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init
@@ -25,6 +26,7 @@ class MLP(nn.Module):
         super().__init__()
         self.activation = config.activation
         self.gated = config.gated
+        self.pieces: Pieces | None = None
         stem, llama, gpt2 = f"blocks.{layer}.mlp", f"model.layers.{layer}.mlp", f"transformer.h.{layer}.mlp"
         names = ("gate", "up") if self.gated else ("up",)
         outs = [

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
+from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.norm import add_rms_norm, layer_norm, rms_norm
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
@@ -35,6 +36,7 @@ class Norm(nn.Module):
     ) -> None:
         super().__init__()
         self.epsilon = config.norm_epsilon
+        self.pieces: Pieces | None = None
         self.bias: nn.Parameter | None = None
 
         def parameter(kind: str, init: Init) -> nn.Parameter:
@@ -49,6 +51,8 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(…, size) → (normed, what was normed): the same shape and type. A residual is added to x first."""
+        if self.pieces is not None:
+            return self.pieces.norm(x, residual, self.weight, self.bias, self.epsilon)
         if residual is not None and not self.layer_norm:
             return add_rms_norm(x, residual, self.weight, self.epsilon)
         x = x if residual is None else x + residual

@@ -2,7 +2,7 @@
 
 A layout is a text such as ``tp2,pp2,dp2`` with options: ``sp`` (sequence parallel), ``vpp1`` (layers per virtual
 stage), ``gpipe``, ``full`` or ``selective`` (recomputation), ``nozero`` (optimizer not sharded), ``mbs4``
-(micro-batch).
+(micro-batch), ``compile`` (blocks under torch.compile).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from steel_megatron.training.state import RunState
 # Tolerances in fp32: relative for loss and gradient norm, absolute for weights.
 LOSS, GRADIENT_NORM, WEIGHTS = 1e-5, 1e-4, 1e-5
 NUMBERED = ("tp", "pp", "dp", "vpp", "mbs")
-SWITCHES = ("sp", "gpipe", "full", "selective", "nozero")
+SWITCHES = ("sp", "gpipe", "full", "selective", "nozero", "compile")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class Layout:
         parallel.pipeline_schedule = "gpipe" if "gpipe" in self.switches else "1f1b"
         training.recompute_granularity = next((s for s in ("full", "selective") if s in self.switches), "none")
         training.micro_batch_size = self.mbs or training.micro_batch_size
+        training.compile_blocks = "compile" in self.switches
         return config
 
 
