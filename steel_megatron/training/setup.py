@@ -10,27 +10,27 @@ from typing import Any
 import torch
 
 from steel_megatron.checkpoint.rng import restore_random_state
-from steel_megatron.config import RunConfig, TrainingConfig
+from steel_megatron.config import RunConfig
 from steel_megatron.dataset.build import Datasets, build_datasets
 from steel_megatron.dataset.loader import Loader
 from steel_megatron.dataset.phases import check_resume
 from steel_megatron.dataset.sources import TokenizerFacts
+from steel_megatron.model.block import use_pieces
 from steel_megatron.model.blocks import WEIGHT, model_blocks
 from steel_megatron.model.gpt import GPT
+from steel_megatron.model.pieces import Pieces
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.model.stages import stage_layers
-from steel_megatron.ops.backends import use_kernel_backend
-from steel_megatron.ops.scaled_matmul import check_device
+from steel_megatron.ops.backends import use_attention_backend, use_kernel_backend
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import MASTER, Optimizer
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.fp8 import Fp8Linears
-from steel_megatron.parallel.linears import Linears
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import Block, param_dtype, parameters_with_spec
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.engine import Engine
+from steel_megatron.training.linears import linears_maker
 from steel_megatron.training.start import Start
 from steel_megatron.training.state import RunState
 
@@ -99,9 +99,12 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
     """Model and optimizer; ``initialise`` False leaves the weights to a checkpoint."""
     training, parallel = config.training, config.parallel
     use_kernel_backend(training.kernel_backend, mesh.device.type)
+    use_attention_backend(training.attention_backend, mesh.device.type)
     learning_rate = LearningRate(config.optimizer, training)
     dtype = param_dtype(training.precision)
     chunks = build_chunks(config, mesh, training.seed if initialise else None)
+    if training.compile_blocks:
+        use_pieces([chunk.blocks for chunk in chunks], Pieces(mesh.device))
     if not initialise:
         with torch.no_grad():
             for parameter in parameters_with_spec(chunks):
@@ -124,6 +127,7 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
 def build_chunks(config: RunConfig, mesh: Mesh, seed: int | None) -> list[GPT]:
     """This rank's chunks of the model, in order."""
     parts = stage_layers(config.model, config.parallel, config.training.seq_length)[mesh.pp.rank]
+    make_linears = linears_maker(config, mesh)
     return [
         GPT(
             config.model,
@@ -134,22 +138,10 @@ def build_chunks(config: RunConfig, mesh: Mesh, seed: int | None) -> list[GPT]:
             last=part.last,
             seed=seed,
             recompute=Recompute.of(config.training),
-            linears=build_linears(config.training, mesh),
+            linears=make_linears(),
         )
         for part in parts
     ]
-
-
-def build_linears(training: TrainingConfig, mesh: Mesh) -> Linears:
-    """How the blocks' linear layers are computed, as the configuration says.
-
-    Raises:
-        ConfigError: the device or the installed packages cannot do it.
-    """
-    if training.fp8_format is None:
-        return Linears()
-    check_device(mesh.device)
-    return Fp8Linears(training.fp8_format)
 
 
 def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
