@@ -2,16 +2,18 @@
 //
 // dtype: 0 fp32, 1 bf16, 2 fp16. Tensors are contiguous. Results do not depend on `threads`.
 
-// y = n * weight with n = x * rstd, rstd = 1 / sqrt(mean(x^2) + epsilon). With a residual, x + residual is rounded to
-// the type, written to sum, and normalised in place of x.
-void rms_norm_forward(int64_t dtype, const void* x, const void* residual, const void* weight, void* y, void* sum,
-                      void* rstd, int64_t rows, int64_t hidden, double epsilon, int64_t threads);
+// RMSNorm, or LayerNorm where there is a mean: y = n * weight (+ bias) with n = (x - mean) * rstd, mean that of the row
+// or 0, rstd = 1 / sqrt(mean of (x - mean)^2 + epsilon); mean and rstd are fp32, one per row. With a residual,
+// x + residual is rounded to the type, written to sum, and normalised in place of x. A mean comes with a bias.
+void norm_forward(int64_t dtype, const void* x, const void* residual, const void* weight, const void* bias, void* y,
+                  void* sum, void* mean, void* rstd, int64_t rows, int64_t hidden, double epsilon, int64_t threads);
 
-// grad_x = rstd * (g - n * mean(g * n)) + grad_sum with g = grad * weight; grad_weight (fp32) = sum over rows of
-// grad * n. partial: fp32, (row_blocks(rows), hidden). grad_sum may be null.
-void rms_norm_backward(int64_t dtype, const void* grad, const void* grad_sum, const void* x, const void* weight,
-                       const void* rstd, void* grad_x, void* grad_weight, void* partial, int64_t rows, int64_t hidden,
-                       int64_t threads);
+// grad_x = rstd * (g - mean(g) - n * mean(g * n)) + grad_sum with g = grad * weight; without a mean, mean(g) is left
+// out. grad_weight: fp32, sum over rows of grad * n, and behind it with a mean the bias's gradient, that of grad.
+// partial: fp32, (row_blocks(rows), size of grad_weight). grad_sum may be null.
+void norm_backward(int64_t dtype, const void* grad, const void* grad_sum, const void* x, const void* weight,
+                   const void* mean, const void* rstd, void* grad_x, void* grad_weight, void* partial, int64_t rows,
+                   int64_t hidden, int64_t threads);
 
 // y = f(x), or with `gated` f(gate) * up, where a row of x holds gate's channels, then up's, 2 * width. function: 0 SiLU,
 // 1 GELU, 2 GELU by tanh, 3 ReLU, 4 squared ReLU. y and its gradient: (rows, width).
@@ -31,13 +33,14 @@ void cross_entropy_backward(int64_t dtype, void* logits, const void* labels, con
                             const void* probability_scale, const void* label_scale, int64_t rows, int64_t columns,
                             int64_t first, int64_t real, int64_t threads);
 
-// AdamW over many tensors. table: int64 (tensors, 7) of addresses and numbers: parameter of `dtype` (0: none), fp32
-// master, gradient, exp_avg, exp_avg_sq, number of elements, and whether the tensor decays. chunks: int64
-// (chunk_count, 2) of tensor and first element, kChunk elements each. The gradient is multiplied by scale first;
-// correction1 and correction2 are 1 - beta^step.
-void adamw(int64_t dtype, const void* table, const void* chunks, int64_t chunk_count, double scale, double lr,
-           double beta1, double beta2, double epsilon, double weight_decay, double correction1, double correction2,
-           int64_t threads);
+// AdamW over many tensors. table: int64 (tensors, 11) of addresses and numbers: parameter of `dtype` (0: none), fp32
+// master and gradient, exp_avg and exp_avg_sq of their types (fp32 or bf16), number of elements, whether the tensor
+// decays; and for moments in bf16, which are rounded stochastically (rounding.h): key, first row, first column, and
+// columns of this block. chunks: int64 (chunk_count, 2) of tensor and first element, kChunk elements each. The gradient
+// is multiplied by scale first; correction1 and correction2 are 1 - beta^number, with the number of the step.
+void adamw(int64_t dtype, int64_t exp_avg_dtype, int64_t exp_avg_sq_dtype, const void* table, const void* chunks,
+           int64_t chunk_count, double scale, double lr, double beta1, double beta2, double epsilon,
+           double weight_decay, double correction1, double correction2, int64_t number, int64_t threads);
 
 // partial (fp64, chunk_count) = sum of squares of each chunk; total (fp64) their sum in order. table: int64
 // (tensors, 2) of fp32 addresses and numbers of elements; chunks as for adamw.
@@ -50,3 +53,22 @@ void sum_of_squares(int64_t dtype, const void* table, const void* chunks, int64_
 void rope(int64_t dtype, const void* x, const void* cosine, const void* sine, void* y, int64_t batch, int64_t length,
           int64_t heads, int64_t size, int64_t half, int64_t batch_stride, int64_t position_stride, int64_t head_stride,
           int64_t tables, double direction, int64_t threads);
+
+// y = softmax(q k^T * scale) v over each token's past within its document; lse (fp32, (heads, tokens)) = log of the sum
+// of exp of the scaled scores. Tokens are numbered through; document d is those from starts[d] to starts[d + 1] (int32,
+// documents + 1). Query head n goes with key and value head n / (heads / kv_heads). q, k and v have strides (elements)
+// for token and head, and adjacent channels; y and the gradients are contiguous (tokens, heads, size).
+void attention_forward(int64_t dtype, const void* q, const void* k, const void* v, void* y, void* lse,
+                       const void* starts, int64_t documents, int64_t heads, int64_t kv_heads, int64_t size,
+                       int64_t q_token, int64_t q_head, int64_t k_token, int64_t k_head, int64_t v_token,
+                       int64_t v_head, double scale, int64_t threads);
+void attention_backward(int64_t dtype, const void* grad, const void* q, const void* k, const void* v, const void* y,
+                        const void* lse, void* grad_q, void* grad_k, void* grad_v, const void* starts,
+                        int64_t documents, int64_t heads, int64_t kv_heads, int64_t size, int64_t q_token,
+                        int64_t q_head, int64_t k_token, int64_t k_head, int64_t v_token, int64_t v_head, double scale,
+                        int64_t threads);
+
+// target (V, hidden) of fp32, or of the gradient's type: row ids[t] += grad[t] (T, hidden) for each t, summed in fp32 in
+// the order of t. ids: int64, sorted; order: int64, the t of each; those outside [0, V) count nowhere.
+void embedding_gradient(int64_t dtype, int64_t target_dtype, void* target, const void* grad, const void* ids,
+                        const void* order, int64_t tokens, int64_t vocabulary, int64_t hidden, int64_t threads);

@@ -14,6 +14,9 @@ inline int64_t row_blocks(int64_t rows) { return rows < 64 ? rows : 64; }
 // Elements of a tensor that are worked on at once by kernels over many tensors.
 constexpr int64_t kChunk = 16384;
 
+// Attention's backward pass divides groups of heads as well where documents and heads give fewer pieces of work.
+constexpr int64_t kFewItems = 16;
+
 namespace base {
 #include "declarations.h"
 }
@@ -22,6 +25,9 @@ namespace avx2 {
 #include "declarations.h"
 }
 namespace avx512 {
+#include "declarations.h"
+}
+namespace avx512_bf16 {
 #include "declarations.h"
 }
 #endif

@@ -2,17 +2,26 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <type_traits>
+#include <vector>
 
 #include "kernels.h"
 
 #if STEEL_X86_SETS
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+#define STEEL_VECTOR_BYTES 64
+#define STEEL_BF16_DOT 0
 namespace avx512 {
 #include "scalars.h"
 #include "norm.h"
 #include "activation.h"
 #include "cross_entropy.h"
+#include "rounding.h"
 #include "optimizer.h"
+#include "embedding.h"
 #include "rope.h"
+#include "tiles.h"
+#include "attention.h"
 }  // namespace avx512
 #endif

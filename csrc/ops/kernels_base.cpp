@@ -2,14 +2,24 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <type_traits>
+#include <vector>
 
 #include "kernels.h"
+
+#define STEEL_VECTOR_BYTES 16
+#define STEEL_BF16_DOT 0
 
 namespace base {
 #include "scalars.h"
 #include "norm.h"
 #include "activation.h"
 #include "cross_entropy.h"
+#include "rounding.h"
 #include "optimizer.h"
+#include "embedding.h"
 #include "rope.h"
+#include "tiles.h"
+#include "attention.h"
 }  // namespace base

@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from steel_megatron.ops import flash_attention
 from steel_megatron.ops.backends import pick
 from steel_megatron.ops.dropout import ATTENTION_PROBABILITIES, DropoutKey, drop_elements
+from steel_megatron.ops.native import attention as native
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,23 @@ def _flash_packed(version: int, q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, pac
     return flash_attention.packed(version, q_TND, k_TKD, v_TKD, packing.cu_seqlens, packing.longest)
 
 
+def _steel(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
+    batch, length = q_BSND.shape[:2]
+    q, k, v = (x.flatten(0, 1) for x in (q_BSND, k_BSKD, v_BSKD))
+    return native.attention(q, k, v, _sample_starts(batch, length))[0].view(q_BSND.shape)
+
+
+def _steel_packed(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing) -> Tensor:
+    return native.attention(q_TND, k_TKD, v_TKD, packing.cu_seqlens)[0]
+
+
+@functools.lru_cache(maxsize=16)
+def _sample_starts(batch: int, length: int) -> Tensor:
+    return torch.arange(batch + 1, dtype=torch.int32) * length
+
+
 _WHOLE: dict[str, Callable[..., Tensor]] = {
+    "steel_cpu": _steel,
     "flash3": functools.partial(flash_attention.whole, 3),
     "flash2": functools.partial(flash_attention.whole, 2),
     "cudnn": functools.partial(_with_kernel, SDPBackend.CUDNN_ATTENTION),
@@ -133,6 +150,7 @@ _WHOLE: dict[str, Callable[..., Tensor]] = {
 }
 # For all documents at once; the others of _WHOLE run document by document.
 _PACKED: dict[str, Callable[..., Tensor]] = {
+    "steel_cpu": _steel_packed,
     "flash3": functools.partial(_flash_packed, 3),
     "flash2": functools.partial(_flash_packed, 2),
     "varlen": _varlen,

@@ -4,22 +4,26 @@ Everything has a torch implementation that is always there and always right. An 
 implementations by the name of their backend and asks :func:`pick` which one takes given tensors; what is chosen and why
 is told by :func:`report`, which ``steel doctor`` prints.
 
-``auto`` goes by measurements, in the table below, else torch.
+``auto`` goes by the times that ``steel doctor --measure`` left on this machine; where there are none, by the table
+below; else it is torch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ConfigError
-from steel_megatron.ops import apex, flash_attention
+from steel_megatron.ops import apex, flash_attention, measured
+from steel_megatron.ops.native import attention as native_attention
 from steel_megatron.ops.native import library
+from steel_megatron.ops.native import quantise as native_quantise
 from steel_megatron.ops.packages import why_no_gpu, why_not_importable
 
 log = logging.getLogger(__name__)
@@ -78,6 +82,14 @@ def _steel_missing(device_type: str) -> str | None:
     return None if library.built(device_type) else f"compiled kernels for {device_type} were not built"
 
 
+def _steel_cpu_missing(device_type: str) -> str | None:
+    return _steel_missing("cpu") if device_type == "cpu" else "our attention kernel is for CPUs"
+
+
+def _steel_cuda_missing(device_type: str) -> str | None:
+    return _steel_missing("cuda") if device_type == "cuda" else "our 8-bit rounding is for GPUs"
+
+
 def _apex_missing(device_type: str) -> str | None:
     return why_no_gpu(device_type, least=(7, 0)) or why_not_importable(*apex.MODULES)
 
@@ -116,6 +128,10 @@ BACKENDS = {
     "steel": Backend(
         _steel_missing, library.fits, "pip install --no-build-isolation . where g++ (and nvcc for CUDA) are"
     ),
+    "steel_cpu": Backend(_steel_cpu_missing, native_attention.fits, "pip install --no-build-isolation . where g++ is"),
+    "steel_cuda": Backend(
+        _steel_cuda_missing, native_quantise.fits, "pip install --no-build-isolation . where g++ and nvcc are"
+    ),
     "te": Backend(_te_missing, _te_fits, "pip install --no-build-isolation 'transformer-engine[pytorch]'"),
     "apex": Backend(
         _apex_missing,
@@ -135,26 +151,32 @@ BACKENDS = {
     "sdpa": Backend(lambda device_type: None, _anything),
 }
 
+OURS = (
+    "steel",
+    "steel_cpu",
+    "steel_cuda",
+)  # compiled in this package: --kernel-backend torch keeps auto from all of them
 _OURS_ON_CPU = {"cpu": ("steel",)}  # benchmarks/kernels.py; no CUDA kernel has been measured
 OPERATIONS = {
     "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS_ON_CPU),
-    "layer_norm": Operation("LayerNorm", ("te", "apex", "torch"), {}),
+    "layer_norm": Operation("LayerNorm", ("steel", "te", "apex", "torch"), _OURS_ON_CPU),
     "rope": Operation("RoPE", ("steel", "torch"), _OURS_ON_CPU),
     "activation": Operation("activation", ("steel", "torch"), _OURS_ON_CPU),
     "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS_ON_CPU),
     "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS_ON_CPU),
     "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS_ON_CPU),
+    "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {}),
     "attention": Operation(
         "attention",
-        ("flash3", "flash2", "cudnn", "sdpa_flash", "unfused", "sdpa"),
-        {},
-        "torch picks its kernel by shape",
+        ("flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
+        {"cpu": ("steel_cpu",)},
+        "ours where it was measured faster, on CPUs; else torch picks its kernel by shape",
         "--attention-backend",
     ),
     "packed_attention": Operation(
         "attention within documents",
-        ("flash3", "flash2", "varlen", "cudnn", "sdpa_flash", "unfused", "sdpa"),
-        {"cuda": ("varlen",)},
+        ("flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
+        {"cuda": ("varlen",), "cpu": ("steel_cpu",)},
         "one launch for all documents, no mask",
         "--attention-backend",
     ),
@@ -162,9 +184,16 @@ OPERATIONS = {
 
 # What each value of a flag asks for: the first that is there.
 FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
-    "--kernel-backend": {"auto": (), "steel": ("steel",), "torch": ("torch",), "te": ("te",), "apex": ("apex",)},
+    "--kernel-backend": {
+        "auto": (),
+        "steel": ("steel", "steel_cuda"),
+        "torch": ("torch",),
+        "te": ("te",),
+        "apex": ("apex",),
+    },
     "--attention-backend": {
         "auto": (),
+        "steel": ("steel_cpu",),
         "flash": ("flash3", "flash2", "varlen", "sdpa_flash"),
         "flash2": ("flash2",),
         "flash3": ("flash3",),
@@ -224,6 +253,10 @@ def choice(operation: str, device_type: str) -> Choice:
     requested = _requested.get(known.flag, "auto")
     if first in FLAGS[known.flag][requested]:
         return Choice(first, f"as {known.flag} {requested} asks")
+    times = measured.times(device_type)
+    if times is not None and first in times["seconds"].get(operation, {}):
+        here = ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in times["seconds"][operation].items())
+        return Choice(first, f"fastest here on {times['date']}: {here}")
     if first in known.auto.get(device_type, known.backends[-1:]):
         return Choice(first, known.reason)
     others = [f"{name}: {BACKENDS[name].missing(device_type) or 'not measured'}" for name in known.backends[:-1]]
@@ -239,6 +272,28 @@ def report() -> dict[str, str]:
         if missing:
             found[f"not here: {name}"] = f"{missing}; {backend.install}" if backend.install else missing
     return found
+
+
+@contextlib.contextmanager
+def forced(operation: str, backend: str, device_type: str) -> Iterator[None]:
+    """One implementation, whatever the flags say; for measuring. Tensors that it does not take go to the last."""
+    key, before = (operation, device_type), dict(_orders)
+    _orders[key] = tuple(dict.fromkeys((backend, OPERATIONS[operation].backends[-1])))
+    try:
+        yield
+    finally:
+        _orders.clear()
+        _orders.update(before)
+
+
+def forget_orders() -> None:
+    """After a change of flags or measured times: orders are made anew when next asked for."""
+    _orders.clear()
+
+
+def chosen(device_type: str) -> dict[str, str]:
+    """The implementation of each operation: what all ranks of a run have to agree on."""
+    return {operation: choice(operation, device_type).implementation for operation in OPERATIONS}
 
 
 @functools.cache
@@ -263,7 +318,7 @@ def _use(flag: str, name: str, device_type: str) -> None:
             fix=", or ".join([*steps, f"{flag} auto"]),
         )
     _requested[flag] = name
-    _orders.clear()
+    forget_orders()
     _tell_once.cache_clear()
 
 
@@ -274,7 +329,11 @@ def _order(operation: str, device_type: str) -> tuple[str, ...]:
         known = OPERATIONS[operation]
         asked = [name for name in FLAGS[known.flag][_requested.get(known.flag, "auto")] if name in known.backends]
         last = known.backends[-1]
-        tried = dict.fromkeys([*asked, *known.auto.get(device_type, ()), last])
+        fastest = tuple(name for name in measured.fastest_first(operation, device_type) if name in known.backends)
+        auto = fastest or known.auto.get(device_type, ())
+        if _requested.get("--kernel-backend") == "torch":
+            auto = tuple(name for name in auto if name not in OURS)
+        tried = dict.fromkeys([*asked, *auto, last])
         usable = [name for name in tried if BACKENDS[name].missing(device_type) is None]
         _orders[key] = tuple(usable[: usable.index(last) + 1])
     return _orders[key]

@@ -32,7 +32,7 @@ def instruction_sets() -> list[ModuleType]:
         return []
     from steel_megatron import _ops
 
-    return [getattr(_ops, name) for name in ("base", "avx2", "avx512") if hasattr(_ops, name)]
+    return [getattr(_ops, name) for name in ("base", "avx2", "avx512", "avx512_bf16") if hasattr(_ops, name)]
 
 
 def random(shape: tuple[int, ...], dtype: torch.dtype, device: str, seed: int, strided: bool = False) -> Tensor:
