@@ -7,7 +7,7 @@ rounded once.
 torch.nn.functional.scaled_mm is the only torch function used, here and nowhere else. On a GPU it takes the first matrix
 by rows and the second by columns, with sizes that are multiples of 16; what is passed here always is so, on a CPU too.
 
-Shapes: M, N rows of the two matrices, K the dimension summed over.
+Shapes: T rows and C columns of a tensor; M and N rows of a product's two matrices, K the dimension summed over.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.nn.functional import ScalingType, scaled_mm
 
 from steel_megatron.config import ConfigError
+from steel_megatron.ops.backends import pick
+from steel_megatron.ops.native import quantise as native
 
 E4M3 = torch.float8_e4m3fn
 E5M2 = torch.float8_e5m2
@@ -38,12 +40,8 @@ class Scaled:
     data: Tensor
     scale: Tensor
 
-    def flat(self) -> Scaled:
-        """(…, C) → (T, C)."""
-        return Scaled(self.data.reshape(-1, self.data.shape[-1]), self.scale)
-
     def transposed(self) -> Scaled:
-        """(M, K) → (K, M), copied: both matrices of a product lie along the dimension that is summed over."""
+        """(T, C) → (C, T), copied: both matrices of a product lie along the dimension that is summed over."""
         # As bytes, because not every device copies 8-bit floats through its fast path.
         data = self.data.view(torch.uint8).t().contiguous().view(self.data.dtype)
         return Scaled(data, self.scale)
@@ -53,20 +51,34 @@ class Scaled:
         return self.data.float() * self.scale
 
 
-def largest_magnitude(x: Tensor) -> Tensor:
+def largest_magnitude(x_TC: Tensor) -> Tensor:
     """max |x| as fp32 without dimensions; NaN if there is one. Nothing waits for the device."""
-    low, high = torch.aminmax(x)
+    if pick("quantise", x_TC) == "steel_cuda":
+        return native.largest_magnitude(x_TC)
+    low, high = torch.aminmax(x_TC)
     return torch.maximum(-low, high).float()
 
 
-def quantise(x: Tensor, dtype: torch.dtype, amax: Tensor) -> Scaled:
+def quantise(x_TC: Tensor, dtype: torch.dtype, amax: Tensor) -> Scaled:
     """``x`` in 8 bits, with the scale that ``amax`` (at least its largest magnitude) gives; NaN and infinity stay."""
+    if pick("quantise", x_TC) == "steel_cuda":
+        data, _, scale = native.quantise(x_TC, amax, dtype, LARGEST[dtype], SMALLEST_AMAX, True, False)
+        return Scaled(data, scale)
     amax = amax.clamp(min=SMALLEST_AMAX)
-    data = torch.empty(x.shape, dtype=dtype, device=x.device)
+    data = torch.empty(x_TC.shape, dtype=dtype, device=x_TC.device)
     # One pass: the product is fp32, because the factor has a dimension, and is rounded when it is written. It does not
     # go beyond the largest value by more than fp32's rounding, so nothing has to be cut off.
-    torch.mul(x, (LARGEST[dtype] / amax).reshape(1), out=data)
+    torch.mul(x_TC, (LARGEST[dtype] / amax).reshape(1), out=data)
     return Scaled(data, amax / LARGEST[dtype])
+
+
+def quantise_both(x_TC: Tensor, dtype: torch.dtype, amax: Tensor) -> tuple[Scaled, Scaled]:
+    """(:func:`quantise`, its transpose), for a tensor that takes part in two products."""
+    if pick("quantise", x_TC) == "steel_cuda":
+        by_row, by_column, scale = native.quantise(x_TC, amax, dtype, LARGEST[dtype], SMALLEST_AMAX, True, True)
+        return Scaled(by_row, scale), Scaled(by_column, scale)
+    rounded = quantise(x_TC, dtype, amax)
+    return rounded, rounded.transposed()
 
 
 def multiply(a_MK: Scaled, b_NK: Scaled, dtype: torch.dtype, *, fast: bool = False) -> Tensor:

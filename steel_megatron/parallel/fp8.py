@@ -17,7 +17,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from steel_megatron.ops.scaled_matmul import E4M3, E5M2, Scaled, largest_magnitude, multiply, quantise
+from steel_megatron.ops.scaled_matmul import (
+    E4M3,
+    E5M2,
+    Scaled,
+    largest_magnitude,
+    multiply,
+    quantise,
+    quantise_both,
+)
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.linear import flatten_tokens
 from steel_megatron.parallel.linears import Linears, linear_layers
@@ -68,22 +76,26 @@ class Fp8Linears(Linears):
         y = leave_region(_Fp8Linear.apply(x, weight, None, _Product(self, mesh, column=False)), mesh)
         return y if bias is None else y + bias
 
-    def rounded(self, weight: Tensor, axis: Axis) -> RoundedWeight:
+    def rounded(self, weight: Tensor, axis: Axis, for_backward: bool) -> RoundedWeight:
         """The weight in 8 bits; from the first use in this step, if there is one."""
         kept = None if self._kept is None else self._kept.get(id(weight))
         if kept is None:
-            kept = RoundedWeight(scaled(weight, E4M3, axis))
+            amax = shared_magnitude(weight, axis)
+            if for_backward:
+                kept = RoundedWeight(*quantise_both(weight, E4M3, amax))
+            else:
+                kept = RoundedWeight(quantise(weight, E4M3, amax))
             if self._kept is not None:
                 self._kept[id(weight)] = kept
         return kept
 
 
 class RoundedWeight:
-    """A weight in 8 bits as the forward pass reads it, (O, I), and as the backward pass does, (I, O), once it asks."""
+    """A weight in 8 bits as the forward pass reads it, (O, I), and as the backward pass does, (I, O)."""
 
-    def __init__(self, forward: Scaled) -> None:
+    def __init__(self, forward: Scaled, backward: Scaled | None = None) -> None:
         self.forward = forward
-        self._backward: Scaled | None = None
+        self._backward = backward
 
     @property
     def backward(self) -> Scaled:
@@ -92,12 +104,10 @@ class RoundedWeight:
         return self._backward
 
 
-def scaled(x: Tensor, dtype: torch.dtype, axis: Axis | None) -> Scaled:
-    """``x`` in 8 bits; ``axis``: over which it is split, so that its largest magnitude is that of all parts."""
-    amax = largest_magnitude(x)
-    if axis is not None:
-        amax = collectives.all_reduce(amax, axis, dist.ReduceOp.MAX).wait()
-    return quantise(x, dtype, amax)
+def shared_magnitude(x_TC: Tensor, axis: Axis | None) -> Tensor:
+    """Largest magnitude of a tensor; of all ranks' parts if it is split over an axis."""
+    amax = largest_magnitude(x_TC)
+    return amax if axis is None else collectives.all_reduce(amax, axis, dist.ReduceOp.MAX).wait()
 
 
 @dataclass(frozen=True)
@@ -117,38 +127,58 @@ class _Fp8Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, product: _Product) -> Tensor:
         await_parameter(weight)
         tp = product.mesh.tp
-        x8 = scaled(x, E4M3, None if product.column and not product.gathers else tp)
-        weight8 = product.linears.rounded(weight, tp)
-        ctx.save_for_backward(x8.data, x8.scale)
+        x_TI = flatten_tokens(x)
+        amax = shared_magnitude(x_TI, None if product.column and not product.gathers else tp)
+        if product.gathers:  # kept as it came in: it is gathered again, and other ranks' tokens lie between
+            x8 = quantise(x_TI, E4M3, amax)
+            kept = Scaled(x8.data.view(x.shape), x8.scale)
+            x8 = Scaled(flatten_tokens(_gather(kept.data, tp).wait()), x8.scale)
+        elif ctx.needs_input_grad[1]:
+            x8, kept = quantise_both(x_TI, E4M3, amax)
+        else:
+            x8 = kept = quantise(x_TI, E4M3, amax)
+        weight8 = product.linears.rounded(weight, tp, ctx.needs_input_grad[0])
+        ctx.save_for_backward(kept.data, kept.scale)
         ctx.weight, ctx.weight8, ctx.bias, ctx.product = weight, weight8, bias, product
-        whole = Scaled(_gather(x8.data, tp).wait(), x8.scale) if product.gathers else x8
-        y = multiply(whole.flat(), weight8.forward, x.dtype, fast=True)
+        y_TO = multiply(x8, weight8.forward, x.dtype, fast=True)
         if bias is not None:
-            y += bias
-        return y.view(*whole.data.shape[:-1], len(weight))
+            y_TO += bias
+        return y_TO.view(*x.shape[:-2], -1, len(weight))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        (x8_data, x8_scale), dy, product = ctx.saved_tensors, grads[0], ctx.product
-        mesh = product.mesh
-        dy8 = scaled(dy, product.linears.gradient, mesh.tp if product.column else None).flat()
-        whole = _gather(x8_data, mesh.tp) if product.gathers else collectives.Pending((), lambda: x8_data)
-        if not mesh.overlap_tensor_parallel:
-            whole.wait()
+        dy, product, weight = grads[0], ctx.product, ctx.weight
+        mesh, dy_TO = product.mesh, flatten_tokens(dy)
+        x8_IT = _KeptInput(ctx) if ctx.needs_input_grad[1] else None
+        amax = shared_magnitude(dy_TO, mesh.tp if product.column else None)
+        dy8, dy8_OT = quantise_both(dy_TO, product.linears.gradient, amax)
         dx: collectives.Pending | None = None
         if ctx.needs_input_grad[0]:
-            partial = multiply(dy8, ctx.weight8.backward, dy.dtype).view(*dy.shape[:-1], x8_data.shape[-1])
-            dx = _summed(partial, product)
+            partial_TI = multiply(dy8, ctx.weight8.backward, dy.dtype)
+            dx = _summed(partial_TI.view(*dy.shape[:-1], weight.shape[1]), product)
             if not mesh.overlap_tensor_parallel:
                 dx.wait()
-        dweight = None
-        if ctx.needs_input_grad[1]:
-            x8 = Scaled(whole.wait(), x8_scale).flat()
-            dweight = _add(ctx.weight, multiply(dy8.transposed(), x8.transposed(), torch.float32))
-        dbias = (
-            bias_gradient(ctx.bias, flatten_tokens(dy)) if ctx.bias is not None and ctx.needs_input_grad[2] else None
-        )
+        dweight = None if x8_IT is None else _add(weight, multiply(dy8_OT, x8_IT.wait(), torch.float32))
+        dbias = bias_gradient(ctx.bias, dy_TO) if ctx.bias is not None and ctx.needs_input_grad[2] else None
         return None if dx is None else dx.wait(), dweight, dbias, None
+
+
+class _KeptInput:
+    """What the forward pass kept, as (I, T); under sequence parallel its gathering starts at once."""
+
+    def __init__(self, ctx: Any) -> None:
+        self.kept = Scaled(*ctx.saved_tensors)
+        self.gathering: collectives.Pending | None = None
+        mesh = ctx.product.mesh
+        if ctx.product.gathers:
+            self.gathering = _gather(self.kept.data, mesh.tp)
+            if not mesh.overlap_tensor_parallel:
+                self.gathering.wait()
+
+    def wait(self) -> Scaled:
+        if self.gathering is None:
+            return self.kept
+        return Scaled(flatten_tokens(self.gathering.wait()), self.kept.scale).transposed()
 
 
 def _gather(data: Tensor, axis: Axis) -> collectives.Pending:

@@ -96,8 +96,8 @@ def test_weights_are_rounded_once_per_step_and_anew_in_the_next(monkeypatch):
     made, linears = layer("column", Mesh.single()), Fp8Linears("hybrid")
     linears.install([made])
     rounded = []
-    real = fp8.scaled
-    monkeypatch.setattr(fp8, "scaled", lambda x, *more: (rounded.append(x.shape), real(x, *more))[1])
+    real = fp8.largest_magnitude
+    monkeypatch.setattr(fp8, "largest_magnitude", lambda x: (rounded.append(x.shape), real(x))[1])
     x = random(TOKENS, IN, seed=1)
 
     def weights() -> int:
