@@ -109,6 +109,17 @@ def multiply_reference(a_MK: Scaled, b_NK: Scaled, dtype: torch.dtype) -> Tensor
     return (product_MN * (a_MK.scale * b_NK.scale)).to(dtype)
 
 
+def support() -> str:
+    """Whether this machine multiplies in 8 bits, in words."""
+    if not torch.cuda.is_available():
+        how = "torch" if _cpu_multiplies() else "fp32 arithmetic"
+        return f"by {how} on the CPU, slower than bf16: --fp8-format is for trying out here"
+    capability = torch.cuda.get_device_capability()
+    if capability < LEAST_CAPABILITY:
+        return f"not on compute capability {capability[0]}.{capability[1]}: they need 8.9"
+    return "torch scaled_mm (where --fp8-format asks)"
+
+
 def check_device(device: torch.device) -> None:
     """Raises :class:`ConfigError` on a GPU without 8-bit tensor cores."""
     if device.type != "cuda":

@@ -212,8 +212,9 @@ def packages() -> dict[str, str | None]:
 def backends() -> Any:
     """Which implementation each operation will use, and why."""
     from steel_megatron.ops.backends import report
+    from steel_megatron.ops.scaled_matmul import support
 
-    return report()
+    return {**report(), "8-bit matmuls": support()}
 
 
 def storage() -> Facts:

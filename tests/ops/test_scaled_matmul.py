@@ -19,6 +19,7 @@ from steel_megatron.ops.scaled_matmul import (
     multiply_reference,
     quantise,
     quantise_both,
+    support,
 )
 
 HALF_STEP = {E4M3: 2.0**-4, E5M2: 2.0**-3}  # largest relative error of rounding to 3 and 2 bits
@@ -103,3 +104,12 @@ def test_a_gpu_without_8_bit_tensor_cores_is_refused(monkeypatch, capability, re
             check_device(torch.device("cuda", 0))
     else:
         check_device(torch.device("cuda", 0))
+
+
+@pytest.mark.parametrize(
+    ("capability", "words"), [(None, "slower than bf16"), ((8, 6), "not on compute capability 8.6"), ((9, 0), "torch")]
+)
+def test_doctor_is_told_what_the_machine_can(monkeypatch, capability, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert words in support()
