@@ -165,7 +165,7 @@ OPERATIONS = {
     "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS_ON_CPU),
     "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS_ON_CPU),
     "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS_ON_CPU),
-    "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {}),
+    "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {}, "ours is for GPUs and not measured"),
     "attention": Operation(
         "attention",
         ("flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
