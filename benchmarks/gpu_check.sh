@@ -3,62 +3,118 @@
 #
 #   benchmarks/gpu_check.sh [OUTPUT_FOLDER]
 #
-# Needs python3 with torch, pytest, hypothesis, pybind11 and setuptools, g++ and nvcc; nothing is downloaded. Writes
-# OUTPUT_FOLDER/gpu_check.md (one table after the other, with the versions) and gpu_check.json (the same figures).
-# Every part has its own time limit; a part that fails is said in both files, and the script then ends with status 1.
+# Needs python3 with torch and numpy. What the parts need beyond that (setuptools, pybind11, g++ and nvcc; pytest and
+# hypothesis; transformers for the peers) is looked for first: a part without it is left out and says so. Nothing is
+# downloaded. Writes OUTPUT_FOLDER/gpu_check.md, a table of what was reached with the parts' own tables below it, and
+# OUTPUT_FOLDER/gpu_check.json with all figures; logs are beside them. Every part has a time limit, and the status is 1
+# if one fails.
+#
+# DEVICE=cpu runs every part on tiny shapes without a GPU: a rehearsal of this script, whose figures say nothing.
+# PYTHON is the interpreter, TOTAL_SECONDS the limit of the whole.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 output=${1:-gpu_check}
-mkdir -p "$output"
-logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
-export PYTHONPATH=$PWD
+device=${DEVICE:-cuda}
 python=${PYTHON:-python3}
-names=() states=()
+total=${TOTAL_SECONDS:-520}
+mkdir -p "$output"
+output=$(cd "$output" && pwd)
+rm -f "$output"/*.json "$output"/*.log "$output"/*.md
+export PYTHONPATH=$PWD PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+: >"$output/parts.txt"
 
-part() { # NAME SECONDS COMMAND…
-  local name=$1 seconds=$2 state=ok started=$SECONDS
-  shift 2
-  timeout "$seconds" "$@" >"$logs/$name.log" 2>&1 || state="failed with status $?"
-  names+=("$name")
-  states+=("$state, $((SECONDS - started)) s")
-  echo "$name: ${states[-1]}"
-  [ "$state" = ok ] || tail -n 20 "$logs/$name.log"
+remember() { # NAME STATE…
+  local name=$1
+  shift
+  printf '%s\t%s\n' "$name" "$*" >>"$output/parts.txt"
+  echo "$name: $*"
 }
 
-part build 120 "$python" setup.py build_ext --inplace
-part tests 120 "$python" -m pytest -q -m gpu tests/ops tests/parallel
-part kernels 100 "$python" benchmarks/kernels.py --device cuda --json "$logs/kernels.json"
-part train_step 180 "$python" benchmarks/train_step.py --preset tinyllama_1.1b --vocab-size 32000 --micro-batch-size 4 \
-  --seq-length 2048 --rounds 5 --json "$logs/train_step.json"
+missing() { # PYTHON_MODULE…
+  "$python" - "$@" <<'PYTHON'
+import importlib.util, sys
+
+print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))
+PYTHON
+}
+
+left() { # seconds until the end of the whole
+  echo $((total - SECONDS > 1 ? total - SECONDS : 1))
+}
+
+part() { # NAME SECONDS COMMAND…
+  local name=$1 limit=$2 state=ok started=$SECONDS
+  shift 2
+  if ((limit > $(left))); then limit=$(left); fi
+  timeout "$limit" "$@" >"$output/$name.log" 2>&1 || state="failed with status $?"
+  remember "$name" "$state, $((SECONDS - started)) s"
+  if [ "$state" != ok ]; then tail -n 20 "$output/$name.log"; fi
+}
+
+# What is here.
+lacking=$(missing torch numpy)
+if [ -n "$lacking" ]; then
+  echo "python3 has no $lacking: nothing can be run" >&2
+  exit 1
+fi
+if [ "$device" = cuda ] && ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+  echo "torch sees no GPU; DEVICE=cpu $0 rehearses without one" >&2
+  exit 1
+fi
+
+# Build. The rehearsal takes what is built already.
+lacking=$(missing setuptools pybind11)
+if [ "$device" = cpu ] && "$python" -c 'import steel_megatron._ops' 2>/dev/null; then
+  remember build "left out: built already"
+elif [ -n "$lacking" ] || ! command -v g++ >/dev/null; then
+  remember build "left out: no ${lacking:-g++}"
+else
+  command -v nvcc >/dev/null || echo "nvcc was not found: the CUDA kernels are not built, torch serves on the GPU"
+  part build 120 "$python" setup.py build_ext --inplace --parallel "$(nproc)"
+fi
+
+# Tests marked gpu; other files are not even imported, since they may need what is not here.
+lacking=$(missing pytest hypothesis)
+if [ -n "$lacking" ]; then
+  remember tests "left out: no $lacking"
+else
+  mapfile -t files < <(grep -rlE 'mark\.gpu|helpers\.kernels' tests --include='test_*.py' | sort)
+  part tests 100 "$python" -m pytest -q -m gpu -p no:cacheprovider "${files[@]}"
+fi
+
+if [ "$device" = cpu ]; then
+  small=(--tokens 64 --hidden 64 --ffn 128 --vocab-size 256 --head-vocab-size 512 --rounds 1 --no-compile)
+  step=(--seq-length 32 --micro-batch-size 1 --rounds 1 --only '^transformers, bf16$|backend (steel|torch)$')
+  presets=(tiny)
+else
+  small=()
+  # Peers that are never the fastest are left to longer runs.
+  step=(--micro-batch-size auto --rounds 3 --only 'transformers, (bf16|Liger.*)$|plain|steel_megatron')
+  presets=(tinyllama_1.1b steel_1b)
+fi
+
+part kernels 100 "$python" benchmarks/kernels.py --device "$device" --time-limit 80 "${small[@]}" \
+  --json "$output/kernels.json"
+
+if [ -e benchmarks/memory.py ]; then
+  part memory 30 "$python" benchmarks/memory.py --device "$device"
+fi
+
+# The rest of the time is shared by the presets.
+waiting=${#presets[@]}
+for preset in "${presets[@]}"; do
+  limit=$(($(left) / waiting))
+  name=train_step_$preset
+  if [ "$preset" = tiny ]; then shape=(); else shape=(--preset "$preset"); fi
+  part "$name" "$limit" "$python" benchmarks/train_step.py --device "$device" "${shape[@]}" "${step[@]}" \
+    --time-limit $((limit > 20 ? limit - 10 : limit)) --json "$output/$name.json" --profile "$output/$name.profile.md"
+  waiting=$((waiting - 1))
+done
 
 {
-  echo "# GPU check"
-  echo
-  date -u +"%Y-%m-%d %H:%M UTC, commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
-  echo
-  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-  nvcc --version | tail -n 2 | head -n 1
-  echo
-  echo "| part | result |"
-  echo "| --- | --- |"
-  for i in "${!names[@]}"; do echo "| ${names[$i]} | ${states[$i]} |"; done
-  for name in kernels train_step; do
-    echo
-    grep -v Warning "$logs/$name.log" | grep -E '^(\||`|tokens|$)' || true
-  done
-} >"$output/gpu_check.md"
-
-"$python" - "$logs" "$output/gpu_check.json" "${names[@]}" -- "${states[@]}" <<'PYTHON'
-import json, pathlib, sys
-
-logs, output, *rest = sys.argv[1:]
-cut = rest.index("--")
-result = {"parts": dict(zip(rest[:cut], rest[cut + 1 :]))}
-for name in ("kernels", "train_step"):
-    file = pathlib.Path(logs) / f"{name}.json"
-    result[name] = json.loads(file.read_text()) if file.exists() else None
-pathlib.Path(output).write_text(json.dumps(result, indent=2) + "\n")
-PYTHON
-echo "$output/gpu_check.md"
-for state in "${states[@]}"; do [[ $state == ok* ]] || exit 1; done
+  date -u +"%Y-%m-%d %H:%M UTC, commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $SECONDS s in all"
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null
+  nvcc --version 2>/dev/null | grep release
+  "$python" -c 'import platform, torch; print("Python", platform.python_version(), "torch", torch.__version__)'
+} >"$output/machine.txt"
+"$python" benchmarks/gpu_check_report.py "$output"

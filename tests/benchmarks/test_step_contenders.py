@@ -1,0 +1,85 @@
+"""Ours and the peers are the same model, and each step trains it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from step_contender import Setting
+from step_ours import our_step
+from step_peers import plain_step, training_step, transformers_model, transformers_step
+from step_plain_llama import PlainLlama
+
+from steel_megatron.config import RunConfig
+from steel_megatron.model.gpt import GPT
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.training.loop import Trainer
+
+
+class OneBatch(Setting):
+    """The same batch again and again."""
+
+    def batches(self, count: int = 1) -> list[torch.Tensor]:
+        return super().batches(1)
+
+
+def setting(**model: object) -> Setting:
+    config = RunConfig()
+    shape = {"num_layers": 2, "hidden_size": 32, "ffn_hidden_size": 48, "num_attention_heads": 4, "vocab_size": 128}
+    for name, value in {**shape, "num_query_groups": 2, **model}.items():
+        config.set(name, value)
+    config.training.seq_length = 16
+    return Setting(config, "cpu").of_micro_batch(2)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"untie_embeddings_and_output_weights": True},
+        {"untie_embeddings_and_output_weights": False, "qk_layernorm": True, "kv_channels": 16},
+    ],
+    ids=["llama", "qwen3"],
+)
+def test_peers_have_our_shape(model: dict[str, object]) -> None:
+    given = setting(**model)
+    ours = GPT(given.config.model, Mesh.single("cpu"), dtype=torch.float32, device="meta")
+    peers = [PlainLlama(given.config.model), transformers_model(given, torch.float32)]
+    counts = [sum(parameter.numel() for parameter in made.parameters()) for made in (ours, *peers)]
+    assert counts == counts[:1] * 3
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_step_of_transformers_lowers_the_loss(autocast: bool) -> None:
+    assert_learns(lambda given: transformers_step(given, autocast))
+
+
+def test_the_plain_model_learns_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    assert_learns(plain_step)
+
+
+def assert_learns(build) -> None:
+    step = build(OneBatch(setting(num_layers=1).config, "cpu"))
+    losses = [float(step()) for _ in range(12)]
+    assert losses[-1] < losses[0]
+
+
+def test_a_step_clips_updates_and_forgets_its_gradients() -> None:
+    given = setting()
+    model = torch.nn.Linear(4, 1, bias=False)
+    before = model.weight.detach().clone()
+    step = training_step(model, lambda tokens: model(tokens[:, :4].float()).sum(), given)
+    step()
+    assert not torch.equal(model.weight, before)
+    assert model.weight.grad is None
+
+
+def test_our_step_is_the_trainers(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[dict[str, float]] = []
+    read = Trainer.read
+    monkeypatch.setattr(Trainer, "read", lambda trainer: rows.extend(read(trainer)))
+    step = our_step(setting(), {"kernel_backend": "torch", "log_interval": 2})
+    for _ in range(4):
+        step()
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(4.0 < row["loss"] < 6.0 and row["grad_norm"] > 0.0 for row in rows)  # ln 128 = 4.85
+    assert all(row["loss_tokens"] == 2 * 16 for row in rows)
