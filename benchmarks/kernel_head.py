@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,16 +71,17 @@ class Head:
             loss_of(self.x_TH, self.weight_VH, self.labels_T).backward()
         self.x_TH.grad = self.weight_VH.grad = None
 
-    def calls(self) -> dict[str, Call]:
+    def calls(self, compile_too: bool) -> dict[str, Call]:
         """By contender; the bare matmuls first."""
-        compiled = torch.compile(plain_loss)
         calls: dict[str, Call] = {
             MATMULS: self.matmuls,
             "steel, in chunks": lambda: self.chunked("steel"),
             "in chunks with torch's operations": lambda: self.chunked("torch"),
             "torch, full logits": lambda: self.plain(plain_loss),
-            "torch.compile, full logits": lambda: self.plain(compiled),
         }
+        if compile_too:
+            compiled = torch.compile(plain_loss)
+            calls["torch.compile, full logits"] = lambda: self.plain(compiled)
         if self.x_TH.is_cuda and importlib.util.find_spec("liger_kernel"):
             from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy as liger
 
@@ -103,18 +105,20 @@ class HeadRow:
     remark: str = ""
 
 
-def measure(device: str, tokens: int, hidden: int, vocab: int, dtype: torch.dtype, rounds: int) -> list[HeadRow]:
-    """One contender after the other, so that the memory of one is not another's."""
-    head, rows = Head.random(device, tokens, hidden, vocab, dtype), []
-    bare = 0.0
-    for name, call in head.calls().items():
+def measure(head: Head, rounds: int, compile_too: bool, deadline: float) -> list[HeadRow]:
+    """One contender after the other, so that the memory of one is not another's; none is begun after the deadline."""
+    device, rows, bare = head.x_TH.device.type, [], 0.0
+    for name, call in head.calls(compile_too).items():
+        if time.monotonic() > deadline:
+            rows.append(HeadRow(name, 0.0, 0.0, 0, "out of time"))
+            continue
         seconds, failed = fastest({name: call}, device, rounds)
         if name in failed:
             rows.append(HeadRow(name, 0.0, 0.0, 0, failed[name]))
         else:
             extra = extra_memory(call, device)
-            bare = bare or seconds[name]
-            rows.append(HeadRow(name, seconds[name], seconds[name] / bare, extra))
+            bare = seconds[name] if name == MATMULS else bare
+            rows.append(HeadRow(name, seconds[name], seconds[name] / bare if bare else 0.0, extra))
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()

@@ -19,15 +19,18 @@ import contextlib
 import dataclasses
 import gc
 import json
+import math
 import platform
 import re
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch._functorch.config
 from kernel_cases import CASES, Case, Shape
+from kernel_head import Head
 from kernel_head import measure as measure_head
 from kernel_head import table as head_table
 from kernel_timing import fastest
@@ -41,24 +44,39 @@ CONTENDERS = ("steel", "torch", "compile")
 DEFAULTS = {"cpu": (2048, 320, 896, 8192, 65536), "cuda": (16384, 2048, 5632, 32000, 151936)}
 
 
-def run_cases(shape: Shape, rounds: int, only: str) -> list[dict[str, Any]]:
+def run_cases(shape: Shape, args: argparse.Namespace, deadline: float) -> list[dict[str, Any]]:
     """A row of figures per case; the tensors of one operation are gone before the next."""
     rows: list[dict[str, Any]] = []
     copy_speed = 0.0
     for cases_of in CASES:
-        for case in cases_of(shape):
-            if copy_speed and not re.search(only, case.name):
+        if time.monotonic() > deadline:
+            print(f"| {cases_of.__name__} and what follows: out of time |" + " |" * 6)
+            break
+        for case in made(cases_of, shape):
+            if copy_speed and not re.search(args.only, case.name):
                 continue
+            if args.no_compile:
+                case.calls.pop("compile", None)
             # The copy is what all are held against: it must not have had bad luck.
-            row = figures(case, *fastest(case.calls, shape.device, rounds if copy_speed else 5 * rounds))
+            row = figures(case, *fastest(case.calls, shape.device, args.rounds if copy_speed else 5 * args.rounds))
             copy_speed = copy_speed or row["GB/s"]
             rows.append(row | {"of copy": row["GB/s"] / copy_speed})
             print(line(rows[-1]), flush=True)
-        del case
+            del case
         gc.collect()
         if shape.device == "cuda":
             torch.cuda.empty_cache()
     return rows
+
+
+def made(cases_of: Callable[[Shape], list[Case]], shape: Shape) -> list[Case]:
+    """The cases of an operation; none, with a line that says why, where making them fails."""
+    try:
+        return cases_of(shape)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"| {cases_of.__name__}: {reason} |" + " - |" * 6, flush=True)
+        return []
 
 
 def figures(case: Case, seconds: dict[str, float], failed: dict[str, str]) -> dict[str, Any]:
@@ -84,18 +102,22 @@ def line(row: dict[str, Any]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
-    made.add_argument("--tokens", type=int, help="default 2048 on a CPU, 16384 on a GPU")
-    made.add_argument("--hidden", type=int, help="default 320 on a CPU, 2048 on a GPU")
-    made.add_argument("--ffn", type=int, help="default 896 on a CPU, 5632 on a GPU")
-    made.add_argument("--vocab-size", type=int, help="of the cross entropy; default 8192 on a CPU, 32000 on a GPU")
-    made.add_argument("--head-vocab-size", type=int, help="of the head; default 65536 on a CPU, 151936 on a GPU")
-    made.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
-    made.add_argument("--rounds", type=int, default=20, help="default 20; of the head a quarter of it")
-    made.add_argument("--only", metavar="PATTERN", default="", help="operations whose name has this regular expression")
-    made.add_argument("--json", type=Path, help="write the figures there as well")
-    return made
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    found.add_argument("--tokens", type=int, help="default 2048 on a CPU, 16384 on a GPU")
+    found.add_argument("--hidden", type=int, help="default 320 on a CPU, 2048 on a GPU")
+    found.add_argument("--ffn", type=int, help="default 896 on a CPU, 5632 on a GPU")
+    found.add_argument("--vocab-size", type=int, help="of the cross entropy; default 8192 on a CPU, 32000 on a GPU")
+    found.add_argument("--head-vocab-size", type=int, help="of the head; default 65536 on a CPU, 151936 on a GPU")
+    found.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    found.add_argument("--rounds", type=int, default=20, help="default 20; of the head a quarter of it")
+    found.add_argument(
+        "--only", metavar="PATTERN", default="", help="operations whose name has this regular expression"
+    )
+    found.add_argument("--no-compile", action="store_true", help="without torch.compile, which takes most of the time")
+    found.add_argument("--time-limit", type=float, metavar="SECONDS", help="no further operation is begun after it")
+    found.add_argument("--json", type=Path, help="write the figures there as well")
+    return found
 
 
 def main() -> int:
@@ -107,9 +129,13 @@ def main() -> int:
     tokens, hidden, ffn, vocab, head_vocab = (
         default if value is None else value for value, default in zip(given, DEFAULTS[args.device], strict=True)
     )
+    deadline = time.monotonic() + args.time_limit if args.time_limit else math.inf
     dtype = getattr(torch, args.dtype)
     use_kernel_backend("steel", args.device)
-    torch._functorch.config.donated_buffer = False  # compiled backward passes are run again and again
+    if not args.no_compile:
+        from torch._functorch import config
+
+        config.donated_buffer = False  # compiled backward passes are run again and again
     card = torch.cuda.get_device_name() if args.device == "cuda" else f"{platform.machine()} CPU"
     about = f"torch {torch.__version__}, {card}, {torch.get_num_threads()} CPU threads, {args.dtype}"
     print(
@@ -121,13 +147,14 @@ def main() -> int:
     # CUDA graphs are not recorded in the default stream.
     stream = torch.cuda.stream(torch.cuda.Stream()) if args.device == "cuda" else contextlib.nullcontext()
     with stream, torch.no_grad():
-        rows = run_cases(Shape(args.device, tokens, hidden, ffn, vocab, dtype), args.rounds, args.only)
+        rows = run_cases(Shape(args.device, tokens, hidden, ffn, vocab, dtype), args, deadline)
         for row in rows:
             for name, reason in row["failed"].items():
                 print(f"\n{row['operation']}, {name}: {reason}")
         head = []
         if re.search(args.only, "head and cross entropy"):
-            head = measure_head(args.device, tokens, hidden, head_vocab, dtype, max(args.rounds // 4, 1))
+            inputs = Head.random(args.device, tokens, hidden, head_vocab, dtype)
+            head = measure_head(inputs, max(args.rounds // 4, 1), not args.no_compile, deadline)
             print(f"\nHead and cross entropy: {tokens} tokens, vocabulary {head_vocab}.\n\n{head_table(head)}")
     if args.json:
         result = {

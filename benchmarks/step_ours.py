@@ -48,7 +48,7 @@ def fill_weights(parameters: list[torch.Tensor]) -> None:
 
 
 def our_step(setting: Setting, knobs: dict[str, Any]) -> Step:
-    """A step of :class:`Trainer`, in bf16, on one device."""
+    """A step of :class:`Trainer` as it logs by default, in bf16, on one device."""
     config = copy.deepcopy(setting.config)
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
@@ -65,7 +65,14 @@ def our_step(setting: Setting, knobs: dict[str, Any]) -> Step:
     parts = build_parts(config, mesh, batch_size, datasets, initialise=False)
     fill_weights(list(parameters_with_spec(parts.chunks)))
     parts.optimizer.reset_masters()
-    return Trainer(config, parts, state, []).train_step
+    trainer = Trainer(config, parts, state, [])
+
+    def step() -> None:
+        trainer.train_step()
+        if trainer.due():
+            trainer.read()
+
+    return step
 
 
 def missing(device: str, backend: str, knobs: dict[str, Any]) -> str:
@@ -73,9 +80,10 @@ def missing(device: str, backend: str, knobs: dict[str, Any]) -> str:
     unknown = [name for name in knobs if name not in KNOBS]
     if unknown:
         return f"this version has no {', '.join(unknown)}"
-    if device != "cuda" and {"cuda_graph", "fp8_format"} & knobs.keys():
+    if device != "cuda" and NEED_A_GPU & knobs.keys():
         return "needs a GPU"
-    return BACKENDS[backend].missing(device) or ""
+    needed = "te" if knobs.get("transformer_impl") == "transformer_engine" else backend
+    return BACKENDS[needed].missing(device) or ""
 
 
 def variant(backend: str, slow_start: bool = False, **knobs: Any) -> Contender:
@@ -92,13 +100,17 @@ def variant(backend: str, slow_start: bool = False, **knobs: Any) -> Contender:
     )
 
 
+NEED_A_GPU = {"cuda_graph", "fp8_format", "transformer_impl"}
+TE = "transformer_engine"
 OURS = [
     variant("steel"),
     variant("torch"),
-    variant("te"),
-    variant("apex"),
+    variant("steel", fp8_format="hybrid"),
     variant("steel", compile_blocks=True, slow_start=True),
     variant("torch", compile_blocks=True, slow_start=True),
-    variant("steel", fp8_format="hybrid"),
     variant("steel", cuda_graph=True),
+    variant("te"),
+    variant("apex"),
+    variant("steel", transformer_impl=TE),
+    variant("steel", transformer_impl=TE, fp8_format="hybrid"),
 ]

@@ -111,11 +111,11 @@ def _liger_missing(device: str) -> str:
 
 PEERS = [
     Contender("transformers, bf16", transformers_step, _transformers_missing),
+    Contender("plain torch, bf16, torch.compile", plain_step, slow_start=True),
+    Contender("transformers, Liger-Kernel, bf16", liger_step, _liger_missing),
     Contender(
         "transformers, bf16 autocast", lambda setting: transformers_step(setting, autocast=True), _transformers_missing
     ),
-    Contender("transformers, Liger-Kernel, bf16", liger_step, _liger_missing),
-    Contender("plain torch, bf16, torch.compile", plain_step, slow_start=True),
     Contender(
         "transformers, bf16, torch.compile",
         lambda setting: transformers_step(setting, compiled=True),

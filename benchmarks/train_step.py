@@ -80,6 +80,8 @@ class Run:
     def interleaved(self, names: Sequence[str]) -> None:
         """All at once, a round of each in turn."""
         workers = {name: Worker(name, self.setting, self.sizes, self.deadline) for name in names}
+        for worker in workers.values():
+            worker.await_start()
         rows = {name: Row(name, worker.micro_batch_size) for name, worker in workers.items()}
         self.rows += rows.values()
         for _ in range(self.rounds):
@@ -103,6 +105,7 @@ class Run:
             row.remark = f"not started: {OUT_OF_TIME}"
             return
         worker = Worker(name, self.setting, self.sizes, self.deadline)
+        worker.await_start()
         row.micro_batch_size = worker.micro_batch_size
         for _ in range(self.rounds):
             self._round(row, worker)
