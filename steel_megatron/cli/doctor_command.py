@@ -10,10 +10,24 @@ import json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``steel doctor``."""
     parser.add_argument("--json", action="store_true", help="Print the facts and the advice as one JSON object.")
+    parser.add_argument(
+        "--measure",
+        nargs="?",
+        const="",
+        metavar="PRESET",
+        help="Time every implementation of each operation that is here, with the shapes of a preset (default: "
+        "tinyllama_1.1b on a GPU, demo on a CPU); --kernel-backend auto and --attention-backend auto then take the "
+        "fastest.",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the report."""
+    if args.measure is not None:
+        from steel_megatron.plan.measure import measure_here
+
+        print(measure_here(args.measure or None))
+        return 0
     from steel_megatron.plan.doctor import advise, render
     from steel_megatron.plan.machine import describe_machine
 

@@ -21,7 +21,6 @@ from steel_megatron.model.gpt import GPT
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.model.stages import stage_layers
-from steel_megatron.ops.backends import use_attention_backend, use_kernel_backend
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import MASTER, Optimizer
 from steel_megatron.optim.schedule import LearningRate
@@ -30,6 +29,7 @@ from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import Block, param_dtype, parameters_with_spec
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.engine import Engine
+from steel_megatron.training.kernels import choose_kernels
 from steel_megatron.training.linears import linears_maker
 from steel_megatron.training.start import Start
 from steel_megatron.training.state import RunState
@@ -98,8 +98,7 @@ def build_data(
 def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: Datasets, initialise: bool) -> Parts:
     """Model and optimizer; ``initialise`` False leaves the weights to a checkpoint."""
     training, parallel = config.training, config.parallel
-    use_kernel_backend(training.kernel_backend, mesh.device.type)
-    use_attention_backend(training.attention_backend, mesh.device.type)
+    choose_kernels(training, mesh)
     learning_rate = LearningRate(config.optimizer, training)
     dtype = param_dtype(training.precision)
     chunks = build_chunks(config, mesh, training.seed if initialise else None)

@@ -1,0 +1,238 @@
+"""Times every implementation that is here, so that ``auto`` takes the fastest on this very machine.
+
+An implementation counts if its results agree with those of torch in fp32, from the same numbers; torch's counts anyway.
+
+All cases take a model's shapes, a batch of so many samples of a length, a device and a type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.benchmark import Timer
+
+from steel_megatron.config import ModelConfig, OptimizerConfig, TrainingConfig, load_run_config
+from steel_megatron.model.gpt import GPT
+from steel_megatron.ops import backends, measured
+from steel_megatron.ops.activation import gated_activation
+from steel_megatron.ops.attention import Packing, attention
+from steel_megatron.ops.cross_entropy import cross_entropy
+from steel_megatron.ops.norm import layer_norm, rms_norm
+from steel_megatron.ops.rope import RopeSettings, rotate, rotation
+from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
+from steel_megatron.optim.optimizer import Optimizer
+from steel_megatron.parallel.data import DataParallel
+from steel_megatron.parallel.mesh import Mesh
+
+LOGITS = 1 << 27  # elements of the logits that are timed, at most
+TOLERANCE = 0.02  # of the results' norm; bf16 rounds by 0.004
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation of a model in its training step.
+
+    Args:
+        tensors: what the policy is asked about.
+        run: what is timed: forward and backward.
+        results: what all implementations have to agree on, from the same start.
+    """
+
+    tensors: tuple[Tensor, ...]
+    run: Callable[[], object]
+    results: Callable[[], Iterable[Tensor]]
+
+
+def measure_here(preset: str | None = None) -> str:
+    """Measures on the GPU if there is one, else on the CPU; keeps the times for later runs, and tells them.
+
+    Args:
+        preset: whose shapes are used; None: a small model on a CPU, one of 1 B on a GPU.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    default, batch, length = ("tinyllama_1.1b", 4, 2048) if device.type == "cuda" else ("demo", 4, 512)
+    config = load_run_config(preset=preset or default).model
+    config.vocab_size = config.vocab_size or 32000
+    times, left_out = measure(config, batch, length, device, torch.bfloat16)
+    shape = f"{preset or default}, micro-batch {batch} x {length}, bf16"
+    path = measured.write(device.type, shape, times)
+    backends.forget_orders()
+    lines = [f"{measured.device_name(device.type)}; {shape}; forward and backward:"]
+    for operation, found in times.items():
+        ranked = sorted(found, key=found.__getitem__)
+        words = ", ".join(f"{backend} {1e3 * found[backend]:.3f} ms" for backend in ranked)
+        lines.append(f"  {backends.OPERATIONS[operation].name}: {words}")
+    lines += ["Left out:", *(f"  {name}: {why}" for name, why in left_out.items())] if left_out else []
+    return "\n".join([*lines, f"Kept in {path}: auto takes the first of each from now on."])
+
+
+def measure(
+    config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype, seconds: float = 0.3
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Seconds of each operation by backend, and why others were left out, by "operation, backend".
+
+    Args:
+        config: a model whose shapes are used; ``vocab_size`` is set.
+        seconds: how long each implementation is timed.
+    """
+    times: dict[str, dict[str, float]] = {}
+    left_out: dict[str, str] = {}
+    for operation, make in CASES.items():
+        known = backends.OPERATIONS[operation]
+        with backends.forced(operation, known.backends[-1], device.type):
+            expected = _numbers(make(config, batch, length, device, torch.float32))
+        case = make(config, batch, length, device, dtype)
+        for backend in reversed(known.backends):
+            missing = backends.BACKENDS[backend].missing(device.type)
+            if missing or not backends.BACKENDS[backend].fits(*case.tensors):
+                left_out[f"{known.name}, {backend}"] = missing or "it does not take these tensors"
+                continue
+            try:
+                with backends.forced(operation, backend, device.type):
+                    disagreeing = disagreement(_numbers(case), expected)
+                    if disagreeing and backend != known.backends[-1]:
+                        left_out[f"{known.name}, {backend}"] = disagreeing
+                        continue
+                    times.setdefault(operation, {})[backend] = _median(case.run, seconds)
+            except RuntimeError as error:
+                left_out[f"{known.name}, {backend}"] = str(error).splitlines()[0]
+    return times, left_out
+
+
+def disagreement(found: Iterable[Tensor], expected: Iterable[Tensor]) -> str | None:
+    """None if results are close enough."""
+    for ours, theirs in zip(found, expected, strict=True):
+        error = float((ours - theirs).norm() / theirs.norm().clamp_min(1e-30))
+        if not error <= TOLERANCE:
+            return f"its results are {error:.2g} of their norm away from fp32's"
+    return None
+
+
+def _numbers(case: Case) -> list[Tensor]:
+    return [result.detach().float() for result in case.results()]
+
+
+def _median(run: Callable[[], object], seconds: float) -> float:
+    timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+    return timer.blocked_autorange(min_run_time=seconds).median
+
+
+def _differentiable(function: Callable[..., Tensor], inputs: list[Tensor]) -> Case:
+    leaves = [tensor.requires_grad_() for tensor in inputs]
+    y = function(*leaves)
+    grad = _random(*y.shape, device=y.device, dtype=y.dtype, seed=7)
+
+    def run() -> list[Tensor]:
+        y = function(*leaves)
+        return [y, *torch.autograd.grad(y, leaves, grad)]
+
+    return Case(tuple(inputs), run, run)
+
+
+def _rms_norm(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    x, weight = _random(batch, length, config.hidden_size, device=device, dtype=dtype), _weight(config, device, dtype)
+    return _differentiable(lambda x, w: rms_norm(x, w, 1e-5), [x, weight])
+
+
+def _layer_norm(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    x, weight = _random(batch, length, config.hidden_size, device=device, dtype=dtype), _weight(config, device, dtype)
+    bias = _random(config.hidden_size, device=device, dtype=dtype)
+    return _differentiable(lambda x, w, b: layer_norm(x, w, b, 1e-5), [x, weight, bias])
+
+
+def _rope(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    x = _random(batch, length, config.num_attention_heads, config.head_dim, device=device, dtype=dtype)
+    by = rotation(RopeSettings.from_config(config), length, device)
+    return _differentiable(lambda x: rotate(x, by), [x])
+
+
+def _activation(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    gate_up = _random(batch, length, 2 * config.ffn_hidden_size, device=device, dtype=dtype)
+    return _differentiable(lambda x: gated_activation(x, "swiglu"), [gate_up])
+
+
+def _cross_entropy(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    assert config.vocab_size is not None
+    tokens = max(1, min(batch * length, LOGITS // config.vocab_size))
+    logits = _random(tokens, config.vocab_size, device=device, dtype=dtype)
+    labels = torch.arange(tokens, device=device) % config.vocab_size
+    return _differentiable(lambda x: cross_entropy(x, labels), [logits])
+
+
+def _attention(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    return _differentiable(attention, _heads(config, batch, length, device, dtype))
+
+
+def _packed_attention(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    """Four documents per sample, of different lengths."""
+    cuts = [length // 8, length // 4, length // 4]
+    packing = Packing.from_lengths([*cuts, length - sum(cuts)] * batch, device)
+    return _differentiable(lambda q, k, v: attention(q, k, v, packing), _heads(config, batch, length, device, dtype))
+
+
+def _adamw(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    """On a model of one block."""
+    optimizer = _optimizer(config, device, dtype)
+
+    def results() -> list[Tensor]:
+        fresh = _optimizer(config, device, dtype)
+        before = [slot.master.clone() for slot in fresh.slots]
+        fresh.step(1e-3, 1.0)
+        changes = [slot.master - start for slot, start in zip(fresh.slots, before, strict=True)]
+        return [*changes, *(moment for slot in fresh.slots for moment in (slot.exp_avg, slot.exp_avg_sq))]
+
+    return Case(tuple(slot.master for slot in optimizer.slots), lambda: optimizer.step(1e-3, 1.0), results)
+
+
+def _gradient_norm(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    optimizer = _optimizer(config, device, dtype)
+    counted = counted_gradients(optimizer.data_parallel.shards, optimizer.mesh, sharded=False)
+
+    def run() -> list[Tensor]:
+        return [gradient_norm(counted, optimizer.mesh)]
+
+    return Case(tuple(counted), run, run)
+
+
+CASES: dict[str, Callable[[ModelConfig, int, int, torch.device, torch.dtype], Case]] = {
+    "rms_norm": _rms_norm,
+    "layer_norm": _layer_norm,
+    "rope": _rope,
+    "activation": _activation,
+    "cross_entropy": _cross_entropy,
+    "adamw": _adamw,
+    "gradient_norm": _gradient_norm,
+    "attention": _attention,
+    "packed_attention": _packed_attention,
+}
+
+
+def _random(*shape: int, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    """The same numbers in every type: they fit bf16."""
+    generator = torch.Generator(device=device).manual_seed(seed)
+    return torch.randn(shape, device=device, dtype=torch.bfloat16, generator=generator).to(dtype)
+
+
+def _weight(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> torch.nn.Parameter:
+    return torch.nn.Parameter(_random(config.hidden_size, device=device, dtype=dtype, seed=1))
+
+
+def _heads(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    counts = [config.num_attention_heads, config.query_groups, config.query_groups]
+    return [
+        _random(batch, length, count, config.head_dim, device=device, dtype=dtype, seed=seed)
+        for seed, count in enumerate(counts)
+    ]
+
+
+def _optimizer(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Optimizer:
+    mesh = Mesh.single(device)
+    model = GPT(config, mesh, dtype=dtype, layers=range(1), seed=0)
+    data_parallel = DataParallel([model], mesh, shard=False)
+    for number, shard in enumerate(data_parallel.shards):
+        shard.grad_rows.copy_(_random(*shard.grad_rows.shape, device=device, dtype=dtype, seed=number))
+    precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]
+    return Optimizer(data_parallel, OptimizerConfig(), TrainingConfig(precision=precision), mesh)

@@ -1,0 +1,65 @@
+"""Timing what is here: everything that runs is timed, and what computes something else is left out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.ops import backends, measured, norm
+from steel_megatron.plan import measure as measuring
+
+SHAPE = ModelConfig(
+    num_layers=2, hidden_size=32, ffn_hidden_size=64, num_attention_heads=4, num_query_groups=2, vocab_size=64
+)
+CPU = torch.device("cpu")
+
+
+def test_what_runs_here_is_timed_and_the_rest_says_why():
+    times, left_out = measuring.measure(SHAPE, 2, 16, CPU, torch.bfloat16, seconds=1e-4)
+    assert times.keys() == measuring.CASES.keys()
+    for operation, found in times.items():
+        known = backends.OPERATIONS[operation]
+        assert known.backends[-1] in found
+        named = {*found, *(name.split(", ")[1] for name in left_out if name.startswith(f"{known.name}, "))}
+        assert named == set(known.backends)
+        assert all(seconds > 0 for seconds in found.values())
+    assert left_out["RMSNorm, apex"] == "it needs a GPU"
+
+
+def test_an_implementation_that_computes_something_else_is_left_out(monkeypatch):
+    monkeypatch.setattr(measuring, "CASES", {"rms_norm": measuring.CASES["rms_norm"]})
+    there = backends.Backend(lambda device_type: None, lambda *tensors: True)
+    monkeypatch.setitem(backends.BACKENDS, "apex", there)
+    monkeypatch.setitem(backends.BACKENDS, "te", there)
+
+    def refuses(x, weight_H, epsilon):
+        raise RuntimeError("CUDA error: no kernel image\nand more")
+
+    monkeypatch.setitem(norm._RMS_NORM, "apex", lambda x, weight_H, epsilon: x * weight_H)
+    monkeypatch.setitem(norm._RMS_NORM, "te", refuses)
+    times, left_out = measuring.measure(SHAPE, 2, 16, CPU, torch.bfloat16, seconds=1e-4)
+    assert not {"apex", "te"} & times["rms_norm"].keys()
+    assert "away from fp32's" in left_out["RMSNorm, apex"]
+    assert left_out["RMSNorm, te"] == "CUDA error: no kernel image"
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 2.0])
+def test_disagreement(bad):
+    right = [torch.ones(4)]
+    assert measuring.disagreement([torch.ones(4) * 1.001], right) is None
+    assert measuring.disagreement([torch.ones(4) * bad], right) is not None
+
+
+def test_the_times_are_kept_for_later_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv(measured.FILE_VARIABLE, str(tmp_path / "times.json"))
+    monkeypatch.setattr(measuring, "CASES", {"rms_norm": measuring.CASES["rms_norm"]})
+    monkeypatch.setattr(backends, "_requested", {})
+    monkeypatch.setattr(backends, "_orders", {})
+    measured.times.cache_clear()
+    text = measuring.measure_here("demo")
+    assert "RMSNorm: " in text
+    assert str(tmp_path / "times.json") in text
+    first = measured.fastest_first("rms_norm", "cpu")[0]
+    assert backends.choice("rms_norm", "cpu").implementation == first
+    measured.times.cache_clear()
