@@ -1,20 +1,33 @@
-// RMSNorm; the arguments are those of declarations.h.
+// RMSNorm and LayerNorm (kCentred: with a mean); the arguments are those of declarations.h.
+//
+// kOnce: a thread has one access of a row at most, so that rows are read once and stay in registers.
+#include <type_traits>
+
 #include "common.cuh"
 
 namespace {
 
-constexpr int64_t kPartialRows = 256;  // as in ops/native/norm.py; not the number of processors, so sums never differ
-constexpr int kSharedLimit = 48 * 1024;
+constexpr int64_t kPartialRows = 512;  // as in ops/native/norm.py; not the number of processors, so sums never differ
+constexpr int64_t kSharedBytes = 47 * 1024;  // of the 48 KB that a block has without asking for more
+constexpr int kRowThreads = 1024, kBackwardThreads = 512;
 
-template <class T, int N>
-__global__ void __launch_bounds__(1024) forward(const T* x, const T* residual, const T* weight, T* y, T* sum,
-                                                float* rstd, int64_t hidden, float epsilon) {
+template <bool kCentred>
+__device__ __forceinline__ float centred(float x, float mean) {
+  if constexpr (kCentred) return x - mean;
+  return x;
+}
+
+template <class T, int N, bool kCentred, bool kOnce>
+__global__ void __launch_bounds__(kRowThreads)
+    forward(const T* x, const T* residual, const T* weight, const T* bias, T* y, T* sum, float* mean, float* rstd,
+            int64_t hidden, float epsilon) {
   __shared__ float shared[32];
-  const int64_t at = static_cast<int64_t>(blockIdx.x) * hidden;
+  const int64_t row = blockIdx.x, at = row * hidden;
+  const int64_t first = static_cast<int64_t>(threadIdx.x) * N, step = static_cast<int64_t>(blockDim.x) * N;
+  const float count = static_cast<float>(hidden);
   const T* in = x + at;
-  float squares = 0.0f;
-  for (int64_t j = static_cast<int64_t>(threadIdx.x) * N; j < hidden; j += static_cast<int64_t>(blockDim.x) * N) {
-    float values[N];
+  float values[N], total = 0.0f;
+  for (int64_t j = first; j < hidden; j += step) {
     load<T, N>(in + j, values);
     if (residual != nullptr) {
       float other[N];
@@ -24,119 +37,262 @@ __global__ void __launch_bounds__(1024) forward(const T* x, const T* residual, c
       store<T, N>(sum + at + j, values);
     }
 #pragma unroll
-    for (int i = 0; i < N; ++i) squares += values[i] * values[i];
+    for (int i = 0; i < N; ++i) total += kCentred ? values[i] : values[i] * values[i];
   }
-  const float scale = 1.0f / sqrtf(block_sum(squares, shared) / static_cast<float>(hidden) + epsilon);
-  if (threadIdx.x == 0) rstd[blockIdx.x] = scale;
+  total = block_sum(total, shared);
   if (residual != nullptr) in = sum + at;  // each thread reads what it wrote
-  for (int64_t j = static_cast<int64_t>(threadIdx.x) * N; j < hidden; j += static_cast<int64_t>(blockDim.x) * N) {
-    float values[N], weights[N];
-    load<T, N>(in + j, values);
+  float middle = 0.0f, squares = total;
+  if constexpr (kCentred) {
+    middle = total / count;
+    squares = 0.0f;
+    for (int64_t j = first; j < hidden; j += step) {
+      if constexpr (!kOnce) load<T, N>(in + j, values);
+#pragma unroll
+      for (int i = 0; i < N; ++i) squares += (values[i] - middle) * (values[i] - middle);
+    }
+    squares = block_sum(squares, shared);
+  }
+  const float scale = 1.0f / sqrtf(squares / count + epsilon);
+  if (threadIdx.x == 0) {
+    rstd[row] = scale;
+    if constexpr (kCentred) mean[row] = middle;
+  }
+  for (int64_t j = first; j < hidden; j += step) {
+    float weights[N];
+    if constexpr (!kOnce) load<T, N>(in + j, values);
     load<T, N>(weight + j, weights);
 #pragma unroll
-    for (int i = 0; i < N; ++i) values[i] = values[i] * scale * weights[i];
+    for (int i = 0; i < N; ++i) values[i] = centred<kCentred>(values[i], middle) * scale * weights[i];
+    if constexpr (kCentred) {
+      float shifts[N];
+      load<T, N>(bias + j, shifts);
+#pragma unroll
+      for (int i = 0; i < N; ++i) values[i] += shifts[i];
+    }
     store<T, N>(y + at + j, values);
   }
 }
 
-// One block per row block; each thread owns the same columns of every row, and their sums in shared memory.
-template <class T, int N>
-__global__ void __launch_bounds__(1024)
-    backward(const T* grad, const T* grad_sum, const T* x, const T* weight, const float* rstd, T* grad_x,
-             float* partial, int64_t rows, int64_t hidden) {
+// Sums of both over the block, divided by count.
+template <bool kCentred>
+__device__ __forceinline__ void block_means(float& product, float& total, float count, float* shared) {
+  product = block_sum(product, shared) / count;
+  if constexpr (kCentred) total = block_sum(total, shared) / count;
+}
+
+// One block per row block; each thread has the same columns of every row and their sums in registers. The next row is
+// on its way while this one's sums are taken.
+template <class T, int N, bool kCentred>
+__global__ void __launch_bounds__(kBackwardThreads, kCentred ? 1 : 2)  // 2: at most 64 registers
+    backward_once(const T* grad, const T* grad_sum, const T* x, const T* weight, const float* mean, const float* rstd,
+                  T* grad_x, float* partial, int64_t rows, int64_t hidden) {
   __shared__ float shared[32];
-  extern __shared__ float weight_part[];
-  const int64_t first = static_cast<int64_t>(threadIdx.x) * N, step = static_cast<int64_t>(blockDim.x) * N;
-  for (int64_t j = first; j < hidden; j += step) {
-    for (int i = 0; i < N; ++i) weight_part[j + i] = 0.0f;
+  const int64_t column = static_cast<int64_t>(threadIdx.x) * N, block = blockIdx.x, blocks = gridDim.x;
+  const int64_t begin = block * rows / blocks, end = (block + 1) * rows / blocks;
+  const bool here = column < hidden;
+  // Packs stay as they are until they are used, which halves the registers.
+  const Pack<T, N>* grad_packs = reinterpret_cast<const Pack<T, N>*>(grad + column);
+  const Pack<T, N>* x_packs = reinterpret_cast<const Pack<T, N>*>(x + column);
+  const int64_t stride = hidden / N;
+  Pack<T, N> weights = {}, next_grad = {}, next_x = {};
+  float weight_part[N] = {}, bias_part[N] = {};
+  if (here) {
+    weights = *reinterpret_cast<const Pack<T, N>*>(weight + column);
+    next_grad = grad_packs[begin * stride];
+    next_x = x_packs[begin * stride];
   }
-  const int64_t block = blockIdx.x, blocks = gridDim.x;
-  for (int64_t row = block * rows / blocks; row < (block + 1) * rows / blocks; ++row) {
-    const int64_t at = row * hidden;
-    const float scale = rstd[row];
-    float product = 0.0f;
-    for (int64_t j = first; j < hidden; j += step) {
-      float g[N], values[N], weights[N];
-      load<T, N>(grad + at + j, g);
-      load<T, N>(x + at + j, values);
-      load<T, N>(weight + j, weights);
+  for (int64_t row = begin; row < end; ++row) {
+    const float scale = rstd[row], middle = kCentred ? mean[row] : 0.0f;
+    const Pack<T, N> own_grad = next_grad, own_x = next_x;
+    if (here && row + 1 < end) {
+      next_grad = grad_packs[(row + 1) * stride];
+      next_x = x_packs[(row + 1) * stride];
+    }
+    float product = 0.0f, total = 0.0f;
 #pragma unroll
-      for (int i = 0; i < N; ++i) {
-        const float along = g[i] * (values[i] * scale);
-        weight_part[j + i] += along;
-        product += along * weights[i];
+    for (int i = 0; i < N; ++i) {
+      const float g = to_float(own_grad.values[i]), scaled = g * to_float(weights.values[i]);
+      const float n = centred<kCentred>(to_float(own_x.values[i]), middle) * scale;
+      weight_part[i] += g * n;
+      product += scaled * n;
+      if constexpr (kCentred) {
+        bias_part[i] += g;
+        total += scaled;
       }
     }
-    const float mean = block_sum(product, shared) / static_cast<float>(hidden);
-    for (int64_t j = first; j < hidden; j += step) {
-      float g[N], values[N], weights[N];
+    block_means<kCentred>(product, total, static_cast<float>(hidden), shared);
+    if (!here) continue;
+    float result[N], other[N] = {};
+    const int64_t at = row * hidden + column;
+    if (grad_sum != nullptr) load<T, N>(grad_sum + at, other);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      const float g = to_float(own_grad.values[i]) * to_float(weights.values[i]);
+      const float n = centred<kCentred>(to_float(own_x.values[i]), middle) * scale;
+      result[i] = scale * (g - n * product - (kCentred ? total : 0.0f)) + other[i];
+    }
+    store<T, N>(grad_x + at, result);
+  }
+  if (!here) return;
+  float* part = partial + block * (kCentred ? 2 * hidden : hidden) + column;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    part[i] = weight_part[i];
+    if constexpr (kCentred) part[hidden + i] = bias_part[i];
+  }
+}
+
+// Rows of any length. The sums of a thread's columns are in shared memory, or where they do not fit (in_place) at once
+// in their row of `partial`.
+template <class T, int N, bool kCentred>
+__global__ void __launch_bounds__(kBackwardThreads, 1)
+    backward(const T* grad, const T* grad_sum, const T* x, const T* weight, const float* mean, const float* rstd,
+             T* grad_x, float* partial, int64_t rows, int64_t hidden, bool in_place) {
+  __shared__ float shared[32];
+  extern __shared__ float sums[];
+  const int64_t first = static_cast<int64_t>(threadIdx.x) * N, step = static_cast<int64_t>(blockDim.x) * N;
+  const int64_t block = blockIdx.x, blocks = gridDim.x;
+  float* row_of_partial = partial + block * (kCentred ? 2 * hidden : hidden);
+  float* weight_part = in_place ? row_of_partial : sums;
+  float* bias_part = weight_part + hidden;
+  for (int64_t j = first; j < hidden; j += step) {
+    for (int i = 0; i < N; ++i) {
+      weight_part[j + i] = 0.0f;
+      if constexpr (kCentred) bias_part[j + i] = 0.0f;
+    }
+  }
+  for (int64_t row = block * rows / blocks; row < (block + 1) * rows / blocks; ++row) {
+    const int64_t at = row * hidden;
+    const float scale = rstd[row], middle = kCentred ? mean[row] : 0.0f;
+    float g[N], n[N], weights[N], product = 0.0f, total = 0.0f;
+    const auto read = [&](int64_t j) {
       load<T, N>(grad + at + j, g);
-      load<T, N>(x + at + j, values);
+      load<T, N>(x + at + j, n);
       load<T, N>(weight + j, weights);
 #pragma unroll
-      for (int i = 0; i < N; ++i) g[i] = scale * (g[i] * weights[i] - values[i] * scale * mean);
-      if (grad_sum != nullptr) {
-        float other[N];
-        load<T, N>(grad_sum + at + j, other);
+      for (int i = 0; i < N; ++i) n[i] = centred<kCentred>(n[i], middle) * scale;
+    };
+    for (int64_t j = first; j < hidden; j += step) {
+      read(j);
 #pragma unroll
-        for (int i = 0; i < N; ++i) g[i] += other[i];
+      for (int i = 0; i < N; ++i) {
+        weight_part[j + i] += g[i] * n[i];
+        product += g[i] * n[i] * weights[i];
+        if constexpr (kCentred) {
+          bias_part[j + i] += g[i];
+          total += g[i] * weights[i];
+        }
+      }
+    }
+    block_means<kCentred>(product, total, static_cast<float>(hidden), shared);
+    for (int64_t j = first; j < hidden; j += step) {
+      read(j);
+      float other[N] = {};
+      if (grad_sum != nullptr) load<T, N>(grad_sum + at + j, other);
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        g[i] = scale * (g[i] * weights[i] - n[i] * product - (kCentred ? total : 0.0f)) + other[i];
       }
       store<T, N>(grad_x + at + j, g);
     }
   }
+  if (in_place) return;
   for (int64_t j = first; j < hidden; j += step) {
-    for (int i = 0; i < N; ++i) partial[block * hidden + j + i] = weight_part[j + i];
+    for (int i = 0; i < N; ++i) {
+      row_of_partial[j + i] = weight_part[j + i];
+      if constexpr (kCentred) row_of_partial[hidden + j + i] = bias_part[j + i];
+    }
   }
 }
 
-__global__ void sum_partials(const float* partial, float* total, int64_t blocks, int64_t hidden) {
-  const int64_t j = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (j >= hidden) return;
+// A warp reads 32 neighbouring columns of a row; 32 warps take turns over the rows, then their sums are added in order.
+__global__ void __launch_bounds__(1024) sum_partials(const float* partial, float* total, int64_t blocks, int64_t width) {
+  __shared__ float shared[32][33];
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + threadIdx.x;
   float sum = 0.0f;
-  for (int64_t block = 0; block < blocks; ++block) sum += partial[block * hidden + j];
-  total[j] = sum;
+  if (column < width) {
+    for (int64_t block = threadIdx.y; block < blocks; block += 32) sum += partial[block * width + column];
+  }
+  shared[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= width) return;
+  for (int lane = 1; lane < 32; ++lane) sum += shared[lane][threadIdx.x];
+  total[column] = sum;
+}
+
+// Calls call(std::bool_constant) with the answer.
+template <class Call>
+void with_answer(bool answer, Call call) {
+  if (answer) {
+    call(std::true_type{});
+  } else {
+    call(std::false_type{});
+  }
+}
+
+unsigned threads_of(int64_t accesses, int64_t most) {
+  const int64_t threads = (accesses + 31) / 32 * 32;
+  return static_cast<unsigned>(threads < 32 ? 32 : threads > most ? most : threads);
 }
 
 }  // namespace
 
-extern "C" int rms_norm_forward(int64_t dtype, const void* x, const void* residual, const void* weight, void* y,
-                                void* sum, void* rstd, int64_t rows, int64_t hidden, double epsilon,
-                                cudaStream_t stream) {
+extern "C" int norm_forward(int64_t dtype, const void* x, const void* residual, const void* weight, const void* bias,
+                            void* y, void* sum, void* mean, void* rstd, int64_t rows, int64_t hidden, double epsilon,
+                            cudaStream_t stream) {
   if (rows == 0) return 0;
+  if (rows > INT32_MAX) return static_cast<int>(cudaErrorInvalidValue);
   return with_type(dtype, [=](auto type) {
     using T = decltype(type);
-    const bool packs = hidden % kPack<T> == 0 && aligned(x) && aligned(residual) && aligned(weight);
+    const bool packs = hidden % kPack<T> == 0 && aligned(x) && aligned(residual) && aligned(weight) && aligned(bias);
     with_width<T>(packs, [=](auto width) {
       constexpr int N = decltype(width)::value;
-      forward<T, N><<<static_cast<unsigned>(rows), static_cast<unsigned>(row_threads(hidden / N)), 0, stream>>>(
-          static_cast<const T*>(x), static_cast<const T*>(residual), static_cast<const T*>(weight),
-          static_cast<T*>(y), static_cast<T*>(sum), static_cast<float*>(rstd), hidden, static_cast<float>(epsilon));
+      with_answer(mean != nullptr, [=](auto centre) {
+        with_answer(hidden / N <= kRowThreads, [=](auto once) {
+          forward<T, N, decltype(centre)::value, decltype(once)::value>
+              <<<static_cast<unsigned>(rows), threads_of(hidden / N, kRowThreads), 0, stream>>>(
+                  static_cast<const T*>(x), static_cast<const T*>(residual), static_cast<const T*>(weight),
+                  static_cast<const T*>(bias), static_cast<T*>(y), static_cast<T*>(sum), static_cast<float*>(mean),
+                  static_cast<float*>(rstd), hidden, static_cast<float>(epsilon));
+        });
+      });
     });
   });
 }
 
-extern "C" int rms_norm_backward(int64_t dtype, const void* grad, const void* grad_sum, const void* x,
-                                 const void* weight, const void* rstd, void* grad_x, void* grad_weight, void* partial,
-                                 int64_t rows, int64_t hidden, cudaStream_t stream) {
+extern "C" int norm_backward(int64_t dtype, const void* grad, const void* grad_sum, const void* x, const void* weight,
+                             const void* mean, const void* rstd, void* grad_x, void* grad_weight, void* partial,
+                             int64_t rows, int64_t hidden, cudaStream_t stream) {
   if (hidden == 0) return 0;
-  const int64_t bytes = hidden * static_cast<int64_t>(sizeof(float));
-  if (bytes > kSharedLimit - 128) return static_cast<int>(cudaErrorInvalidValue);
-  const int64_t blocks = rows < kPartialRows ? rows : kPartialRows;
+  const int64_t blocks = rows < kPartialRows ? rows : kPartialRows, columns = mean == nullptr ? hidden : 2 * hidden;
   const int status = blocks == 0 ? 0 : with_type(dtype, [=](auto type) {
     using T = decltype(type);
-    const bool packs =
-        hidden % kPack<T> == 0 && aligned(grad) && aligned(grad_sum) && aligned(x) && aligned(weight);
+    const bool packs = hidden % kPack<T> == 0 && aligned(grad) && aligned(grad_sum) && aligned(x) && aligned(weight);
     with_width<T>(packs, [=](auto width) {
       constexpr int N = decltype(width)::value;
-      backward<T, N><<<static_cast<unsigned>(blocks), static_cast<unsigned>(row_threads(hidden / N)),
-                       static_cast<size_t>(bytes), stream>>>(
-          static_cast<const T*>(grad), static_cast<const T*>(grad_sum), static_cast<const T*>(x),
-          static_cast<const T*>(weight), static_cast<const float*>(rstd), static_cast<T*>(grad_x),
-          static_cast<float*>(partial), rows, hidden);
+      with_answer(mean != nullptr, [=](auto centre) {
+        constexpr bool kCentred = decltype(centre)::value;
+        const T* inputs[] = {static_cast<const T*>(grad), static_cast<const T*>(grad_sum), static_cast<const T*>(x),
+                             static_cast<const T*>(weight)};
+        const float* middles = static_cast<const float*>(mean);
+        const float* scales = static_cast<const float*>(rstd);
+        const unsigned grid = static_cast<unsigned>(blocks), threads = threads_of(hidden / N, kBackwardThreads);
+        if (hidden / N <= kBackwardThreads) {
+          backward_once<T, N, kCentred><<<grid, threads, 0, stream>>>(inputs[0], inputs[1], inputs[2], inputs[3], middles,
+                                                                     scales, static_cast<T*>(grad_x),
+                                                                     static_cast<float*>(partial), rows, hidden);
+        } else {
+          const int64_t bytes = columns * static_cast<int64_t>(sizeof(float));
+          const bool in_place = bytes > kSharedBytes;
+          backward<T, N, kCentred><<<grid, threads, in_place ? 0 : static_cast<size_t>(bytes), stream>>>(
+              inputs[0], inputs[1], inputs[2], inputs[3], middles, scales, static_cast<T*>(grad_x),
+              static_cast<float*>(partial), rows, hidden, in_place);
+        }
+      });
     });
   });
   if (status != 0) return status;
-  sum_partials<<<static_cast<unsigned>((hidden + 127) / 128), 128, 0, stream>>>(
-      static_cast<const float*>(partial), static_cast<float*>(grad_weight), blocks, hidden);
+  sum_partials<<<static_cast<unsigned>((columns + 31) / 32), dim3(32, 32), 0, stream>>>(
+      static_cast<const float*>(partial), static_cast<float*>(grad_weight), blocks, columns);
   return static_cast<int>(cudaGetLastError());
 }

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.pieces import Pieces
-from steel_megatron.ops.norm import add_rms_norm, layer_norm, rms_norm
+from steel_megatron.ops.norm import add_layer_norm, add_rms_norm, layer_norm, rms_norm
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.tensor import hf_names
@@ -53,9 +53,10 @@ class Norm(nn.Module):
         """(…, size) → (normed, what was normed): the same shape and type. A residual is added to x first."""
         if self.pieces is not None:
             return self.pieces.norm(x, residual, self.weight, self.bias, self.epsilon)
-        if residual is not None and not self.layer_norm:
-            return add_rms_norm(x, residual, self.weight, self.epsilon)
-        x = x if residual is None else x + residual
         if self.layer_norm:
+            if residual is not None:
+                return add_layer_norm(x, residual, self.weight, self.bias, self.epsilon)
             return layer_norm(x, self.weight, self.bias, self.epsilon), x
+        if residual is not None:
+            return add_rms_norm(x, residual, self.weight, self.epsilon)
         return rms_norm(x, self.weight, self.epsilon), x

@@ -53,11 +53,34 @@ def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: floa
     return _LAYER_NORM[pick("layer_norm", x, weight_H, bias_H)](x, weight_H, bias_H, epsilon)
 
 
+def add_layer_norm(
+    x: Tensor, residual: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """(:func:`layer_norm` of x + residual, x + residual), like :func:`add_rms_norm`."""
+    if serves("layer_norm", x, residual, weight_H, bias_H) and x.shape == residual.shape:
+        return native.add_layer_norm(x, residual, weight_H, _bias(weight_H, bias_H), epsilon)[:2]
+    total = x + residual
+    return layer_norm(total, weight_H, bias_H, epsilon), total
+
+
+def _native_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
+    return native.layer_norm(x, weight_H, _bias(weight_H, bias_H), epsilon)[0]
+
+
+def _bias(weight_H: Tensor, bias_H: Tensor | None) -> Tensor:
+    return torch.zeros_like(weight_H) if bias_H is None else bias_H
+
+
 def _torch_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
     return F.layer_norm(x, weight_H.shape, weight_H, bias_H, epsilon)
 
 
-_LAYER_NORM = {"te": transformer_engine.layer_norm, "apex": apex.layer_norm, "torch": _torch_layer_norm}
+_LAYER_NORM = {
+    "steel": _native_layer_norm,
+    "te": transformer_engine.layer_norm,
+    "apex": apex.layer_norm,
+    "torch": _torch_layer_norm,
+}
 
 
 class _RMSNorm(torch.autograd.Function):

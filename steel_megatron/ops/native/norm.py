@@ -1,7 +1,7 @@
-"""RMSNorm alone and with the residual addition.
+"""RMSNorm and LayerNorm, alone and with the residual addition.
 
-Shapes: x rows of H elements (any leading dimensions), weight_H; T rows in all. Saved: the normalised input and one fp32
-number per row.
+Shapes: x rows of H elements (any leading dimensions), weight_H, bias_H; T rows in all. Saved: the normalised input and
+one fp32 number per row, LayerNorm two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from steel_megatron.ops.native.library import call
 
 # Partial sums of the weight's gradient: fixed, so that the result depends on nothing but the rows.
-PARTIAL_ROWS = {"cpu": 64, "cuda": 256}
+PARTIAL_ROWS = {"cpu": 64, "cuda": 512}
 
 
 @torch.library.custom_op("steel::rms_norm", mutates_args=())
@@ -23,7 +23,7 @@ def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tenso
     """(y, rstd_T)."""
     x = x.contiguous()
     y, rstd_T = torch.empty_like(x), _statistics(x)
-    call("rms_norm_forward", x, x, None, weight_H.contiguous(), y, None, rstd_T, *_shape(x), epsilon)
+    call("norm_forward", x, x, None, weight_H.contiguous(), None, y, None, None, rstd_T, *_shape(x), epsilon)
     return y, rstd_T
 
 
@@ -32,7 +32,7 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) 
     """(norm of the sum, sum = x + residual, rstd_T)."""
     x, residual = x.contiguous(), residual.contiguous()
     y, total, rstd_T = torch.empty_like(x), torch.empty_like(x), _statistics(x)
-    call("rms_norm_forward", x, x, residual, weight_H.contiguous(), y, total, rstd_T, *_shape(x), epsilon)
+    call("norm_forward", x, x, residual, weight_H.contiguous(), None, y, total, None, rstd_T, *_shape(x), epsilon)
     return y, total, rstd_T
 
 
@@ -41,14 +41,54 @@ def rms_norm_backward(
     grad: Tensor, grad_sum: Tensor | None, x: Tensor, weight_H: Tensor, rstd_T: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(gradient of x, with ``grad_sum`` added; gradient of the weight)."""
-    grad, x = grad.contiguous(), x.contiguous()
+    grad_x, grads_1H = _backward_kernel(grad, grad_sum, x, weight_H, None, rstd_T)
+    return grad_x, grads_1H[0].to(weight_H.dtype)
+
+
+@torch.library.custom_op("steel::layer_norm", mutates_args=())
+def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(y, mean_T, rstd_T)."""
+    x, weight, bias = x.contiguous(), weight_H.contiguous(), bias_H.contiguous()
+    y, mean_T, rstd_T = torch.empty_like(x), _statistics(x), _statistics(x)
+    call("norm_forward", x, x, None, weight, bias, y, None, mean_T, rstd_T, *_shape(x), epsilon)
+    return y, mean_T, rstd_T
+
+
+@torch.library.custom_op("steel::add_layer_norm", mutates_args=())
+def add_layer_norm(
+    x: Tensor, residual: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(norm of the sum, sum = x + residual, mean_T, rstd_T)."""
+    x, residual, weight, bias = (t.contiguous() for t in (x, residual, weight_H, bias_H))
+    y, total, mean_T, rstd_T = torch.empty_like(x), torch.empty_like(x), _statistics(x), _statistics(x)
+    call("norm_forward", x, x, residual, weight, bias, y, total, mean_T, rstd_T, *_shape(x), epsilon)
+    return y, total, mean_T, rstd_T
+
+
+@torch.library.custom_op("steel::layer_norm_backward", mutates_args=())
+def layer_norm_backward(
+    grad: Tensor, grad_sum: Tensor | None, x: Tensor, weight_H: Tensor, mean_T: Tensor, rstd_T: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(gradient of x, with ``grad_sum`` added; gradients of weight and bias, in the type of the weight)."""
+    grad_x, grads_2H = _backward_kernel(grad, grad_sum, x, weight_H, mean_T, rstd_T)
+    # Two tensors: results of an operation may not share memory.
+    return grad_x, grads_2H[0].to(weight_H.dtype, copy=True), grads_2H[1].to(weight_H.dtype, copy=True)
+
+
+def _backward_kernel(
+    grad: Tensor, grad_sum: Tensor | None, x: Tensor, weight_H: Tensor, mean_T: Tensor | None, rstd_T: Tensor
+) -> tuple[Tensor, Tensor]:
+    grad, x, weight = grad.contiguous(), x.contiguous(), weight_H.contiguous()
+    grad_sum = None if grad_sum is None else grad_sum.contiguous()
     rows, hidden = _shape(x)
-    partial = torch.empty(min(rows, PARTIAL_ROWS[x.device.type]), hidden, dtype=torch.float32, device=x.device)
-    grad_x, grad_weight = torch.empty_like(x), torch.empty(hidden, dtype=torch.float32, device=x.device)
-    extra = None if grad_sum is None else grad_sum.contiguous()
-    weight = weight_H.contiguous()
-    call("rms_norm_backward", x, grad, extra, x, weight, rstd_T, grad_x, grad_weight, partial, rows, hidden)
-    return grad_x, grad_weight.to(weight_H.dtype)
+    kinds, make = 1 if mean_T is None else 2, {"dtype": torch.float32, "device": x.device}
+    partial = torch.empty(min(rows, PARTIAL_ROWS[x.device.type]), kinds, hidden, **make)
+    grad_x = torch.empty_like(x)
+    if rows == 0:  # tensors without elements look like null pointers
+        return grad_x, torch.zeros(kinds, hidden, **make)
+    totals = torch.empty(kinds, hidden, **make)
+    call("norm_backward", x, grad, grad_sum, x, weight, mean_T, rstd_T, grad_x, totals, partial, rows, hidden)
+    return grad_x, totals
 
 
 def _shape(x: Tensor) -> tuple[int, int]:
@@ -78,25 +118,65 @@ def _(grad: Tensor, grad_sum: Tensor | None, x: Tensor, weight_H: Tensor, rstd_T
     return _like(x), _like(weight_H)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+@layer_norm.register_fake
+def _(x: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    return _like(x), _statistics(x), _statistics(x)
+
+
+@add_layer_norm.register_fake
+def _(
+    x: Tensor, residual: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _like(x), _like(x), _statistics(x), _statistics(x)
+
+
+@layer_norm_backward.register_fake
+def _(
+    grad: Tensor, grad_sum: Tensor | None, x: Tensor, weight_H: Tensor, mean_T: Tensor, rstd_T: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _like(x), _like(weight_H), _like(weight_H)
+
+
+def _keep_rms(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(inputs[0], inputs[1], output[1])
 
 
-def _backward(ctx: Any, grad: Tensor, grad_rstd: Tensor | None) -> tuple[Tensor, Tensor, None]:
+def _rms_backward(ctx: Any, grad: Tensor, *unused: Tensor | None) -> tuple[Tensor, Tensor, None]:
     grad_x, grad_weight = rms_norm_backward(grad, None, *ctx.saved_tensors)
     return grad_x, grad_weight, None
 
 
-def _keep_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _keep_rms_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     ctx.save_for_backward(output[1], inputs[2], output[2])
 
 
-def _add_backward(
-    ctx: Any, grad: Tensor, grad_sum: Tensor | None, grad_rstd: Tensor | None
+def _add_rms_backward(
+    ctx: Any, grad: Tensor, grad_sum: Tensor | None, *unused: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, None]:
     grad_x, grad_weight = rms_norm_backward(grad, grad_sum, *ctx.saved_tensors)
     return grad_x, grad_x, grad_weight, None
 
 
-rms_norm.register_autograd(_backward, setup_context=_keep)
-add_rms_norm.register_autograd(_add_backward, setup_context=_keep_sum)
+def _keep_layer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.save_for_backward(inputs[0], inputs[1], *output[1:])
+
+
+def _layer_backward(ctx: Any, grad: Tensor, *unused: Tensor | None) -> tuple[Tensor, Tensor, Tensor, None]:
+    return *layer_norm_backward(grad, None, *ctx.saved_tensors), None
+
+
+def _keep_layer_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1], inputs[2], *output[2:])
+
+
+def _add_layer_backward(
+    ctx: Any, grad: Tensor, grad_sum: Tensor | None, *unused: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+    grad_x, grad_weight, grad_bias = layer_norm_backward(grad, grad_sum, *ctx.saved_tensors)
+    return grad_x, grad_x, grad_weight, grad_bias, None
+
+
+rms_norm.register_autograd(_rms_backward, setup_context=_keep_rms)
+add_rms_norm.register_autograd(_add_rms_backward, setup_context=_keep_rms_sum)
+layer_norm.register_autograd(_layer_backward, setup_context=_keep_layer)
+add_layer_norm.register_autograd(_add_layer_backward, setup_context=_keep_layer_sum)
