@@ -13,6 +13,12 @@ def check_precision(config: RunConfig) -> None:
     """Raises :class:`ConfigError` for 8-bit matmuls that cannot be."""
     training = config.training
     if training.fp8_format is None:
+        if training.fp8_recipe != "tensorwise":
+            raise ConfigError(
+                f"--fp8-recipe {training.fp8_recipe} without --fp8-format",
+                rule="a recipe says how 8-bit tensors are scaled",
+                fix="give --fp8-format hybrid, or leave it out",
+            )
         return
     if training.precision == "fp32":
         raise ConfigError(

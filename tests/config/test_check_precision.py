@@ -25,6 +25,7 @@ def test_sizes_that_fit_pass(tp):
 @pytest.mark.parametrize(
     ("knobs", "parts"),
     [
+        ({"fp8_format": None, "fp8_recipe": "delayed"}, ["delayed without --fp8-format", "hybrid"]),
         ({"precision": "fp32"}, ["--precision fp32", "--bf16"]),
         ({"fp8_recipe": "delayed"}, ["--transformer-impl local", "tensorwise"]),
         (
