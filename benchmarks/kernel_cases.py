@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from steel_megatron.ops import activation, cross_entropy, norm, rope
+from steel_megatron.ops import activation, cross_entropy, norm, rope, scaled_matmul
 from steel_megatron.ops.native import optimizer
 
 Call = Callable[[], object]
@@ -259,6 +259,25 @@ def gradient_norm(shape: Shape) -> list[Case]:
     return [Case("gradient norm", sum(grad.nbytes for grad in grads), calls)]
 
 
+def rounding_to_8_bits(shape: Shape) -> list[Case]:
+    """The scale depends on all elements, so they are read twice; E4M3 is written by rows and transposed. GPU only."""
+    if shape.device == "cpu" or shape.tokens % 16 or shape.ffn % 16:
+        return []
+    x = shape.random(shape.tokens, shape.ffn)
+
+    def plain(x: Tensor) -> tuple[Tensor, Tensor]:
+        rows = (x.float() * (448.0 / x.abs().amax().float())).to(torch.float8_e4m3fn)
+        return rows, rows.t().contiguous()
+
+    calls: dict[str, Call] = {
+        "steel": lambda: scaled_matmul.quantise_both(x, torch.float8_e4m3fn, scaled_matmul.largest_magnitude(x)),
+        "torch": lambda: plain(x),
+    }
+    fused = compiled(plain)
+    calls["compile"] = lambda: fused(x)
+    return [Case("rounding to 8 bits", 2 * x.nbytes + 2 * x.numel(), calls)]
+
+
 CASES: list[Callable[[Shape], list[Case]]] = [
     copy,
     rms_norm,
@@ -268,4 +287,5 @@ CASES: list[Callable[[Shape], list[Case]]] = [
     cross_entropies,
     adamw_step,
     gradient_norm,
+    rounding_to_8_bits,
 ]
