@@ -322,8 +322,9 @@ def _use(flag: str, name: str, device_type: str) -> None:
     _tell_once.cache_clear()
 
 
+@torch.compiler.assume_constant_result
 def _order(operation: str, device_type: str) -> tuple[str, ...]:
-    """Backends to be tried in turn; all of them are there, and the last takes everything."""
+    """Backends to be tried in turn; all of them are there, and the last takes everything. torch.compile runs it."""
     key = (operation, device_type)
     if key not in _orders:
         known = OPERATIONS[operation]
