@@ -24,7 +24,7 @@ from steel_megatron.ops import apex, flash_attention, measured
 from steel_megatron.ops.native import attention as native_attention
 from steel_megatron.ops.native import library
 from steel_megatron.ops.native import quantise as native_quantise
-from steel_megatron.ops.packages import why_no_gpu, why_not_importable
+from steel_megatron.ops.packages import NEEDS_GPU, why_no_gpu, why_not_importable
 
 log = logging.getLogger(__name__)
 
@@ -267,10 +267,14 @@ def report() -> dict[str, str]:
     """What every operation will use on this machine, in words, and what brings the backends that are not here."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = {known.name: str(choice(operation, device)) for operation, known in OPERATIONS.items()}
-    for name, backend in BACKENDS.items():
-        missing = backend.missing(device)
-        if missing:
-            found[f"not here: {name}"] = f"{missing}; {backend.install}" if backend.install else missing
+    missing = {name: backend.missing(device) for name, backend in BACKENDS.items()}
+    for_gpus = [name for name, why in missing.items() if why == NEEDS_GPU]
+    if for_gpus:
+        found["for GPUs"] = ", ".join(for_gpus)
+    for name, why in missing.items():
+        if why and name not in for_gpus:
+            install = BACKENDS[name].install
+            found[f"not here: {name}"] = f"{why}; {install}" if install else why
     return found
 
 

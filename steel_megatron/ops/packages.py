@@ -7,6 +7,8 @@ import importlib
 
 import torch
 
+NEEDS_GPU = "it needs a GPU"
+
 
 @functools.cache
 def why_not_importable(*modules: str) -> str | None:
@@ -28,7 +30,7 @@ def why_not_importable(*modules: str) -> str | None:
 def why_no_gpu(device_type: str, least: tuple[int, int] = (8, 0), below: tuple[int, int] | None = None) -> str | None:
     """None if the device is a GPU with a compute capability in [least, below). No GPU in sight is taken as one."""
     if device_type != "cuda":
-        return "it needs a GPU"
+        return NEEDS_GPU
     if torch.cuda.is_available():
         capability = torch.cuda.get_device_capability()
         if capability < least or (below is not None and capability >= below):
