@@ -69,6 +69,8 @@ void attention_backward(int64_t dtype, const void* grad, const void* q, const vo
                         int64_t threads);
 
 // target (V, hidden) of fp32, or of the gradient's type: row ids[t] += grad[t] (T, hidden) for each t, summed in fp32 in
-// the order of t. ids: int64, sorted; order: int64, the t of each; those outside [0, V) count nowhere.
+// a fixed order. ids: int64, sorted; order: int64, the t of each; those outside [0, V) count nowhere. partial is for the
+// CUDA kernel.
 void embedding_gradient(int64_t dtype, int64_t target_dtype, void* target, const void* grad, const void* ids,
-                        const void* order, int64_t tokens, int64_t vocabulary, int64_t hidden, int64_t threads);
+                        const void* order, void* partial, int64_t tokens, int64_t vocabulary, int64_t hidden,
+                        int64_t threads);

@@ -32,4 +32,10 @@ class OptimizerConfig:
     adam_beta1: float = knob(0.9, "AdamW beta1.")
     adam_beta2: float = knob(0.95, "AdamW beta2.")
     adam_eps: float = knob(1e-8, "AdamW epsilon.")
+    exp_avg_dtype: str = knob(
+        "fp32", "Type in which AdamW's first moment is kept; bf16 is rounded stochastically.", choices=("fp32", "bf16")
+    )
+    exp_avg_sq_dtype: str = knob(
+        "fp32", "Type in which AdamW's second moment is kept; bf16 is rounded stochastically.", choices=("fp32", "bf16")
+    )
     clip_grad: float = knob(1.0, "Largest norm of the global gradient; 0: no clipping.")

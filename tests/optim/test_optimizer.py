@@ -32,7 +32,8 @@ class Run:
         self.mesh = mesh
         self.model = ToyModel(mesh, tied=tied, dtype=param_dtype(precision))
         self.data_parallel = DataParallel([self.model], mesh, shard=shard, bucket_size=200)
-        fields = {name: knobs.pop(name) for name in ("clip_grad", "weight_decay") if name in knobs}
+        names = ("clip_grad", "weight_decay", "exp_avg_dtype", "exp_avg_sq_dtype")
+        fields = {name: knobs.pop(name) for name in names if name in knobs}
         training = TrainingConfig(precision=precision, **knobs)
         self.optimizer = Optimizer(self.data_parallel, OptimizerConfig(**fields), training, mesh)
 
@@ -114,10 +115,11 @@ def test_one_update_is_that_of_torchs_fused_kernel(monkeypatch, backend):
 
 
 def test_decay_is_for_matrices_only():
-    weight_decay = dict(Run(Mesh.single()).optimizer.groups)
-    assert all(slot.shard.parameter.dim() == 2 for slot in weight_decay[0.1])
-    assert all(slot.shard.parameter.dim() == 1 for slot in weight_decay[0.0])
-    assert len(weight_decay[0.0]) == 3
+    adamw = Run(Mesh.single()).optimizer.adamw
+    dimensions = {decay: [adamw.slots[n].shard.parameter.dim() for n in numbers] for decay, numbers in adamw.groups}
+    assert set(dimensions[0.1]) == {2}
+    assert dimensions[0.0] == [1] * 3
+    assert all(part.decay == (part.master.dim() == 2) for parts in adamw.parts for part in parts)
 
 
 def test_bf16_updates_are_not_lost_below_the_weights_precision():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.native.library import call
+from steel_megatron.ops.native.library import call, no_result
 
 
 @torch.library.custom_op("steel::cross_entropy_statistics", mutates_args=())
@@ -50,14 +50,4 @@ def _(logits_TV: Tensor, labels_T: Tensor, first: int, real: int) -> tuple[Tenso
     return _statistics(logits_TV), _statistics(logits_TV)
 
 
-@cross_entropy_gradient_.register_fake
-def _(
-    logits_TV: Tensor,
-    labels_T: Tensor,
-    partition_T: Tensor,
-    probability_scale_T: Tensor,
-    label_scale_T: Tensor,
-    first: int,
-    real: int,
-) -> None:
-    return None
+cross_entropy_gradient_.register_fake(no_result)

@@ -75,6 +75,10 @@ def call(name: str, like: Tensor, *arguments: Tensor | int | float | None) -> No
         raise RuntimeError(f"{name} on {like.device}: CUDA error {status} for {tuple(like.shape)} {like.dtype}")
 
 
+def no_result(*arguments: object) -> None:
+    """The fake of an operation that returns nothing: what it writes has its shape."""
+
+
 def _c_value(argument: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:
     if argument is None or isinstance(argument, Tensor):
         return ctypes.c_void_p(None if argument is None else argument.data_ptr())

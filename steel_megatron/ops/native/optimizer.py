@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.native.library import DTYPES, call
+from steel_megatron.ops.native.library import DTYPES, call, no_result
 
 CHUNK = 16384  # elements; as in csrc/ops/kernels.h and optimizer.cu
+MOMENTS = {torch.float32, torch.bfloat16}
+PLACE = 4  # numbers
 
 
 @torch.library.custom_op("steel::adamw_", mutates_args=("parameters", "masters", "exp_avgs", "exp_avg_sqs"))
@@ -26,6 +28,7 @@ def adamw_(
     exp_avgs: Sequence[Tensor],
     exp_avg_sqs: Sequence[Tensor],
     decays: Sequence[bool],
+    places: Sequence[int],
     scale: Tensor,
     lr: float,
     beta1: float,
@@ -34,25 +37,30 @@ def adamw_(
     weight_decay: float,
     step: int,
 ) -> None:
-    """One AdamW step (Loshchilov and Hutter, 2019); all but ``parameters`` are fp32.
+    """One AdamW step (Loshchilov and Hutter, 2019); masters and gradients are fp32.
 
     Args:
         parameters: get the rounded masters in the same pass; empty where the masters are the parameters.
+        exp_avgs: fp32 or bf16, as are ``exp_avg_sqs``. In bf16 what the step computed is rounded stochastically.
         decays: whether each tensor decays.
+        places: :class:`~steel_megatron.ops.rounding.Place` of each tensor, four numbers; read for bf16 only, else it
+            may be empty.
         scale: what gradients are multiplied by first: fp64 scalar, read on the device; not a number: nothing changes.
         step: number of this step, from 1.
     """
     if not masters:
         return
     states = [masters, grads, exp_avgs, exp_avg_sqs]
-    for tensors in states:
-        _check(tensors, masters, {torch.float32})
+    for tensors, dtypes in zip(states, [{torch.float32}] * 2 + [MOMENTS] * 2, strict=True):
+        _check(tensors, masters, dtypes)
     if parameters:
         _check(parameters, masters, set(DTYPES))
     own = [parameter.data_ptr() for parameter in parameters] or [0] * len(masters)
     addresses = [[tensor.data_ptr() for tensor in tensors] for tensors in states]
     sizes = [master.numel() for master in masters]
-    table, chunks = _tables(tuple(zip(own, *addresses, sizes, map(int, decays), strict=True)), 5, masters[0].device)
+    placed = zip(*[iter(places or [0] * PLACE * len(masters))] * PLACE, strict=True)
+    rows = zip(own, *addresses, sizes, map(int, decays), placed, strict=True)
+    table, chunks = _tables(tuple((*row, *place) for *row, place in rows), 5, masters[0].device)
     like = parameters[0] if parameters else masters[0]
     if scale.dtype != torch.float64 or scale.device != masters[0].device:
         raise ValueError(f"a scale of {scale.dtype} on {scale.device}: it is fp64 on {masters[0].device}")
@@ -62,7 +70,8 @@ def adamw_(
         if math.isnan(given):
             return
     numbers = (lr, beta1, beta2, epsilon, weight_decay, 1.0 - beta1**step, 1.0 - beta2**step)
-    call("adamw", like, table, chunks, len(chunks), given, *map(float, numbers))
+    moments = (DTYPES[exp_avgs[0].dtype], DTYPES[exp_avg_sqs[0].dtype])
+    call("adamw", like, *moments, table, chunks, len(chunks), given, *map(float, numbers), step)
 
 
 @torch.library.custom_op("steel::sum_of_squares", mutates_args=())
@@ -100,23 +109,7 @@ def _check(tensors: Sequence[Tensor], like: Sequence[Tensor], dtypes: set[torch.
             )
 
 
-@adamw_.register_fake
-def _(
-    parameters: Sequence[Tensor],
-    masters: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    exp_avgs: Sequence[Tensor],
-    exp_avg_sqs: Sequence[Tensor],
-    decays: Sequence[bool],
-    scale: Tensor,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    weight_decay: float,
-    step: int,
-) -> None:
-    return None
+adamw_.register_fake(no_result)
 
 
 @sum_of_squares.register_fake

@@ -21,10 +21,10 @@ def scale_on(device, value=NUMBERS["scale"]):
     return torch.tensor(value, dtype=torch.float64, device=device)
 
 
-def adamw(parameters, masters, *more, scale=None):
+def adamw(parameters, masters, *more, scale=None, places=(), **numbers):
     """The operation with the numbers above."""
     scale = scale_on(masters[0].device if masters else "cpu") if scale is None else scale
-    adamw_(parameters, masters, *more, **NUMBERS | {"scale": scale})
+    adamw_(parameters, masters, *more, places=list(places), **NUMBERS | numbers | {"scale": scale})
 
 
 def exact_adamw(master, grad, exp_avg, exp_avg_sq, decays, scale, lr, beta1, beta2, epsilon, weight_decay, step):
@@ -130,7 +130,7 @@ def test_results_do_not_depend_on_threads():
 def test_operations_trace_and_refuse():
     kinds = states([5, 8], "cpu")
     torch.library.opcheck(sum_of_squares, (kinds[0],))
-    torch.library.opcheck(adamw_, ([], *kinds, [True, False], scale_on("cpu"), *list(NUMBERS.values())[1:]))
+    torch.library.opcheck(adamw_, ([], *kinds, [True, False], [], scale_on("cpu"), *list(NUMBERS.values())[1:]))
     with pytest.raises(ValueError, match="contiguous"):
         sum_of_squares([torch.ones(4, 4).t()])
     with pytest.raises(ValueError, match="float64"):
