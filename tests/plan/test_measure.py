@@ -63,3 +63,16 @@ def test_the_times_are_kept_for_later_runs(monkeypatch, tmp_path):
     first = measured.fastest_first("rms_norm", "cpu")[0]
     assert backends.choice("rms_norm", "cpu").implementation == first
     measured.times.cache_clear()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_all_that_is_installed_on_a_gpu_agrees_with_fp32(dtype):
+    shape = ModelConfig(
+        num_layers=2, hidden_size=512, ffn_hidden_size=768, num_attention_heads=8, num_query_groups=2, vocab_size=1000
+    )
+    times, left_out = measuring.measure(shape, 2, 256, torch.device("cuda"), dtype, seconds=1e-3)
+    assert times.keys() == measuring.CASES.keys()
+    reasons = ("not installed", "it does not take", "needs compute", "were not built", "is for CPUs", "is for GPUs")
+    assert {name: why for name, why in left_out.items() if not any(reason in why for reason in reasons)} == {}
