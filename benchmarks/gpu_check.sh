@@ -116,5 +116,6 @@ done
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null
   nvcc --version 2>/dev/null | grep release
   "$python" -c 'import platform, torch; print("Python", platform.python_version(), "torch", torch.__version__)'
+  if [ "$device" = cpu ]; then echo "A rehearsal on a CPU: figures say nothing."; fi
 } >"$output/machine.txt"
 "$python" benchmarks/gpu_check_report.py "$output"

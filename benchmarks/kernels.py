@@ -8,7 +8,7 @@ a tensor as large as the MLP's input, in the same run, and is marked where it re
 replayed from a CUDA graph, so that the device's time counts. Forward operations run without autograd; "backward" is
 the backward pass alone.
 
-A second table has the head's matmul with the cross entropy, forward and backward, against the three bare matmuls: the
+The first table has the head's matmul with the cross entropy, forward and backward, against the three bare matmuls: the
 aim is 1.15 times their time and less than 1 GB of extra memory at 16k tokens and a vocabulary of 152k.
 """
 
@@ -22,6 +22,7 @@ import json
 import math
 import platform
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -139,23 +140,26 @@ def main() -> int:
     card = torch.cuda.get_device_name() if args.device == "cuda" else f"{platform.machine()} CPU"
     about = f"torch {torch.__version__}, {card}, {torch.get_num_threads()} CPU threads, {args.dtype}"
     print(
-        f"`{' '.join(['python', *sys.argv])}`; {about}; tokens {tokens}, hidden {hidden}, ffn {ffn}, "
-        f"vocabulary {vocab}\n\n"
-        "| operation | steel, ms | torch, ms | torch.compile, ms | against the better | GB/s | of copy |\n"
-        "| --- | --- | --- | --- | --- | --- | --- |"
+        f"`{shlex.join(['python', *sys.argv])}`; {about}; tokens {tokens}, hidden {hidden}, ffn {ffn}, "
+        f"vocabulary {vocab}\n"
     )
     # CUDA graphs are not recorded in the default stream.
     stream = torch.cuda.stream(torch.cuda.Stream()) if args.device == "cuda" else contextlib.nullcontext()
     with stream, torch.no_grad():
-        rows = run_cases(Shape(args.device, tokens, hidden, ffn, vocab, dtype), args, deadline)
-        for row in rows:
-            for name, reason in row["failed"].items():
-                print(f"\n{row['operation']}, {name}: {reason}")
         head = []
         if re.search(args.only, "head and cross entropy"):
             inputs = Head.random(args.device, tokens, hidden, head_vocab, dtype)
             head = measure_head(inputs, max(args.rounds // 4, 1), not args.no_compile, deadline)
-            print(f"\nHead and cross entropy: {tokens} tokens, vocabulary {head_vocab}.\n\n{head_table(head)}")
+            del inputs
+            print(f"Head and cross entropy: {tokens} tokens, vocabulary {head_vocab}.\n\n{head_table(head)}\n")
+        print(
+            "| operation | steel, ms | torch, ms | torch.compile, ms | against the better | GB/s | of copy |\n"
+            "| --- | --- | --- | --- | --- | --- | --- |"
+        )
+        rows = run_cases(Shape(args.device, tokens, hidden, ffn, vocab, dtype), args, deadline)
+        for row in rows:
+            for name, reason in row["failed"].items():
+                print(f"\n{row['operation']}, {name}: {reason}")
     if args.json:
         result = {
             "about": about,

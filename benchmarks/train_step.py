@@ -19,6 +19,7 @@ import argparse
 import json
 import platform
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -167,7 +168,7 @@ def main() -> int:
     yardstick = Yardstick(model_flops(config.model, seq_length), seq_length, peak)
     card = torch.cuda.get_device_name() if args.device == "cuda" else f"{platform.machine()} CPU"
     about = f"torch {torch.__version__}, {card}, {torch.get_num_threads()} CPU threads, sequence length {seq_length}"
-    print(f"\n`{' '.join(['python', *sys.argv])}`; {about}\n\n{yardstick.formula()}\n\n{table(run.rows, yardstick)}")
+    print(f"\n`{shlex.join(['python', *sys.argv])}`; {about}\n\n{yardstick.formula()}\n\n{table(run.rows, yardstick)}")
     if left_out:
         print("\nNot run: " + "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) + ".")
     if args.profile:
