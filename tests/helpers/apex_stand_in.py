@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from steel_megatron.ops import apex, backends
+from steel_megatron.ops import apex, available, backends
 
 CHUNK = 2048 * 32
 
@@ -98,8 +98,8 @@ def use_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert modules.keys() == set(apex.MODULES)
     made = {name: types.SimpleNamespace(**names) for name, names in modules.items()}
     monkeypatch.setattr(apex, "_module", made.__getitem__)
-    monkeypatch.setattr(backends, "why_no_gpu", lambda device_type, **limits: None)
-    monkeypatch.setattr(backends, "why_not_importable", lambda *names: None)
+    monkeypatch.setattr(available, "why_no_gpu", lambda device_type, **limits: None)
+    monkeypatch.setattr(available, "why_not_importable", lambda *names: None)
     monkeypatch.setattr(backends, "_requested", {})
     monkeypatch.setattr(backends, "_orders", {})
     backends.use_kernel_backend("apex", "cpu")

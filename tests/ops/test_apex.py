@@ -7,7 +7,7 @@ import torch
 
 from helpers.apex_stand_in import use_stand_in
 from steel_megatron.config import ConfigError
-from steel_megatron.ops import apex, backends
+from steel_megatron.ops import apex, available, backends
 from steel_megatron.ops.norm import add_rms_norm, layer_norm, rms_norm
 
 
@@ -83,6 +83,6 @@ def test_what_apex_lacks_is_served_as_by_auto(monkeypatch):
 
 
 def test_without_apex_the_flag_is_refused(monkeypatch):
-    monkeypatch.setattr(backends, "why_no_gpu", lambda device_type, **limits: None)
+    monkeypatch.setattr(available, "why_no_gpu", lambda device_type, **limits: None)
     with pytest.raises(ConfigError, match=r"amp_C is not installed(.|\n)*APEX_CUDA_EXT=1 pip install"):
         backends.use_kernel_backend("apex", "cuda")

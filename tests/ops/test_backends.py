@@ -9,7 +9,7 @@ import torch
 
 from steel_megatron.config import ConfigError
 from steel_megatron.config.training import TrainingConfig
-from steel_megatron.ops import backends, packages
+from steel_megatron.ops import available, backends, packages
 from steel_megatron.ops.norm import rms_norm
 
 BACKENDS_OF_FLAGS = {
@@ -24,7 +24,7 @@ def nothing_requested(monkeypatch):
 
 
 def built(monkeypatch, value):
-    monkeypatch.setattr(backends.library, "built", lambda device_type: value)
+    monkeypatch.setattr(available.library, "built", lambda device_type: value)
 
 
 def test_report_names_an_implementation_and_a_reason_for_each_operation(monkeypatch):
@@ -38,7 +38,7 @@ def test_report_names_an_implementation_and_a_reason_for_each_operation(monkeypa
 def test_report_says_how_a_missing_backend_comes_here(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    monkeypatch.setattr(backends, "why_not_importable", lambda *names: f"{names[0]} is not installed")
+    monkeypatch.setattr(available, "why_not_importable", lambda *names: f"{names[0]} is not installed")
     found = backends.report()["not here: te"]
     assert found.startswith("transformer_engine.pytorch is not installed; pip install")
 
@@ -139,7 +139,7 @@ def test_a_choice_that_does_not_take_the_tensors_is_told_once(monkeypatch, caplo
 
 def test_what_a_backend_lacks_is_served_as_by_auto(monkeypatch):
     built(monkeypatch, True)
-    monkeypatch.setitem(backends.BACKENDS, "te", backends.Backend(lambda device: None, lambda *tensors: True))
+    monkeypatch.setitem(backends.BACKENDS, "te", available.Backend(lambda device: None, lambda *tensors: True))
     backends.use_kernel_backend("te", "cpu")
     assert backends.choice("rope", "cpu").implementation == "steel"
     assert backends.OPERATIONS["rope"].backends == ("steel", "torch")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from steel_megatron.config import ConfigError
-from steel_megatron.ops import backends, flash_attention
+from steel_megatron.ops import available, backends, flash_attention
 from steel_megatron.ops.attention import Packing, attention
 
 calls: list[tuple[str, bool]] = []
@@ -118,16 +118,16 @@ def backend(request, monkeypatch):
     module = types.ModuleType(flash_attention.MODULES[int(name[-1])])
     module.flash_attn_func, module.flash_attn_varlen_func = STAND_INS[request.param]()
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(backends, "why_no_gpu", lambda device_type, **limits: None)
+    monkeypatch.setattr(available, "why_no_gpu", lambda device_type, **limits: None)
     monkeypatch.setattr(backends, "_requested", {})
     monkeypatch.setattr(backends, "_orders", {})
     flash_attention._package.cache_clear()
-    backends.why_not_importable.cache_clear()
+    available.why_not_importable.cache_clear()
     backends.use_attention_backend(name, "cpu")
     calls.clear()
     yield name
     flash_attention._package.cache_clear()
-    backends.why_not_importable.cache_clear()
+    available.why_not_importable.cache_clear()
 
 
 def heads(dtype=torch.bfloat16, size=16, groups=2):
@@ -179,8 +179,8 @@ def test_flash_takes_the_newest_that_is_there(backend):
 
 
 def test_without_the_package_the_flag_is_refused(monkeypatch):
-    monkeypatch.setattr(backends, "why_no_gpu", lambda device_type, **limits: None)
-    monkeypatch.setattr(backends, "why_not_importable", lambda *names: f"{names[0]} is not installed")
+    monkeypatch.setattr(available, "why_no_gpu", lambda device_type, **limits: None)
+    monkeypatch.setattr(available, "why_not_importable", lambda *names: f"{names[0]} is not installed")
     with pytest.raises(
         ConfigError, match=r"flash_attn is not installed(.|\n)*pip install --no-build-isolation flash-attn"
     ):
@@ -193,5 +193,5 @@ def test_version_3_is_for_hopper(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for capability, fits in (((8, 0), False), ((9, 0), True), ((10, 0), False)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda capability=capability: capability)
-        monkeypatch.setattr(backends, "why_not_importable", lambda *names: None)
+        monkeypatch.setattr(available, "why_not_importable", lambda *names: None)
         assert (backends.BACKENDS["flash3"].missing("cuda") is None) == fits

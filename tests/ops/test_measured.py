@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from steel_megatron.ops import backends, measured
+from steel_megatron.ops import available, backends, measured
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +14,7 @@ def own_file(monkeypatch, tmp_path):
     monkeypatch.setenv(measured.FILE_VARIABLE, str(tmp_path / "cache" / "times.json"))
     monkeypatch.setattr(backends, "_requested", {})
     monkeypatch.setattr(backends, "_orders", {})
-    monkeypatch.setattr(backends.library, "built", lambda device_type: True)
+    monkeypatch.setattr(available.library, "built", lambda device_type: True)
     measured.times.cache_clear()
     yield
     measured.times.cache_clear()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.ops import backends, measured, norm
+from steel_megatron.ops import available, backends, measured, norm
 from steel_megatron.plan import measure as measuring
 
 SHAPE = ModelConfig(
@@ -29,7 +29,7 @@ def test_what_runs_here_is_timed_and_the_rest_says_why():
 
 def test_an_implementation_that_computes_something_else_is_left_out(monkeypatch):
     monkeypatch.setattr(measuring, "CASES", {"rms_norm": measuring.CASES["rms_norm"]})
-    there = backends.Backend(lambda device_type: None, lambda *tensors: True)
+    there = available.Backend(lambda device_type: None, lambda *tensors: True)
     monkeypatch.setitem(backends.BACKENDS, "apex", there)
     monkeypatch.setitem(backends.BACKENDS, "te", there)
 

@@ -7,7 +7,7 @@ import torch.distributed as dist
 
 from helpers.processes import run_processes
 from steel_megatron.config import ConfigError, ParallelConfig, TrainingConfig
-from steel_megatron.ops import backends
+from steel_megatron.ops import available, backends
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.training.kernels import choose_kernels
 
@@ -15,7 +15,7 @@ from steel_megatron.training.kernels import choose_kernels
 def start(built_on: list[bool]) -> str:
     """What choosing says on a rank whose compiled kernels are there or not."""
     there = built_on[dist.get_rank()]
-    backends.library.built = lambda device_type: there
+    available.library.built = lambda device_type: there
     mesh = Mesh.create(ParallelConfig(), torch.device("cpu"))
     try:
         choose_kernels(TrainingConfig(), mesh)

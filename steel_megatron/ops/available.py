@@ -1,0 +1,105 @@
+"""Where implementations come from: whether each source is here, why it is not, and which tensors it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from steel_megatron.ops import apex, flash_attention
+from steel_megatron.ops.native import attention as native_attention
+from steel_megatron.ops.native import library
+from steel_megatron.ops.native import quantise as native_quantise
+from steel_megatron.ops.packages import why_no_gpu, why_not_importable
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A source of implementations.
+
+    Args:
+        missing: why a kind of device cannot use it; None if it can.
+        fits: whether it takes given tensors.
+        install: the step that brings it here, if there is one.
+    """
+
+    missing: Callable[[str], str | None]
+    fits: Callable[..., bool]
+    install: str = ""
+
+
+def _anything(*tensors: Tensor | None) -> bool:
+    return True
+
+
+def _steel_missing(device_type: str) -> str | None:
+    return None if library.built(device_type) else f"compiled kernels for {device_type} were not built"
+
+
+def _steel_cpu_missing(device_type: str) -> str | None:
+    return _steel_missing("cpu") if device_type == "cpu" else "our attention kernel is for CPUs"
+
+
+def _steel_cuda_missing(device_type: str) -> str | None:
+    return _steel_missing("cuda") if device_type == "cuda" else "our 8-bit rounding is for GPUs"
+
+
+def _apex_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type, least=(7, 0)) or why_not_importable(*apex.MODULES)
+
+
+def _te_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type) or why_not_importable("transformer_engine.pytorch")
+
+
+def _te_fits(*tensors: Tensor | None) -> bool:
+    """Its modules hold parameters; in norms all tensors but the first are."""
+    return library.fits(*tensors) and all(isinstance(t, nn.Parameter) for t in tensors[1:] if t is not None)
+
+
+def _flash2_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type) or why_not_importable(flash_attention.MODULES[2])
+
+
+def _flash3_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type, least=(9, 0), below=(10, 0)) or why_not_importable(flash_attention.MODULES[3])
+
+
+def _cudnn_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type) or (None if torch.backends.cudnn.is_available() else "this torch has no cuDNN")
+
+
+def _torch_flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """On a CPU it takes anything; on a GPU torch pads heads whose size is no multiple of 8."""
+    return q.device.type == "cpu" or (q.dtype in (torch.bfloat16, torch.float16) and q.shape[-1] <= 256)
+
+
+BACKENDS = {
+    "torch": Backend(lambda device_type: None, _anything),
+    "steel": Backend(
+        _steel_missing, library.fits, "pip install --no-build-isolation . where g++ (and nvcc for CUDA) are"
+    ),
+    "steel_cpu": Backend(_steel_cpu_missing, native_attention.fits, "pip install --no-build-isolation . where g++ is"),
+    "steel_cuda": Backend(
+        _steel_cuda_missing, native_quantise.fits, "pip install --no-build-isolation . where g++ and nvcc are"
+    ),
+    "te": Backend(_te_missing, _te_fits, "pip install --no-build-isolation 'transformer-engine[pytorch]'"),
+    "apex": Backend(
+        _apex_missing,
+        library.fits,
+        "APEX_CPP_EXT=1 APEX_CUDA_EXT=1 pip install --no-build-isolation git+https://github.com/NVIDIA/apex",
+    ),
+    "flash3": Backend(
+        _flash3_missing,
+        flash_attention.fits,
+        "pip install --no-build-isolation 'git+https://github.com/Dao-AILab/flash-attention#subdirectory=hopper'",
+    ),
+    "flash2": Backend(_flash2_missing, flash_attention.fits, "pip install --no-build-isolation flash-attn"),
+    "cudnn": Backend(_cudnn_missing, flash_attention.fits, "a torch for CUDA from pytorch.org"),
+    "varlen": Backend(why_no_gpu, flash_attention.fits),
+    "sdpa_flash": Backend(lambda device_type: None, _torch_flash_fits),
+    "unfused": Backend(lambda device_type: None, _anything),
+    "sdpa": Backend(lambda device_type: None, _anything),
+}
