@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from steel_megatron.config.check_cuda_graph import check_cuda_graph
 from steel_megatron.config.check_precision import check_precision
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.model import ModelConfig
@@ -105,6 +106,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
             fix=f"use a multiple of {tp}",
         )
     check_precision(config)
+    check_cuda_graph(config, world_size)
     dp = world_size // (parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size)
     one_pass = training.micro_batch_size * dp
     if training.global_batch_size is None:

@@ -88,6 +88,10 @@ class TrainingConfig:
         "Let torch.compile fuse what lies between the matmuls of each block (norms, RoPE, activation), instead of the "
         "kernels that --kernel-backend chooses for it.",
     )
+    enable_cuda_graph: bool = knob(
+        False, "Replay the forward and backward pass of a micro-batch as one CUDA graph (data parallel alone)."
+    )
+    cuda_graph_warmup_steps: int = knob(3, "Steps without the graph before it is captured.", unit="steps")
     check_for_nan_in_loss_and_grad: bool = knob(
         True, "Stop before the optimizer touches a weight when loss or gradient norm is not finite (bf16, fp32)."
     )

@@ -46,7 +46,7 @@ class Pieces:
         ConfigError: torch.compile does not work here.
     """
 
-    def __init__(self, device: torch.device, backend: str = "inductor") -> None:
+    def __init__(self, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
         torch.compiler.reset()
 
         def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,7 +138,7 @@ def activate(up: Tensor, name: str) -> Tensor:
     return PLAIN[name](up)
 
 
-GATES = {"swiglu": F.silu, "geglu": F.gelu}
+GATES: dict[str, Callable[[Tensor], Tensor]] = {"swiglu": F.silu, "geglu": F.gelu}
 
 
 def _try(normalise: Callable[..., Tensor], device: torch.device) -> None:

@@ -6,7 +6,8 @@ forward and a backward pass per micro-batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.pipeline.executor import Executor, Hidden
 from steel_megatron.parallel.pipeline.schedules import build_schedule
 from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.training.cuda_graph import Graph, GraphedPasses
 from steel_megatron.training.source_sums import SourceSums
 
 
@@ -36,7 +38,7 @@ class GPTStage:
 
     model: GPT
     seed: int
-    source_sums: SourceSums | None = None  # takes what the last stage's samples cost
+    on_losses: Callable[[Tensor, Batch], None] | None = None  # takes what the last stage's samples cost
     loss_gradient: float = 1.0  # what the loss's backward pass starts from
 
     def forward(self, hidden: Tensor | None, micro_batch: Batch) -> Tensor:
@@ -60,8 +62,8 @@ class GPTStage:
             sample_losses=sample_losses,
             loss_gradient=self.loss_gradient,
         )
-        if self.source_sums is not None:
-            self.source_sums.add(sample_losses[0], batch)
+        if self.on_losses is not None:
+            self.on_losses(sample_losses[0], batch)
         return loss
 
 
@@ -75,12 +77,17 @@ class Engine:
         mesh: Mesh,
         training: TrainingConfig,
         parallel: ParallelConfig,
+        graph: Graph | None = None,
     ) -> None:
+        """``graph``: records and replays the passes of a micro-batch."""
         self.chunks = list(chunks)
         self.data_parallel = data_parallel
         self.mesh = mesh
         self.stages = [GPTStage(chunk, training.seed) for chunk in chunks]
         self.executor = Executor(self.stages, mesh)
+        self.graphed: GraphedPasses | None = None
+        if graph is not None:
+            self.graphed = GraphedPasses(self.stages[0], graph, training.cuda_graph_warmup_steps)
         self.schedule = parallel.pipeline_schedule if mesh.pp.size > 1 else "1f1b"
         if self.schedule == "1f1b" and len(chunks) > 1:
             self.schedule = "interleaved"
@@ -123,7 +130,7 @@ class Engine:
         tokens = torch.zeros((), dtype=torch.float64, device=self.mesh.device)
         by_source = SourceSums(sources, self.mesh.device)
         for stage in self.stages:
-            stage.source_sums = by_source if sources else None
+            stage.on_losses = by_source.add if sources else None
             stage.loss_gradient = loss_gradient
 
         def counted() -> Iterator[Batch]:
@@ -135,7 +142,13 @@ class Engine:
         with ExitStack() as steps:
             for chunk in self.chunks:
                 steps.enter_context(chunk.linears.step())
-            losses = self.executor.run(plan, counted(), self.hidden, loss_gradient=loss_gradient, **more)
+            eager = functools.partial(
+                self.executor.run, plan, counted(), self.hidden, loss_gradient=loss_gradient, **more
+            )
+            if self.graphed is None or not plan.trains:
+                losses = eager()
+            else:
+                losses = self.graphed.run(eager, counted(), count, loss_gradient)
         if not losses:
             return torch.zeros(2 + 2 * sources, dtype=torch.float64, device=self.mesh.device)
         return torch.cat([torch.stack([torch.stack(losses).double().sum(), tokens]), by_source.sums_2K.flatten()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import Block, param_dtype, parameters_with_spec
 from steel_megatron.tokenizer.base import Tokenizer
+from steel_megatron.training.cuda_graph import cuda_graph
 from steel_megatron.training.engine import Engine
 from steel_megatron.training.kernels import choose_kernels
 from steel_megatron.training.linears import linears_maker
@@ -109,17 +111,19 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
             for parameter in parameters_with_spec(chunks):
                 parameter.zero_()  # a vocabulary's padding is in no checkpoint
     shard = parallel.use_distributed_optimizer
-    data_parallel = DataParallel(
-        chunks,
-        mesh,
-        shard=mesh.dp.size > 1 if shard is None else shard,
-        grad_dtype=torch.float32 if training.accumulate_allreduce_grads_in_fp32 else dtype,
-        bucket_size=parallel.bucket_size,
-        overlap_grad_reduce=parallel.overlap_grad_reduce,
-        overlap_param_gather=parallel.overlap_param_gather,
-    )
+    graph = cuda_graph(mesh.device) if training.enable_cuda_graph else None
+    with nullcontext() if graph is None else graph.beside():
+        data_parallel = DataParallel(
+            chunks,
+            mesh,
+            shard=mesh.dp.size > 1 if shard is None else shard,
+            grad_dtype=torch.float32 if training.accumulate_allreduce_grads_in_fp32 else dtype,
+            bucket_size=parallel.bucket_size,
+            overlap_grad_reduce=parallel.overlap_grad_reduce,
+            overlap_param_gather=parallel.overlap_param_gather,
+        )
     optimizer = Optimizer(data_parallel, config.optimizer, training, mesh)
-    engine = Engine(chunks, data_parallel, mesh, training, parallel)
+    engine = Engine(chunks, data_parallel, mesh, training, parallel, graph)
     return Parts(mesh, chunks, data_parallel, engine, optimizer, learning_rate, batch_size, datasets)
 
 

@@ -1,0 +1,121 @@
+"""Runs with --compile-blocks compute what the same runs do without, on every layout, with documents and dropout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from helpers.processes import run_processes
+from helpers.tiny_run import run_config, train
+from steel_megatron.config import RunConfig
+from steel_megatron.model.pieces import Pieces
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.training import setup
+from steel_megatron.training.verify import Layout, Outcome, compare, run_layout, shrink, write_sample_data
+from steel_megatron.training.verify_processes import verify
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "documents, tied, qk-norm": {
+        "untie_embeddings_and_output_weights": False,
+        "num_query_groups": 8,
+        "qk_layernorm": True,
+        "reset_attention_mask": True,
+        "reset_position_ids": True,
+    },
+    "dropout, biases": {
+        "num_query_groups": 1,
+        "add_qkv_bias": True,
+        "hidden_dropout": 0.1,
+        "attention_dropout": 0.1,
+    },
+    "GPT-2": {
+        "untie_embeddings_and_output_weights": False,
+        "normalization": "LayerNorm",
+        "position_embedding_type": "learned_absolute",
+        "activation": "gelu",
+        "add_bias_linear": True,
+        "num_query_groups": 32,
+    },
+}
+# On 4 processes.
+CORE = {"documents, tied, qk-norm": ["tp2,sp,dp2,selective"], "dropout, biases": ["pp2,vpp2,dp2,full"]}
+MORE = {
+    "documents, tied, qk-norm": ["tp2,sp,dp2", "pp2,vpp2,dp2,full"],
+    "dropout, biases": ["tp2,pp2", "tp2,sp,dp2,selective"],
+    "GPT-2": ["dp4", "tp2,sp,pp2,nozero"],
+}
+
+
+class QuickPieces(Pieces):
+    """Traced and differentiated as by the real compiler, then run by torch."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device, "aot_eager")
+
+
+def config_of(shape: str) -> RunConfig:
+    config = RunConfig()
+    for knob, value in SHAPES[shape].items():
+        config.set(knob, value)
+    return shrink(config, steps=3)
+
+
+def run(config: RunConfig, name: str, weights: Path) -> Outcome:
+    layout = Layout.parse(name)
+    mesh = Mesh.create(layout.apply(config).parallel) if torch.distributed.is_initialized() else Mesh.single()
+    return run_layout(config, mesh, layout, weights)
+
+
+def compiled_runs(folder: Path, every: dict[str, list[str]]) -> list[Outcome]:
+    """Every layout of every shape, eager and compiled; returns their differences."""
+    setup.Pieces = QuickPieces
+    outcomes = []
+    for shape, layouts in every.items():
+        config = config_of(shape)
+        config.data.data_path = [str(folder / "tokens")]
+        for number, layout in enumerate(layouts):
+            weights = [folder / f"{shape} {number} {way}" for way in ("eager", "compiled")]
+            reference = run(config, layout, weights[0])
+            outcomes.append(compare(run(config, f"{layout},compile", weights[1]), reference, weights[1], weights[0]))
+    return outcomes
+
+
+@pytest.mark.parametrize("every", [CORE, pytest.param(MORE, marks=pytest.mark.slow)])
+def test_layouts_compute_the_same_with_compiled_blocks(tmp_path, every):
+    write_sample_data(tmp_path, 301)
+    for outcomes in run_processes(compiled_runs, 4, tmp_path, every):
+        assert len(outcomes) == sum(map(len, every.values()))
+        assert [outcome for outcome in outcomes if not outcome.agrees] == []
+
+
+def test_a_run_resumes_without_what_it_began_with(tmp_path, monkeypatch):
+    """The option is no part of a checkpoint: names and values are the same."""
+    monkeypatch.setattr(setup, "Pieces", QuickPieces)
+    losses = {}
+    for way, flags in (("eager", ([], [])), ("mixed", (["--compile-blocks"], ["--no-compile-blocks"]))):
+        folder = tmp_path / way
+        folder.mkdir()
+        path = run_config(folder, train_iters=6, save_interval=3, precision="fp32", eval_iters=0)
+        train(path, "--exit-interval", "3", *flags[0])
+        train(path, "--load", str(folder / "run"), *flags[1])
+        rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+        losses[way] = [row["loss"] for row in rows]
+    assert len(losses["mixed"]) == 6
+    assert losses["mixed"] == pytest.approx(losses["eager"], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_every_layout_against_one_process(shape):
+    """With the real compiler."""
+    names = [
+        *("dp1", "dp1,full", "dp1,selective", "dp1,mbs1", "dp2", "dp2,nozero", "tp2", "tp2,sp", "pp2", "pp2,gpipe"),
+        *("pp2,vpp1,full", "tp4,sp", "tp2,sp,pp2", "pp2,vpp1,dp2", "tp2,sp,pp2,vpp1,dp2", "tp2,pp2,dp2,nozero,full"),
+    ]
+    layouts = [Layout.parse(f"{name},compile") for name in names]
+    outcomes = list(verify(config_of(shape), layouts, "cpu"))
+    assert [outcome for outcome in outcomes if not outcome.agrees] == []
