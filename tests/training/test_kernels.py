@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 
 from helpers.processes import run_processes
 from steel_megatron.config import ConfigError, ParallelConfig, TrainingConfig
-from steel_megatron.ops import available, backends
+from steel_megatron.ops import backends
+from steel_megatron.ops.native import library
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.training.kernels import choose_kernels
 
 
-def start(built_on: list[bool]) -> str:
-    """What choosing says on a rank whose compiled kernels are there or not."""
-    there = built_on[dist.get_rank()]
-    available.library.built = lambda device_type: there
+def starts(cases: list[list[bool]]) -> list[str]:
+    """For each case what choosing says on this rank, where compiled kernels are there on some ranks."""
     mesh = Mesh.create(ParallelConfig(), torch.device("cpu"))
-    try:
-        choose_kernels(TrainingConfig(), mesh)
-    except ConfigError as error:
-        return str(error)
-    return backends.choice("rms_norm", "cpu").implementation
+    said = []
+    for built_on in cases:
+        there = built_on[mesh.world.rank]
+        library.built = lambda device_type, there=there: there
+        try:
+            choose_kernels(TrainingConfig(), mesh)
+            said.append(backends.choice("rms_norm", "cpu").implementation)
+        except ConfigError as error:
+            said.append(str(error))
+    return said
 
 
 def test_ranks_agree_or_the_run_does_not_start():
-    assert run_processes(start, 2, [True, True]) == ["steel", "steel"]
-    assert run_processes(start, 2, [False, False]) == ["torch", "torch"]
-    for said in run_processes(start, 2, [True, False]):
+    first, second = run_processes(starts, 2, [[True, True], [False, False], [True, False]])
+    assert first[:2] == second[:2] == ["steel", "torch"]
+    for said in (first[2], second[2]):
         assert "RMSNorm: steel on rank 0, torch on rank 1" in said
         assert "--kernel-backend" in said
 
