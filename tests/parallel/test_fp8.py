@@ -205,7 +205,7 @@ def models_over_two_ranks() -> None:
     model = GPT(config, Mesh.single(), dtype=torch.float32, **of())
     expected_loss, _ = gradients(model)
     expected = whole_gradients(model)
-    for sequence_parallel, recompute in itertools.product((False, True), ("none", "full")):
+    for sequence_parallel, recompute in ((False, "none"), (True, "full")):
         mesh = Mesh.create(ParallelConfig(tensor_model_parallel_size=2, sequence_parallel=sequence_parallel))
         model = GPT(config, mesh, dtype=torch.float32, **of(Recompute(recompute)))
         loss, _ = gradients(model)
