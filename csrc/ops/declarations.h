@@ -47,12 +47,13 @@ void adamw(int64_t dtype, int64_t exp_avg_dtype, int64_t exp_avg_sq_dtype, const
 void sum_of_squares(int64_t dtype, const void* table, const void* chunks, int64_t chunk_count, void* partial,
                     void* total, int64_t threads);
 
-// RoPE on the first 2 * half channels of each head, channel i paired with i + half; the others are copied. x has the
-// given strides (elements) for batch, position and head, and adjacent channels; y is contiguous. cosine and sine: fp32
-// (tables, length, half), with tables 1 or batch. direction: 1, or -1 to turn back.
+// RoPE on the first 2 * half channels of each head, channel i paired with i + half; the others are copied. x and y have
+// the given strides (elements) for batch, position and head, and adjacent channels; they may be the same memory with
+// the same strides. cosine and sine: fp32 (tables, length, half), with tables 1 or batch. direction: 1, or -1 to turn
+// back.
 void rope(int64_t dtype, const void* x, const void* cosine, const void* sine, void* y, int64_t batch, int64_t length,
-          int64_t heads, int64_t size, int64_t half, int64_t batch_stride, int64_t position_stride, int64_t head_stride,
-          int64_t tables, double direction, int64_t threads);
+          int64_t heads, int64_t size, int64_t half, int64_t x_batch, int64_t x_position, int64_t x_head,
+          int64_t y_batch, int64_t y_position, int64_t y_head, int64_t tables, double direction, int64_t threads);
 
 // y = softmax(q k^T * scale) v over each token's past within its document; lse (fp32, (heads, tokens)) = log of the sum
 // of exp of the scaled scores. Tokens are numbered through; document d is those from starts[d] to starts[d + 1] (int32,

@@ -5,45 +5,81 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// One thread per pair of channels or copied channel; neighbours are neighbours in memory.
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    rotate(const T* x, const float* cosine, const float* sine, T* y, int64_t count, int64_t length, int64_t heads,
-           int64_t size, int64_t half, int64_t batch_stride, int64_t position_stride, int64_t head_stride,
-           bool table_per_sample, float direction) {
-  const int64_t per_head = size - half, step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t n = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; n < count; n += step) {
-    const int64_t vector = n / per_head, i = n - vector * per_head;
-    const int64_t row = vector / heads, head = vector - row * heads;
-    const int64_t sample = row / length, position = row - sample * length;
-    const T* in = x + sample * batch_stride + position * position_stride + head * head_stride;
-    T* out = y + vector * size;
-    if (i >= half) {
-      out[i + half] = in[i + half];
-      continue;
+struct Strides {
+  int64_t batch, position, head;
+};
+
+// N fp32 numbers, four at a time where there are so many.
+template <int N>
+__device__ __forceinline__ void load_table(const float* from, float (&to)[N]) {
+  if constexpr (N == 1) {
+    to[0] = *from;
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + i);
+      to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
     }
-    const int64_t at = ((table_per_sample ? sample : 0) * length + position) * half + i;
-    const float first = to_float(in[i]), second = to_float(in[i + half]);
-    const float c = cosine[at], s = sine[at] * direction;
-    out[i] = from_float<T>(first * c - second * s);
-    out[i + half] = from_float<T>(second * c + first * s);
   }
+}
+
+// A thread turns N pairs of channels of a head, or copies N channels that are not turned (copies per head). Blocks
+// follow one another along the tokens, `tiles` of them for each. x and y may be the same.
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads)
+    rotate(const T* x, const float* cosine, const float* sine, T* y, unsigned tiles, unsigned length, int64_t heads,
+           unsigned half, unsigned copies, Strides x_strides, Strides y_strides, bool table_per_sample,
+           float direction) {
+  const unsigned row = blockIdx.x / tiles, sample = row / length, position = row - sample * length;
+  const unsigned turns = half / N, per_head = turns + copies;
+  const int64_t item = static_cast<int64_t>(blockIdx.x % tiles) * kThreads + threadIdx.x;
+  if (item >= heads * per_head) return;
+  const unsigned head = static_cast<unsigned>(item) / per_head, i = static_cast<unsigned>(item) - head * per_head;
+  const T* in = x + sample * x_strides.batch + position * x_strides.position + head * x_strides.head;
+  T* out = y + sample * y_strides.batch + position * y_strides.position + head * y_strides.head;
+  if (i >= turns) {
+    const int64_t at = 2 * static_cast<int64_t>(half) + static_cast<int64_t>(i - turns) * N;
+    *reinterpret_cast<Pack<T, N>*>(out + at) = *reinterpret_cast<const Pack<T, N>*>(in + at);
+    return;
+  }
+  const int64_t at = static_cast<int64_t>(table_per_sample ? row : position) * half + i * N;
+  float first[N], second[N], c[N], s[N];
+  load<T, N>(in + i * N, first);
+  load<T, N>(in + half + i * N, second);
+  load_table<N>(cosine + at, c);
+  load_table<N>(sine + at, s);
+#pragma unroll
+  for (int k = 0; k < N; ++k) {
+    const float a = first[k], b = second[k], turn = s[k] * direction;
+    first[k] = a * c[k] - b * turn;
+    second[k] = b * c[k] + a * turn;
+  }
+  store<T, N>(out + i * N, first);
+  store<T, N>(out + half + i * N, second);
 }
 
 }  // namespace
 
 extern "C" int rope(int64_t dtype, const void* x, const void* cosine, const void* sine, void* y, int64_t batch,
-                    int64_t length, int64_t heads, int64_t size, int64_t half, int64_t batch_stride,
-                    int64_t position_stride, int64_t head_stride, int64_t tables, double direction,
-                    cudaStream_t stream) {
-  const int64_t count = batch * length * heads * (size - half);
-  if (count == 0) return 0;
-  const int64_t blocks = (count + kThreads - 1) / kThreads;
+                    int64_t length, int64_t heads, int64_t size, int64_t half, int64_t x_batch, int64_t x_position,
+                    int64_t x_head, int64_t y_batch, int64_t y_position, int64_t y_head, int64_t tables,
+                    double direction, cudaStream_t stream) {
+  const int64_t rest = x == y ? 0 : size - 2 * half;
+  if (batch * length * heads * (half + rest) == 0) return 0;
   return with_type(dtype, [=](auto type) {
     using T = decltype(type);
-    rotate<T><<<static_cast<unsigned>(blocks < 132 * 64 ? blocks : 132 * 64), kThreads, 0, stream>>>(
-        static_cast<const T*>(x), static_cast<const float*>(cosine), static_cast<const float*>(sine),
-        static_cast<T*>(y), count, length, heads, size, half, batch_stride, position_stride, head_stride, tables != 1,
-        static_cast<float>(direction));
+    constexpr int64_t kWhole = kPack<T>;
+    const int64_t offsets = half | size | x_batch | x_position | x_head | y_batch | y_position | y_head;
+    const bool packs = offsets % kWhole == 0 && aligned(x) && aligned(y) && aligned(cosine) && aligned(sine);
+    with_width<T>(packs, [=](auto width) {
+      constexpr int N = decltype(width)::value;
+      const int64_t tiles = (heads * (half + rest) / N + kThreads - 1) / kThreads, blocks = batch * length * tiles;
+      // Blocks beyond what a grid holds are 0, which the launch refuses.
+      rotate<T, N><<<blocks <= INT32_MAX ? static_cast<unsigned>(blocks) : 0u, kThreads, 0, stream>>>(
+          static_cast<const T*>(x), static_cast<const float*>(cosine), static_cast<const float*>(sine),
+          static_cast<T*>(y), static_cast<unsigned>(tiles), static_cast<unsigned>(length), heads, static_cast<unsigned>(half),
+          static_cast<unsigned>(rest / N), Strides{x_batch, x_position, x_head}, Strides{y_batch, y_position, y_head},
+          tables != 1, static_cast<float>(direction));
+    });
   });
 }

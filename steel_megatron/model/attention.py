@@ -6,6 +6,7 @@ Shapes: B batch, S sequence, H hidden, N query heads and K key/value heads of th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from steel_megatron.model.context import Context
 from steel_megatron.model.norm import Norm
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.attention import AttentionDropout, attention, cached_attention
-from steel_megatron.ops.rope import Rotation, rotate
+from steel_megatron.ops.rope import Rotation, rotate, rotate_heads_
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init
 from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
@@ -100,16 +101,25 @@ class Attention(nn.Module):
 
     def forward(self, x_BSH: Tensor, context: Context) -> Tensor:
         """(B, S, H) → (B, S, H), not yet added to the residual stream."""
-        qkv_BSC = self.query_key_value(x_BSH)
+        qkv_BSC, rotation = self.query_key_value(x_BSH), context.rotation
+        run: Callable[..., Tensor] = self.core
+        inputs: tuple[Tensor, ...] = (qkv_BSC,)
+        if rotation is not None and self.query_norm is None and self.pieces is None:
+            # In place, so it must happen once: outside what is computed again.
+            inputs = rotate_heads_(qkv_BSC, rotation, self.query_key_value.sizes, self.head_dim)
+            run = self.attend
         if self.recompute and torch.is_grad_enabled():
-            y_BSND = checkpoint(self.core, qkv_BSC, context, use_reentrant=False, preserve_rng_state=False)
+            y_BSND = checkpoint(run, *inputs, context, use_reentrant=False, preserve_rng_state=False)
         else:
-            y_BSND = self.core(qkv_BSC, context)
+            y_BSND = run(*inputs, context)
         return self.output(y_BSND.flatten(-2))
 
     def core(self, qkv_BSC: Tensor, context: Context) -> Tensor:
         """Everything between the projections, without weights but the norms' of queries and keys."""
-        q_BSND, k_BSKD, v_BSKD = self.heads(qkv_BSC, context.rotation)
+        return self.attend(*self.heads(qkv_BSC, context.rotation), context)
+
+    def attend(self, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, context: Context) -> Tensor:
+        """Attention of heads that are ready, over the cache if there is one."""
         if context.cache is not None:
             k_BPKD, v_BPKD = context.cache.extend(self.layer, k_BSKD, v_BSKD)
             return cached_attention(q_BSND, k_BPKD, v_BPKD, context.cache.padding_B)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,24 +118,62 @@ def rotate(x_BSND: Tensor, by: Rotation) -> Tensor:
     return _Rotate.apply(x_BSND, by.cos, by.sin)
 
 
+def rotate_heads_(qkv_BSC: Tensor, by: Rotation, sizes: Sequence[int], head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values as heads, views of a projection's output, in which queries and keys are rotated.
+
+    ``sizes``: channels of the three. Nothing else may read the output, and nothing may compute this again from it.
+    Its gradient is written once, from those of the three: there is neither a copy of heads nor a concatenation.
+    """
+    q_BSND, k_BSKD, v_BSKD = _RotateHeads.apply(qkv_BSC, by.cos, by.sin, sizes, head_dim)
+    return q_BSND, k_BSKD, v_BSKD
+
+
 class _Rotate(torch.autograd.Function):
     """Linear in x, so nothing of it is saved: the backward pass turns the gradient the other way."""
 
     @staticmethod
     def forward(ctx: Any, x_BSND: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turn(x_BSND, cos, sin)
+        return _turn(x_BSND, cos, sin, torch.empty_like(x_BSND, memory_format=torch.contiguous_format))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turn(grads[0], cos, -sin), None, None
+        return _turn(grads[0], cos, -sin, torch.empty_like(grads[0], memory_format=torch.contiguous_format)), None, None
 
 
-def _turn(x_BSND: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+class _RotateHeads(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, qkv_BSC: Tensor, cos: Tensor, sin: Tensor, sizes: Sequence[int], head_dim: int
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(cos, sin)
+        turned = qkv_BSC[..., : sizes[0] + sizes[1]].unflatten(-1, (-1, head_dim))
+        if serves("rope", qkv_BSC):
+            native.rope_(turned, cos, sin, False)
+        else:
+            _turn(turned, cos, sin, turned)
+        return tuple(part.unflatten(-1, (-1, head_dim)) for part in qkv_BSC.split(list(sizes), dim=-1))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        cos, sin = ctx.saved_tensors
+        if serves("rope", *grads):
+            return native.rope_heads_backward(*grads, cos, sin), None, None, None, None
+        sizes = [grad.shape[2] * grad.shape[3] for grad in grads]
+        result = grads[0].new_empty(*grads[0].shape[:2], sum(sizes))
+        q, k, v = (part.unflatten(-1, (-1, grads[0].shape[3])) for part in result.split(sizes, dim=-1))
+        _turn(grads[0], cos, -sin, q)
+        _turn(grads[1], cos, -sin, k)
+        v.copy_(grads[2])
+        return result, None, None, None, None
+
+
+def _turn(x_BSND: Tensor, cos: Tensor, sin: Tensor, result: Tensor) -> Tensor:
+    """Writes the rotated heads to ``result``, which may be what they are read from."""
     half = cos.shape[-1]
-    result = torch.empty(x_BSND.shape, dtype=x_BSND.dtype, device=x_BSND.device)
-    result[..., 2 * half :] = x_BSND[..., 2 * half :]
+    if result is not x_BSND:
+        result[..., 2 * half :] = x_BSND[..., 2 * half :]
     for samples, rows in _tiles(x_BSND):
         part = x_BSND[samples, rows, :, : 2 * half].float()
         turned = torch.empty_like(part)

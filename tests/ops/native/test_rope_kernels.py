@@ -7,20 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.exact_rope import angles, exact_rope
 from helpers.kernels import DEVICES, DTYPES, close, instruction_sets, needs_cpu_kernels, random
 from steel_megatron.ops.native import library
-from steel_megatron.ops.native.rope import rope
-
-
-def exact_rope(x, cosine, sine):
-    half = cosine.shape[-1]
-    first, second, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine, rest], dim=-1)
-
-
-def angles(tables, length, half, device):
-    turned = random((tables, length, 1, half), torch.float32, device, half)
-    return turned.cos(), turned.sin()
+from steel_megatron.ops.native.rope import rope, rope_, rope_heads_backward
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -74,5 +64,9 @@ def test_every_instruction_set(monkeypatch, kernels, dtype):
 def test_operation_traces_and_refuses():
     x, (cosine, sine) = torch.randn(2, 3, 4, 8, requires_grad=True), angles(1, 3, 4, "cpu")
     torch.library.opcheck(rope, (x, cosine, sine, False))
+    torch.library.opcheck(rope_, (x.detach().clone(), cosine, sine, True))
+    torch.library.opcheck(rope_heads_backward, (x.detach(), x.detach(), x.detach(), cosine, sine))
+    with pytest.raises(ValueError, match="must be neighbours"):
+        rope_(torch.randn(2, 3, 4, 16)[..., ::2], cosine, sine, False)
     with pytest.raises(ValueError, match="angles of shape"):
         rope(x, cosine[:, :2], sine[:, :2], False)
