@@ -6,9 +6,17 @@ constexpr int64_t kColumns = 256;  // that are summed at once, in registers and 
 
 template <class T, class A>
 void add_rows(A* target, const T* grad, const int64_t* order, int64_t count, int64_t hidden, int64_t columns) {
-  float sum[kColumns] = {};
-  for (int64_t i = 0; i < count; ++i) {
-    const T* row = grad + order[i] * hidden;
+  const T* row = grad + order[0] * hidden;
+  if (count == 1) {  // most tokens
+#pragma omp simd
+    for (int64_t j = 0; j < columns; ++j) target[j] = from_float<A>(to_float(target[j]) + to_float(row[j]));
+    return;
+  }
+  float sum[kColumns];
+#pragma omp simd
+  for (int64_t j = 0; j < columns; ++j) sum[j] = to_float(row[j]);
+  for (int64_t i = 1; i < count; ++i) {
+    row = grad + order[i] * hidden;
 #pragma omp simd
     for (int64_t j = 0; j < columns; ++j) sum[j] += to_float(row[j]);
   }
@@ -20,6 +28,7 @@ void add_rows(A* target, const T* grad, const int64_t* order, int64_t count, int
 // differ.
 inline std::vector<int64_t> id_runs(const int64_t* ids, int64_t tokens, int64_t vocabulary) {
   std::vector<int64_t> starts;
+  starts.reserve(static_cast<size_t>(tokens) + 1);
   int64_t t = 0;
   while (t < tokens && ids[t] < 0) ++t;
   for (; t < tokens && ids[t] < vocabulary; ++t) {

@@ -66,6 +66,7 @@ OPERATIONS = {
     "rope": Operation("RoPE", ("steel", "torch"), _OURS_ON_CPU),
     "activation": Operation("activation", ("steel", "torch"), _OURS_ON_CPU),
     "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS_ON_CPU),
+    "embedding_gradient": Operation("embedding gradient", ("steel", "torch"), _OURS_ON_CPU),
     "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS_ON_CPU),
     "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS_ON_CPU),
     "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {}, "ours is for GPUs and not measured"),
@@ -218,11 +219,11 @@ def _use(flag: str, name: str, device_type: str) -> None:
     wanted = FLAGS[flag][name]
     missing = {backend: BACKENDS[backend].missing(device_type) for backend in wanted}
     if wanted and all(missing.values()):
-        steps = [BACKENDS[backend].install for backend in wanted if BACKENDS[backend].install]
+        steps = [BACKENDS[backend].install for backend, why in missing.items() if why != NEEDS_GPU]
         raise ConfigError(
             f"{flag} {name} on {device_type}",
-            rule="what is asked for is there: " + "; ".join(str(reason) for reason in missing.values()),
-            fix=", or ".join([*steps, f"{flag} auto"]),
+            rule="; ".join(dict.fromkeys(map(str, missing.values()))),
+            fix=", or ".join([*filter(None, steps), f"{flag} auto"]),
         )
     _requested[flag] = name
     forget_orders()

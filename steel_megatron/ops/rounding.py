@@ -83,7 +83,7 @@ def store(target: Tensor, values: Tensor, place: Place, step: int, upper: bool) 
 def _row_keys(place: Place, step: int, rows: int) -> np.ndarray:
     """uint64 (rows,)."""
     with np.errstate(over="ignore"):
-        of_step = _mixed(np.uint64(place.key) + np.uint64(step) * np.uint64(0x9E3779B97F4A7C15))
+        of_step = _mixed(np.asarray(place.key + step * 0x9E3779B97F4A7C15 & (1 << 64) - 1, dtype=np.uint64))
         numbers = np.arange(place.first_row, place.first_row + rows, dtype=np.uint64)
         return _mixed(of_step + numbers * np.uint64(0xD1B54A32D192ED03))
 

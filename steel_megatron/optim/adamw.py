@@ -185,5 +185,7 @@ def _parts(slot: Slot, seed: int) -> Iterator[Part]:
     tensors = (shard.param_rows, slot.master, shard.grad_rows, slot.exp_avg, slot.exp_avg_sq)
     decay = spec_of(shard.parameter).decay
     for pieces in zip(*(row_blocks(shard.parameter, shard.first_row, t) for t in tensors), strict=True):
-        (piece, block), views = pieces[0], [found.tensor for _, found in pieces]
-        yield Part(*views, place=Place.of(piece.name, seed, block.offset, block.tensor.shape), decay=decay)
+        piece, block = pieces[0]
+        place = Place.of(piece.name, seed, block.offset, block.tensor.shape)
+        weight, master, grad, exp_avg, exp_avg_sq = (found.tensor for _, found in pieces)
+        yield Part(weight, master, grad, exp_avg, exp_avg_sq, place, decay)

@@ -65,26 +65,29 @@ class VocabParallelEmbedding(nn.Module):
         await_parameter(self.weight)
         if self.mesh.tp.size == 1:
             return lookup(tokens_BS, self.weight)
-        local_BS = tokens_BS - self.first
-        others_BS = (local_BS < 0) | (local_BS >= self.weight.shape[0])
-        local_BS = local_BS.masked_fill(others_BS, 0)
-        y_BSH = lookup(local_BS, self.weight).masked_fill(others_BS.unsqueeze(-1), 0.0)
-        return leave_region(y_BSH, self.mesh)
+        return leave_region(lookup(tokens_BS - self.first, self.weight, partial=True), self.mesh)
 
 
-def lookup(ids: Tensor, weight: Tensor) -> Tensor:
-    """Rows of ``weight`` (V, H) by ids (…); the gradient is added to the looked-up rows of the buffer only."""
-    return _Lookup.apply(ids, weight)
+def lookup(ids: Tensor, weight: Tensor, partial: bool = False) -> Tensor:
+    """Rows of ``weight`` (V, H) by ids (…); the gradient is added to the looked-up rows of the buffer only.
+
+    Args:
+        partial: ids outside [0, V) are other ranks' and get zeros.
+    """
+    return _Lookup.apply(ids, weight, partial)
 
 
 class _Lookup(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, ids: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, ids: Tensor, weight: Tensor, partial: bool) -> Tensor:
         ctx.save_for_backward(ids)
         ctx.weight = weight
-        return F.embedding(ids, weight)
+        if not partial:
+            return F.embedding(ids, weight)
+        others = (ids < 0) | (ids >= len(weight))
+        return F.embedding(ids.masked_fill(others, 0), weight).masked_fill_(others.unsqueeze(-1), 0.0)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None, None]:
         (ids,), dy = ctx.saved_tensors, grads[0]
-        return None, embedding_weight_gradient(ctx.weight, dy.reshape(-1, dy.shape[-1]), ids.reshape(-1))
+        return None, embedding_weight_gradient(ctx.weight, dy.reshape(-1, dy.shape[-1]), ids.reshape(-1)), None

@@ -14,6 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.embedding import add_rows
+
 
 def main_grad_of(parameter: Tensor) -> Tensor | None:
     """The parameter's view of the gradient buffer; None before data parallel has taken it over."""
@@ -51,17 +53,10 @@ def bias_gradient(bias: Tensor, grad_TO: Tensor) -> Tensor | None:
 
 
 def embedding_weight_gradient(weight: Tensor, grad_TH: Tensor, ids_T: Tensor) -> Tensor | None:
-    """dW[ids] += grad, touching only the rows that were looked up.
-
-    Deterministic: serial per element on a CPU, by sorted indices on a GPU.
-    """
+    """dW[ids] += grad, touching only the rows that were looked up; ids outside the table count nowhere."""
     main_grad = main_grad_of(weight)
     target = torch.zeros_like(weight, dtype=torch.float32) if main_grad is None else main_grad
-    values = grad_TH.to(target.dtype)
-    if target.is_cuda:
-        target.index_put_((ids_T,), values, accumulate=True)
-    else:
-        target.index_add_(0, ids_T, values)
+    add_rows(target, grad_TH, ids_T)
     return target.to(weight.dtype) if main_grad is None else None
 
 

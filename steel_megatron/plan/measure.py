@@ -20,6 +20,7 @@ from steel_megatron.ops import backends, measured
 from steel_megatron.ops.activation import gated_activation
 from steel_megatron.ops.attention import Packing, attention
 from steel_megatron.ops.cross_entropy import cross_entropy
+from steel_megatron.ops.embedding import add_rows
 from steel_megatron.ops.norm import layer_norm, rms_norm
 from steel_megatron.ops.rope import RopeSettings, rotate, rotation
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
@@ -173,6 +174,20 @@ def _packed_attention(config: ModelConfig, batch: int, length: int, device: torc
     return _differentiable(lambda q, k, v: attention(q, k, v, packing), _heads(config, batch, length, device, dtype))
 
 
+def _embedding_gradient(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    assert config.vocab_size is not None
+    grad = _random(batch * length, config.hidden_size, device=device, dtype=dtype)
+    ids = torch.arange(batch * length, device=device) ** 2 % config.vocab_size
+    target = torch.zeros(config.vocab_size, config.hidden_size, device=device)
+
+    def results() -> list[Tensor]:
+        fresh = torch.zeros_like(target)
+        add_rows(fresh, grad, ids)
+        return [fresh]
+
+    return Case((grad,), lambda: add_rows(target, grad, ids), results)
+
+
 def _adamw(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
     """On a model of one block."""
     optimizer = _optimizer(config, device, dtype)
@@ -203,6 +218,7 @@ CASES: dict[str, Callable[[ModelConfig, int, int, torch.device, torch.dtype], Ca
     "rope": _rope,
     "activation": _activation,
     "cross_entropy": _cross_entropy,
+    "embedding_gradient": _embedding_gradient,
     "adamw": _adamw,
     "gradient_norm": _gradient_norm,
     "attention": _attention,
