@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 import torch
 
 from helpers.processes import run_processes
+from helpers.tiny_run import run_config, train
 from steel_megatron.config import ConfigError, ParallelConfig, TrainingConfig
 from steel_megatron.ops import backends
 from steel_megatron.ops.native import library
@@ -41,3 +45,25 @@ def test_one_process_follows_its_flags(monkeypatch):
     choose_kernels(TrainingConfig(kernel_backend="torch", attention_backend="unfused"), Mesh.single())
     assert backends.choice("rms_norm", "cpu").implementation == "torch"
     assert backends.choice("attention", "cpu").implementation == "unfused"
+
+
+def test_a_run_learns_the_same_through_other_kernels(tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "_requested", {})
+    monkeypatch.setattr(backends, "_orders", {})
+    losses = {}
+    for flags in ((), ("--attention-backend", "flash"), ("--attention-backend", "local", "--kernel-backend", "torch")):
+        folder = tmp_path / str(len(losses))
+        folder.mkdir()
+        train(run_config(folder, train_iters=4, reset_attention_mask=True), *flags)
+        lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+        losses[flags] = [json.loads(line)["loss"] for line in lines if "loss" in line]
+    usual, *others = losses.values()
+    assert len(usual) == 4
+    for found in others:
+        assert found == pytest.approx(usual, rel=5e-3)
+    assert others[-1] != usual, "the flags chose nothing else"
+
+
+def test_a_run_without_what_its_flags_ask_for_does_not_start(tmp_path):
+    said = train(run_config(tmp_path), "--attention-backend", "flash3", status=2)
+    assert "--attention-backend flash3 on cpu" in said
