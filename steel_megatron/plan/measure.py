@@ -23,6 +23,7 @@ from steel_megatron.ops.cross_entropy import cross_entropy
 from steel_megatron.ops.embedding import add_rows
 from steel_megatron.ops.norm import layer_norm, rms_norm
 from steel_megatron.ops.rope import RopeSettings, rotate, rotation
+from steel_megatron.ops.scaled_matmul import E5M2, Scaled, largest_magnitude, quantise_both
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
 from steel_megatron.optim.optimizer import Optimizer
 from steel_megatron.parallel.data import DataParallel
@@ -163,6 +164,16 @@ def _cross_entropy(config: ModelConfig, batch: int, length: int, device: torch.d
     return _differentiable(lambda x: cross_entropy(x, labels), [logits])
 
 
+def _quantise(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    """The gradient of the MLP's inner channels, which is rounded both ways."""
+    x = _random(batch * length, config.ffn_hidden_size, device=device, dtype=dtype)
+
+    def run() -> tuple[Scaled, Scaled]:
+        return quantise_both(x, E5M2, largest_magnitude(x))
+
+    return Case((x,), run, lambda: [rounded.values() for rounded in run()])
+
+
 def _attention(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
     return _differentiable(attention, _heads(config, batch, length, device, dtype))
 
@@ -218,6 +229,7 @@ CASES: dict[str, Callable[[ModelConfig, int, int, torch.device, torch.dtype], Ca
     "rope": _rope,
     "activation": _activation,
     "cross_entropy": _cross_entropy,
+    "quantise": _quantise,
     "embedding_gradient": _embedding_gradient,
     "adamw": _adamw,
     "gradient_norm": _gradient_norm,
