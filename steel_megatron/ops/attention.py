@@ -100,7 +100,7 @@ def _grouped(q_BNSD: Tensor, k_BKSD: Tensor) -> bool:
 
 
 def _with_kernel(kernel: SDPBackend, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
-    """That kernel of torch's or its error: torch says which of the kernel's conditions does not hold."""
+    """That kernel of torch's and no other."""
     with sdpa_kernel(kernel):
         return _causal(q_BSND, k_BSKD, v_BSKD)
 

@@ -72,8 +72,17 @@ def _cudnn_missing(device_type: str) -> str | None:
 
 
 def _torch_flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """On a CPU it takes anything; on a GPU torch pads heads whose size is no multiple of 8."""
-    return q.device.type == "cpu" or (q.dtype in (torch.bfloat16, torch.float16) and q.shape[-1] <= 256)
+    return q.device.type == "cpu" or torch.backends.cuda.can_use_flash_attention(_for_torch(q, k, v))
+
+
+def _cudnn_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    return torch.backends.cuda.can_use_cudnn_attention(_for_torch(q, k, v))
+
+
+def _for_torch(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> torch.backends.cuda.SDPAParams:
+    """What torch wants to know of a call of its SDPA: no mask, no dropout, causal, grouped heads."""
+    q, k, v = (x.transpose(1, 2) for x in (q_BSND, k_BSKD, v_BSKD))
+    return torch.backends.cuda.SDPAParams(q, k, v, None, 0.0, True, q.shape[1] != k.shape[1])
 
 
 BACKENDS = {
@@ -97,7 +106,7 @@ BACKENDS = {
         "pip install --no-build-isolation 'git+https://github.com/Dao-AILab/flash-attention#subdirectory=hopper'",
     ),
     "flash2": Backend(_flash2_missing, flash_attention.fits, "pip install --no-build-isolation flash-attn"),
-    "cudnn": Backend(_cudnn_missing, flash_attention.fits, "a torch for CUDA from pytorch.org"),
+    "cudnn": Backend(_cudnn_missing, _cudnn_fits, "a torch for CUDA from pytorch.org"),
     "varlen": Backend(why_no_gpu, flash_attention.fits),
     "sdpa_flash": Backend(lambda device_type: None, _torch_flash_fits),
     "unfused": Backend(lambda device_type: None, _anything),
