@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from steel_megatron.ops import activation, cross_entropy, norm, rope, scaled_matmul
+from steel_megatron.ops import activation, cross_entropy, embedding, norm, rope, scaled_matmul
 from steel_megatron.ops.native import optimizer
 
 Call = Callable[[], object]
@@ -100,56 +100,71 @@ def copy(shape: Shape) -> list[Case]:
     return [Case("copy", 2 * source.nbytes, {"torch": lambda: target.copy_(source)})]
 
 
-def rms_norm(shape: Shape) -> list[Case]:
-    """Forward reads x and writes y; backward reads x and the gradient and writes one."""
-    x, weight = shape.random(shape.tokens, shape.hidden), torch.ones_like(shape.random(shape.hidden))
+def norms(shape: Shape) -> list[Case]:
+    """RMSNorm and LayerNorm: forward reads x and writes y; backward reads x and the gradient and writes one.
 
-    def plain(x: Tensor, w: Tensor) -> Tensor:
+    With the residual addition forward reads two and writes two; backward reads two gradients and the sum, and writes
+    one gradient for both.
+    """
+    x, residual = (shape.random(shape.tokens, shape.hidden) for _ in range(2))
+    weight, bias = (torch.full_like(shape.random(shape.hidden), value) for value in (1.0, 0.0))
+
+    def rms(x: Tensor, w: Tensor) -> Tensor:
         return F.rms_norm(x, w.shape, w, 1e-5)
 
-    contenders: dict[str, Function] = {
-        "steel": lambda x, w: norm.rms_norm(x, w, 1e-5),
-        "torch": plain,
-        "compile": compiled(plain),
-    }
-    return two_cases("RMSNorm", [x, weight], contenders, 2 * x.nbytes, 3 * x.nbytes)
+    def layer(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return F.layer_norm(x, w.shape, w, b, 1e-5)
 
+    cases = []
+    for name, plain, ours, adding, parameters in (
+        ("RMSNorm", rms, norm.rms_norm, norm.add_rms_norm, [weight]),
+        ("LayerNorm", layer, norm.layer_norm, norm.add_layer_norm, [weight, bias]),
+    ):
+        contenders: dict[str, Function] = {
+            "steel": lambda *inputs, ours=ours: ours(*inputs, 1e-5),
+            "torch": plain,
+            "compile": compiled(plain),
+        }
+        cases += two_cases(name, [x, *parameters], contenders, 2 * x.nbytes, 3 * x.nbytes)
 
-def add_rms_norm(shape: Shape) -> list[Case]:
-    """Forward reads two and writes two; backward reads two gradients and the sum, and writes one gradient for both."""
-    x, residual = (shape.random(shape.tokens, shape.hidden) for _ in range(2))
-    weight = torch.ones_like(shape.random(shape.hidden))
+        def plain_sum(x: Tensor, r: Tensor, *parameters: Tensor, plain: Function = plain) -> tuple[Tensor, Tensor]:
+            total = x + r
+            return plain(total, *parameters), total
 
-    def plain(x: Tensor, r: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        total = x + r
-        return F.rms_norm(total, w.shape, w, 1e-5), total
-
-    contenders: dict[str, Function] = {
-        "steel": lambda x, r, w: norm.add_rms_norm(x, r, w, 1e-5),
-        "torch": plain,
-        "compile": compiled(plain),
-    }
-    return two_cases("add + RMSNorm", [x, residual, weight], contenders, 4 * x.nbytes, 4 * x.nbytes)
+        contenders = {
+            "steel": lambda *inputs, adding=adding: adding(*inputs, 1e-5),
+            "torch": plain_sum,
+            "compile": compiled(plain_sum),
+        }
+        cases += two_cases(f"add + {name}", [x, residual, *parameters], contenders, 4 * x.nbytes, 4 * x.nbytes)
+    return cases
 
 
 def rotary(shape: Shape) -> list[Case]:
-    """Heads are read and written, in both directions."""
+    """From a projection to its heads: queries and keys are read and written; backward also brings the values' gradient.
+
+    Ours turns them where they are, again at every call.
+    """
     size = 64 if shape.hidden % 64 == 0 else 32
-    heads = shape.random(1, shape.tokens, shape.hidden // size, size)
+    projected = shape.random(1, shape.tokens, 3 * shape.hidden)
     angles = torch.randn(1, shape.tokens, 1, size // 2, device=shape.device)
     cosine, sine = angles.cos(), angles.sin()
     by = rope.Rotation(cosine, sine)
 
-    def plain(x: Tensor) -> Tensor:
+    def turned(x: Tensor) -> Tensor:
         first, second = x.float().chunk(2, -1)
         return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1).to(x.dtype)
 
+    def plain(projected: Tensor) -> tuple[Tensor, ...]:
+        q, k, v = (part.unflatten(-1, (-1, size)) for part in projected.chunk(3, dim=-1))
+        return turned(q), turned(k), v
+
     contenders: dict[str, Function] = {
-        "steel": lambda x: rope.rotate(x, by),
+        "steel": lambda projected: rope.rotate_heads_(projected, by, [shape.hidden] * 3, size),
         "torch": plain,
         "compile": compiled(plain),
     }
-    return two_cases("RoPE", [heads], contenders, 2 * heads.nbytes, 2 * heads.nbytes)
+    return two_cases("RoPE", [projected], contenders, 2 * (projected.nbytes * 2 // 3), 2 * projected.nbytes)
 
 
 def swiglu(shape: Shape) -> list[Case]:
@@ -166,6 +181,20 @@ def swiglu(shape: Shape) -> list[Case]:
         "compile": compiled(plain),
     }
     return two_cases("SwiGLU", [gate_up], contenders, gate_up.nbytes * 3 // 2, gate_up.nbytes * 5 // 2)
+
+
+def plain_activations(shape: Shape) -> list[Case]:
+    """Forward reads x and writes y; backward reads x and the gradient and writes one."""
+    x, cases = shape.random(shape.tokens, shape.ffn), []
+    for name, title in (("gelu", "GELU"), ("gelu_tanh", "GELU by tanh"), ("squared_relu", "squared ReLU")):
+        plain = activation.PLAIN[name]
+        contenders: dict[str, Function] = {
+            "steel": lambda x, name=name: activation.plain_activation(x, name),
+            "torch": plain,
+            "compile": compiled(plain),
+        }
+        cases += two_cases(title, [x], contenders, 2 * x.nbytes, 3 * x.nbytes)
+    return cases
 
 
 def cross_entropies(shape: Shape) -> list[Case]:
@@ -196,7 +225,10 @@ def layer_matrices(shape: Shape) -> list[tuple[int, ...]]:
 
 
 def adamw_step(shape: Shape) -> list[Case]:
-    """Per element: fp32 master and two moments read and written, fp32 gradient read, bf16 weight written: 30 bytes."""
+    """Per element: fp32 master and two moments read and written, fp32 gradient read, bf16 weight written: 30 bytes.
+
+    With both moments in bf16 22 bytes; torch's fused AdamW has no such thing beside an fp32 master.
+    """
     sizes = layer_matrices(shape)
     masters, grads, exp_avgs = ([torch.randn(size, device=shape.device) for size in sizes] for _ in range(3))
     squares = [torch.rand(size, device=shape.device) for size in sizes]
@@ -204,7 +236,7 @@ def adamw_step(shape: Shape) -> list[Case]:
     steps = [torch.zeros((), device=shape.device) for _ in sizes]
     divisor = torch.full((), 2.0, device=shape.device)
     scale = torch.full((), 0.5, dtype=torch.float64, device=shape.device)
-    decays = [True] * len(sizes)
+    settings = {"lr": 1e-4, "beta1": 0.9, "beta2": 0.95, "weight_decay": 0.1}
 
     def torch_step() -> None:
         adamw(
@@ -217,36 +249,43 @@ def adamw_step(shape: Shape) -> list[Case]:
             fused=True,
             grad_scale=divisor,
             amsgrad=False,
-            beta1=0.9,
-            beta2=0.95,
-            lr=1e-4,
-            weight_decay=0.1,
             eps=1e-8,
             maximize=False,
+            **settings,
         )
         for weight, master in zip(weights, masters, strict=True):
             weight.copy_(master)
 
-    def steel_step() -> None:
-        optimizer.adamw_(
-            weights,
-            masters,
-            grads,
-            exp_avgs,
-            squares,
-            decays,
-            places=[],
-            scale=scale,
-            lr=1e-4,
-            beta1=0.9,
-            beta2=0.95,
-            epsilon=1e-8,
-            weight_decay=0.1,
-            step=10,
-        )
+    def steel_step(moments: Sequence[list[Tensor]], places: list[int]) -> Call:
+        states, decays = (weights, masters, grads, *moments), [True] * len(sizes)
+        return lambda: optimizer.adamw_(*states, decays, places=places, scale=scale, epsilon=1e-8, step=10, **settings)
 
-    moved = 30 * sum(math.prod(size) for size in sizes)
-    return [Case("AdamW, fp32 master and bf16 weight", moved, {"steel": steel_step, "torch": torch_step})]
+    elements = sum(math.prod(size) for size in sizes)
+    halves = [[moment.bfloat16() for moment in moments] for moments in (exp_avgs, squares)]
+    places = [number for key, size in enumerate(sizes) for number in (key, 0, 0, size[-1])]
+    calls: dict[str, Call] = {"steel": steel_step([exp_avgs, squares], []), "torch": torch_step}
+    return [
+        Case("AdamW, fp32 master and bf16 weight", 30 * elements, calls),
+        Case("AdamW, bf16 moments", 22 * elements, {"steel": steel_step(halves, places)}),
+    ]
+
+
+def embedding_gradient(shape: Shape) -> list[Case]:
+    """Gradients of all tokens are read; rows of the fp32 buffer that are looked up are read and written."""
+    grad = shape.random(shape.tokens, shape.hidden)
+    ids = torch.randint(0, shape.vocab, (shape.tokens,), device=shape.device)
+    target = torch.zeros(shape.vocab, shape.hidden, device=shape.device)
+
+    def plain() -> None:
+        """Deterministic on both kinds of device."""
+        if target.is_cuda:
+            target.index_put_((ids,), grad.float(), accumulate=True)
+        else:
+            target.index_add_(0, ids, grad.float())
+
+    rows = ids.unique().numel() * shape.hidden * target.element_size()
+    calls: dict[str, Call] = {"steel": lambda: embedding.add_rows(target, grad, ids), "torch": plain}
+    return [Case("embedding's gradient", grad.nbytes + ids.nbytes + 2 * rows, calls)]
 
 
 def gradient_norm(shape: Shape) -> list[Case]:
@@ -280,11 +319,12 @@ def rounding_to_8_bits(shape: Shape) -> list[Case]:
 
 CASES: list[Callable[[Shape], list[Case]]] = [
     copy,
-    rms_norm,
-    add_rms_norm,
+    norms,
     rotary,
     swiglu,
+    plain_activations,
     cross_entropies,
+    embedding_gradient,
     adamw_step,
     gradient_norm,
     rounding_to_8_bits,

@@ -58,16 +58,24 @@ def test_bytes_are_those_of_the_tensors_that_must_move(auto_backend: None) -> No
         "RMSNorm, backward": 3 * activation,
         "add + RMSNorm": 4 * activation,
         "add + RMSNorm, backward": 4 * activation,
-        "RoPE": 2 * activation,
-        "RoPE, backward": 2 * activation,
+        "LayerNorm": 2 * activation,
+        "add + LayerNorm, backward": 4 * activation,
+        "RoPE": 2 * 2 * activation,
+        "RoPE, backward": 2 * 3 * activation,
+        "GELU": 1 * wide,
+        "GELU, backward": 1.5 * wide,
         "SwiGLU": 1.5 * wide,
         "SwiGLU, backward": 2.5 * wide,
         "cross entropy": logits,
         "cross entropy, backward": 2 * logits,
         "AdamW, fp32 master and bf16 weight": (4 * 2 + 4 * 2 + 4 * 2 + 4 + 2) * parameters,
+        "AdamW, bf16 moments": (4 * 2 + 2 * 2 + 2 * 2 + 4 + 2) * parameters,
         "gradient norm": 4 * parameters,
     }
     assert {name: moved.get(name) for name in expected} == expected
+    # Gradients and ids are read; of the table at least one row is read and written, at most one per token.
+    least, row = activation + 8 * tokens, 2 * 4 * hidden
+    assert least + row <= moved["embedding's gradient"] <= least + tokens * row
 
 
 def test_a_contender_that_fails_is_named_and_the_others_are_timed() -> None:
