@@ -96,9 +96,9 @@ fi
 part kernels 100 "$python" benchmarks/kernels.py --device "$device" --time-limit 80 "${small[@]}" \
   --json "$output/kernels.json"
 
-if [ -e benchmarks/memory.py ]; then
-  part memory 30 "$python" benchmarks/memory.py --device "$device"
-fi
+cases='16 M parameters'
+if [ "$device" = cuda ]; then cases+=';16 M, bf16 moments;16 M, full;64k vocabulary, chunks'; fi
+part memory 60 "$python" benchmarks/memory.py --cases "$cases" --json "$output/memory.json"
 
 # The rest of the time is shared by the presets.
 waiting=${#presets[@]}

@@ -74,6 +74,14 @@ def step_lines(preset: str, found: dict[str, Any]) -> list[Line]:
     return lines
 
 
+def lines_of(name: str, found: dict[str, Any]) -> list[Line]:
+    """Of a part; none where no aim is set."""
+    if name == "kernels":
+        return kernel_lines(found)
+    preset = name.removeprefix("train_step_")
+    return step_lines(preset, found) if preset != name else []
+
+
 def markdown(lines: list[Line]) -> str:
     """The table of what was reached."""
     rows = ["| what | found | aim | reached |", "| --- | --- | --- | --- |"]
@@ -113,8 +121,7 @@ def main() -> int:
         file, log = folder / f"{name}.json", folder / f"{name}.log"
         if file.exists():
             results[name] = json.loads(file.read_text(encoding="utf-8"))
-            preset = name.removeprefix("train_step_")
-            lines += kernel_lines(results[name]) if name == "kernels" else step_lines(preset, results[name])
+            lines += lines_of(name, results[name])
         if log.exists() and name not in ("build", "tests"):
             below.append(f"## {name}\n\n{tables_of(log)}\n")
     text = "\n\n".join(["# GPU check", machine.replace("\n", "\\\n"), markdown(lines), *below])
