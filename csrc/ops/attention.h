@@ -191,6 +191,14 @@ void attention_forward_as(const Heads& q, const Heads& k, const Heads& v, T* y, 
   }
 }
 
+template <class T>
+float dot(const T* a, const T* b, int64_t count) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < count; ++j) sum += to_float(a[j]) * to_float(b[j]);
+  return sum;
+}
+
 // The gradients of one block of queries of one head, block of keys by block of keys.
 template <class F>
 struct BackwardTile {
@@ -211,12 +219,7 @@ struct BackwardTile {
     memset(grad_query.at(0), 0, sizeof(float) * static_cast<size_t>(kBlock * width));
     for (int64_t i = 0; i < kBlock; ++i) {
       lse[i] = i < count ? partition[i] * kLog2E : 0.0f;
-      float product = 0.0f;
-      if (i < count) {
-#pragma omp simd reduction(+ : product)
-        for (int64_t d = 0; d < size; ++d) product += to_float(grad[i * y_stride + d]) * to_float(y[i * y_stride + d]);
-      }
-      delta[i] = product;
+      delta[i] = i < count ? dot(grad + i * y_stride, y + i * y_stride, size) : 0.0f;
     }
   }
 
