@@ -106,6 +106,7 @@ def test_token_outside_the_vocabulary_is_named(bad: int) -> None:
         reader.read(0, 2)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_pinned_and_moved() -> None:
     batch = reader_of([list(range(9))], 4, reset_position_ids=True).read(0, 2)

@@ -170,6 +170,7 @@ def test_source_counts_over_all_ranks() -> None:
         assert loader.source_counts(30, 20) == {"a": sources.count("a"), "b": sources.count("b")}
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_batches_on_a_gpu() -> None:
     with Loader(READER, micro_batch_size=2, device="cuda") as loader:
