@@ -53,7 +53,7 @@ class Head:
         use_kernel_backend(backend, self.x_TH.device.type)
         vocab_size, mask_T = len(self.weight_VH), torch.ones_like(self.labels_T, dtype=torch.bool)
         with torch.enable_grad():
-            total, _ = linear_cross_entropy(
+            total, *_ = linear_cross_entropy(
                 self.x_TH,
                 self.weight_VH,
                 self.labels_T,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from steel_megatron.config.check_cuda_graph import check_cuda_graph
 from steel_megatron.config.check_precision import check_precision
 from steel_megatron.config.errors import ConfigError
@@ -114,6 +116,8 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     check_batch(training.global_batch_size, training.micro_batch_size, dp, "--global-batch-size")
     if training.rampup_batch_size is not None:
         _check_rampup(config, dp)
+    if not 0.0 <= training.z_loss_coeff < math.inf:
+        raise ConfigError(f"--z-loss-coeff {training.z_loss_coeff}", rule="it is 0 (none) or above, as 1e-4")
     if training.train_iters is None and training.train_samples is None:
         raise ConfigError("no length of the run", fix="give --train-iters or --train-samples")
     if training.train_iters is not None and training.train_samples is not None:

@@ -42,6 +42,9 @@ class TrainingConfig:
         choices=("tensorwise", "delayed"),
     )
     fp8_amax_history_len: int = knob(1024, "Earlier steps that a delayed scale looks at.", unit="steps")
+    z_loss_coeff: float = knob(
+        0.0, "Adds this times the squared logarithm of the softmax's partition function to each token's training loss."
+    )
     loss_scale: float | None = knob(None, "Fixed fp16 loss scale; dynamic when unset.")
     initial_loss_scale: float = knob(2.0**16, "First dynamic loss scale.")
     min_loss_scale: float = knob(1.0, "Lowest dynamic loss scale.")

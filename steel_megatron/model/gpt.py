@@ -132,13 +132,15 @@ class GPT(nn.Module):
         dropout: DropoutKey | None = None,
         sample_losses: list[Tensor] | None = None,
         loss_gradient: float | None = None,
+        z_loss: float = 0.0,
     ) -> Tensor:
-        """fp32 scalar: the cross entropy SUMMED over the tokens of the mask; the mean is the global batch's to take.
+        """fp32 scalar: cross entropy and z-loss SUMMED over the mask's tokens; the mean is the global batch's to take.
 
         Args:
-            sample_losses: takes the same sum of each sample, (B,), fp32, without a gradient.
+            sample_losses: takes the two sums of each sample, (2, B), fp32, without a gradient.
             loss_gradient: what the one backward pass of this loss will start from. If given, the logits of a large
                 micro-batch are never held at once: see :func:`linear_cross_entropy`.
+            z_loss: coefficient of the squared logarithm of the partition function.
         """
         assert self.head is not None, "only the last stage has a loss"
         assert self.config.vocab_size is not None
@@ -146,18 +148,25 @@ class GPT(nn.Module):
         weight_VH, labels_T, mask_T = self.head.weight, labels_BS.flatten(), loss_mask_BS.flatten()
         vocab_size = self.config.vocab_size
         if loss_gradient is not None and needs_chunks(weight_VH, len(labels_T)):
-            total, losses_T = linear_cross_entropy(
-                hidden_BSH, weight_VH, labels_T, mask_T, self.mesh, vocab_size=vocab_size, loss_gradient=loss_gradient
+            total, *losses_2T = linear_cross_entropy(
+                hidden_BSH,
+                weight_VH,
+                labels_T,
+                mask_T,
+                self.mesh,
+                vocab_size=vocab_size,
+                loss_gradient=loss_gradient,
+                z_loss=z_loss,
             )
         else:
             logits_TV = self.head(hidden_BSH).flatten(0, 1)
-            losses_T = vocab_parallel_cross_entropy(
-                logits_TV, labels_T, self.mesh, vocab_size=vocab_size, overwrite_logits=True
+            both = vocab_parallel_cross_entropy(
+                logits_TV, labels_T, self.mesh, vocab_size=vocab_size, overwrite_logits=True, z_loss=z_loss
             )
-            losses_T = losses_T * mask_T
-            total = losses_T.sum()
+            losses_2T = [losses_T * mask_T for losses_T in both]
+            total = losses_2T[0].sum() + losses_2T[1].sum()
         if sample_losses is not None:
-            sample_losses.append(losses_T.detach().view(loss_mask_BS.shape).sum(1))
+            sample_losses.append(torch.stack(losses_2T).detach().view(2, *loss_mask_BS.shape).sum(2))
         return total
 
     def _hidden(

@@ -5,6 +5,7 @@ Shapes: T tokens, V columns of the logits (padding included).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,17 +24,37 @@ def cross_entropy(
     overwrite_logits: bool = False,
     z_loss: float = 0.0,
 ) -> Tensor:
-    """fp32 loss of each token: Z - logits[label] + z_loss Z², with Z = logsumexp(logits).
+    """fp32 loss of each token: the sum of both of :func:`token_losses`, for logits of the whole vocabulary.
+
+    Args:
+        vocab_size: columns from here on are padding and no part of the softmax; their gradient is 0.
+    """
+    columns = (0, vocab_size or logits_TV.shape[1])
+    losses_T, z_losses_T = token_losses(logits_TV, labels_T, columns, overwrite_logits=overwrite_logits, z_loss=z_loss)
+    return losses_T + z_losses_T
+
+
+def token_losses(
+    logits_TV: Tensor,
+    labels_T: Tensor,
+    columns: tuple[int, int],
+    *,
+    overwrite_logits: bool = False,
+    z_loss: float = 0.0,
+    join: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """fp32 (T,) twice: the cross entropy Z - logits[label] with Z = logsumexp(logits), and z_loss Z².
 
     Args:
         logits_TV: any floating type.
-        labels_T: int64 in [0, vocab_size).
-        vocab_size: columns from here on are padding and no part of the softmax; their gradient is 0.
+        labels_T: int64 in the vocabulary.
+        columns: (first, real) as in :func:`statistics`.
         overwrite_logits: the backward pass writes the gradient over the logits, for callers that own them and do not
             read them again. A second backward pass then fails with torch's error on modified tensors.
         z_loss: keeps the partition function near 1 (Chowdhery et al., 2022).
+        join: makes the statistics of the whole vocabulary of those of these columns.
     """
-    return _CrossEntropy.apply(logits_TV, labels_T, vocab_size or logits_TV.shape[1], overwrite_logits, z_loss)
+    return _TokenLosses.apply(logits_TV, labels_T, columns, overwrite_logits, z_loss, join)
 
 
 def statistics(logits_TV: Tensor, labels_T: Tensor, first: int, real: int) -> tuple[Tensor, Tensor]:
@@ -84,36 +105,45 @@ def gradient_over_logits(
     logits_TV[:, real:] = 0
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _TokenLosses(torch.autograd.Function):
     """Saves the logits in their own type; softmax is computed in the backward pass, rows at a time."""
 
     @staticmethod
     def forward(
-        ctx: Any, logits_TV: Tensor, labels_T: Tensor, vocab_size: int, overwrite: bool, z_loss: float
-    ) -> Tensor:
-        partition_T, target_T = statistics(logits_TV, labels_T, 0, vocab_size)
+        ctx: Any,
+        logits_TV: Tensor,
+        labels_T: Tensor,
+        columns: tuple[int, int],
+        overwrite: bool,
+        z_loss: float,
+        join: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]] | None,
+    ) -> tuple[Tensor, Tensor]:
+        own = statistics(logits_TV, labels_T, *columns)
+        partition_T, target_T = own if join is None else join(own)
         ctx.save_for_backward(logits_TV, labels_T, partition_T)
-        ctx.vocab_size, ctx.overwrite, ctx.z_loss = vocab_size, overwrite, z_loss
-        return losses_of(partition_T, target_T, z_loss)
+        ctx.columns, ctx.overwrite, ctx.z_loss = columns, overwrite, z_loss
+        z_losses_T = z_losses(partition_T, z_loss)
+        if not z_loss:
+            ctx.mark_non_differentiable(z_losses_T)
+        return partition_T - target_T, z_losses_T
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         logits_TV, labels_T, partition_T = ctx.saved_tensors
         grad_TV = logits_TV if ctx.overwrite else logits_TV.clone()
-        scale_T = probability_scale(grads[0], partition_T, ctx.z_loss)
-        gradient_over_logits(grad_TV, labels_T, partition_T, scale_T, grads[0], 0, ctx.vocab_size)
-        return grad_TV, None, None, None, None
+        scale_T = probability_scale(grads[0], grads[1], partition_T, ctx.z_loss)
+        gradient_over_logits(grad_TV, labels_T, partition_T, scale_T, grads[0], *ctx.columns)
+        return grad_TV, None, None, None, None, None
 
 
-def losses_of(partition_T: Tensor, target_T: Tensor, z_loss: float) -> Tensor:
-    """Z - target + z_loss Z²."""
-    losses_T = partition_T - target_T
-    return losses_T.addcmul_(partition_T, partition_T, value=z_loss) if z_loss else losses_T
+def z_losses(partition_T: Tensor, z_loss: float) -> Tensor:
+    """z_loss Z²."""
+    return partition_T.square() * z_loss if z_loss else torch.zeros_like(partition_T)
 
 
-def probability_scale(grad_T: Tensor, partition_T: Tensor, z_loss: float) -> Tensor:
-    """What each probability is multiplied by in the gradient of :func:`losses_of`: (1 + 2 z_loss Z) grad."""
-    return grad_T * (1.0 + 2.0 * z_loss * partition_T) if z_loss else grad_T
+def probability_scale(grad_T: Tensor, grad_z_T: Tensor, partition_T: Tensor, z_loss: float) -> Tensor:
+    """What each probability is multiplied by in the gradient of the two losses: grad + 2 z_loss Z grad_z."""
+    return torch.addcmul(grad_T, partition_T, grad_z_T, value=2.0 * z_loss) if z_loss else grad_T
 
 
 def _own_labels(labels_T: Tensor, first: int, real: int) -> tuple[Tensor, Tensor]:
@@ -123,12 +153,13 @@ def _own_labels(labels_T: Tensor, first: int, real: int) -> tuple[Tensor, Tensor
     return own_T.masked_fill(~here_T, 0), here_T
 
 
-# Rows at once on a GPU: bounds the fp32 temporaries (a 152k vocabulary takes 0.6 GB each).
-_GPU_ROWS = 1024
+# Elements of an fp32 temporary on a GPU: 128 MB, whatever the vocabulary.
+GPU_ELEMENTS = 1 << 25
 
 
 def _rows(logits_TV: Tensor) -> list[slice]:
     tokens, width = logits_TV.shape
     if logits_TV.device.type == "cpu":
         return list(row_chunks(tokens, width // 4, logits_TV.device))
-    return [slice(start, min(start + _GPU_ROWS, tokens)) for start in range(0, tokens, _GPU_ROWS)]
+    step = max(GPU_ELEMENTS // max(width, 1), 1)
+    return [slice(start, min(start + step, tokens)) for start in range(0, tokens, step)]

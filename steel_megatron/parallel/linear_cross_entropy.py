@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.cross_entropy import gradient_over_logits, losses_of, probability_scale, statistics
+from steel_megatron.ops.cross_entropy import gradient_over_logits, probability_scale, statistics, z_losses
 from steel_megatron.parallel.cross_entropy import joined_statistics, own_columns
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.regions import enter_region
@@ -22,7 +22,12 @@ CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 512 << 20}
 
 def tokens_per_chunk(weight_VH: Tensor) -> int:
     """C: tokens whose logits fit in :data:`CHUNK_BYTES`."""
-    return max(CHUNK_BYTES[weight_VH.device.type] // (len(weight_VH) * weight_VH.element_size()), 1)
+    return chunk_tokens(len(weight_VH), weight_VH.element_size(), weight_VH.device.type)
+
+
+def chunk_tokens(vocabulary: int, width: int, device_type: str) -> int:
+    """The same by this rank's rows of the head and the bytes of a logit."""
+    return max(CHUNK_BYTES[device_type] // (vocabulary * width), 1)
 
 
 def needs_chunks(weight_VH: Tensor, tokens: int) -> bool:
@@ -43,14 +48,16 @@ def linear_cross_entropy(
     loss_gradient: float,
     z_loss: float = 0.0,
     chunk: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """(fp32 sum of the losses of the mask's tokens; each token's loss, (T,), 0 outside the mask, without a gradient).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """fp32 (sum of both losses over the mask's tokens; each token's cross entropy; each token's z-loss).
+
+    Those of the tokens are (T,), 0 outside the mask, and have no gradient.
 
     For each chunk of C tokens, over R tensor-parallel ranks:
 
         logits_r = X W_rᵀ       (C, V)
         Z, t                    as in :func:`~steel_megatron.parallel.cross_entropy.vocab_parallel_cross_entropy`
-        loss     = mask (Z - t + z_loss Z²)
+        loss     = mask (Z - t),  z-loss = mask z_loss Z²
         D_r      = mask loss_gradient ((1 + 2 z_loss Z) exp(logits_r - Z) - [column is the label's]), over the logits
         dX       = D_r W_r      kept for the backward pass: T H elements
         dW_r    += D_rᵀ X       added to the gradient buffer here, in the forward pass
@@ -85,29 +92,30 @@ class _LinearCrossEntropy(torch.autograd.Function):
         labels_T: Tensor,
         mask_T: Tensor,
         settings: tuple[Mesh, int, float, int, float | None],
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         mesh, vocab_size, z_loss, chunk, loss_gradient = settings
         first, real = own_columns(len(weight_VH), mesh.tp, vocab_size)
         weights_T = mask_T.float()
-        losses_T = torch.empty_like(weights_T)
+        losses_T, z_losses_T = torch.empty_like(weights_T), torch.empty_like(weights_T)
         grad_TH = torch.empty_like(x_TH) if loss_gradient is not None else None
         for start in range(0, len(x_TH), chunk):
             rows = slice(start, start + chunk)
             logits_CV = x_TH[rows] @ weight_VH.t()
             own = statistics(logits_CV, labels_T[rows], first, real)
             partition_C, target_C = joined_statistics(own, mesh.tp)
-            losses_T[rows] = losses_of(partition_C, target_C, z_loss)
+            losses_T[rows], z_losses_T[rows] = partition_C - target_C, z_losses(partition_C, z_loss)
             if grad_TH is None or loss_gradient is None:
                 continue
             label_C = weights_T[rows] * loss_gradient
-            probability_C = probability_scale(label_C, partition_C, z_loss)
+            probability_C = probability_scale(label_C, label_C, partition_C, z_loss)
             gradient_over_logits(logits_CV, labels_T[rows], partition_C, probability_C, label_C, first, real)
             torch.mm(logits_CV, weight_VH, out=grad_TH[rows])
             linear_weight_gradient(weight_VH, logits_CV, x_TH[rows])
-        losses_T.masked_fill_(~mask_T, 0.0)
+        for values_T in (losses_T, z_losses_T):
+            values_T.masked_fill_(~mask_T, 0.0)
         ctx.grad_TH, ctx.loss_gradient = grad_TH, loss_gradient
-        ctx.mark_non_differentiable(losses_T)
-        return losses_T.sum(), losses_T
+        ctx.mark_non_differentiable(losses_T, z_losses_T)
+        return losses_T.sum() + z_losses_T.sum(), losses_T, z_losses_T
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None, None]:

@@ -21,7 +21,6 @@ from steel_megatron.ops.activation import gated_activation
 from steel_megatron.ops.attention import Packing, attention
 from steel_megatron.ops.cross_entropy import cross_entropy
 from steel_megatron.ops.embedding import add_rows
-from steel_megatron.ops.embedding import add_rows
 from steel_megatron.ops.norm import layer_norm, rms_norm
 from steel_megatron.ops.rope import RopeSettings, rotate, rotation
 from steel_megatron.ops.scaled_matmul import E5M2, Scaled, largest_magnitude, quantise_both
@@ -175,22 +174,6 @@ def _quantise(config: ModelConfig, batch: int, length: int, device: torch.device
     return Case((x,), run, lambda: [rounded.values() for rounded in run()])
 
 
-def _embedding_gradient(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    """Into an fp32 gradient buffer; a quarter of the tokens share one row."""
-    assert config.vocab_size is not None
-    grad = _random(batch * length, config.hidden_size, device=device, dtype=dtype)
-    numbers = torch.arange(batch * length, device=device)
-    ids = (numbers * 7919 % config.vocab_size).masked_fill(numbers % 4 == 0, 0)
-    target = torch.zeros(config.vocab_size, config.hidden_size, device=device)
-
-    def results() -> list[Tensor]:
-        fresh = torch.zeros_like(target)
-        add_rows(fresh, grad, ids)
-        return [fresh]
-
-    return Case((grad,), lambda: add_rows(target, grad, ids), results)
-
-
 def _attention(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
     return _differentiable(attention, _heads(config, batch, length, device, dtype))
 
@@ -247,7 +230,6 @@ CASES: dict[str, Callable[[ModelConfig, int, int, torch.device, torch.dtype], Ca
     "activation": _activation,
     "cross_entropy": _cross_entropy,
     "quantise": _quantise,
-    "embedding_gradient": _embedding_gradient,
     "embedding_gradient": _embedding_gradient,
     "adamw": _adamw,
     "gradient_norm": _gradient_norm,

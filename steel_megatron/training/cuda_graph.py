@@ -5,7 +5,7 @@ A replay runs the kernels of the captured pass again, on the memory of that pass
     batch         copied into tensors that the graph reads
     weights       read where they are: the optimizer and the gather write in place
     gradients     added to the gradient buffer, as by any backward pass
-    losses        copied by the graph into tensors that it did not make
+    losses        in tensors of the capture that are kept, and written by every replay
     activations   in the graph's own memory pool, which is held from the capture on
 
 What Python decides is decided once, at the capture. Hence what :mod:`steel_megatron.config.check_cuda_graph` refuses:
@@ -139,14 +139,12 @@ class GraphedPasses:
         fill(self._batch, batch)
         self.graph.replay()
         if self.stage.on_losses is not None:
-            self.stage.on_losses(self._sample_losses_B, batch)
+            self.stage.on_losses(self._sample_losses, batch)
         return self._loss.clone()
 
     def _capture(self, batch: Batch, loss_gradient: float) -> None:
         tensors: dict[str, Any] = {name: value.clone() for name, value in vars(batch).items() if torch.is_tensor(value)}
         self._batch = dataclasses.replace(batch, **tensors)
-        self._sample_losses_B = torch.zeros(len(batch.tokens_BS), device=batch.tokens_BS.device)
-        self._loss = torch.zeros((), device=batch.tokens_BS.device)
         on_losses, self.stage.on_losses = self.stage.on_losses, self._keep
         try:
             self.graph.capture(functools.partial(self._passes, loss_gradient))
@@ -157,10 +155,10 @@ class GraphedPasses:
     def _passes(self, loss_gradient: float) -> None:
         loss = self.stage.forward(None, self._batch)
         loss.backward(torch.full_like(loss, loss_gradient))
-        self._loss.copy_(loss.detach())
+        self._loss = loss.detach()
 
-    def _keep(self, losses_B: Tensor, _: Batch) -> None:
-        self._sample_losses_B.copy_(losses_B)
+    def _keep(self, sample_losses: Tensor, _: Batch) -> None:
+        self._sample_losses = sample_losses
 
 
 def fill(into: Batch, batch: Batch) -> None:

@@ -40,6 +40,7 @@ class GPTStage:
     seed: int
     on_losses: Callable[[Tensor, Batch], None] | None = None  # takes what the last stage's samples cost
     loss_gradient: float = 1.0  # what the loss's backward pass starts from
+    z_loss: float = 0.0  # coefficient; validation is without
 
     def forward(self, hidden: Tensor | None, micro_batch: Batch) -> Tensor:
         """Hidden states (B, S, H); on the last stage the loss, summed over the unmasked tokens (fp32 scalar)."""
@@ -61,6 +62,7 @@ class GPTStage:
             dropout=dropout,
             sample_losses=sample_losses,
             loss_gradient=self.loss_gradient,
+            z_loss=self.z_loss if self.model.training else 0.0,
         )
         if self.on_losses is not None:
             self.on_losses(sample_losses[0], batch)
@@ -83,7 +85,7 @@ class Engine:
         self.chunks = list(chunks)
         self.data_parallel = data_parallel
         self.mesh = mesh
-        self.stages = [GPTStage(chunk, training.seed) for chunk in chunks]
+        self.stages = [GPTStage(chunk, training.seed, z_loss=training.z_loss_coeff) for chunk in chunks]
         self.executor = Executor(self.stages, mesh)
         self.graphed: GraphedPasses | None = None
         if graph is not None:
@@ -102,8 +104,8 @@ class Engine:
             sources: K, number of the data's sources, to sum for each as well.
 
         Returns:
-            fp64 (2 + 2 K): the summed loss and the count of tokens of this rank's batches, then the losses and the
-            counts of each source (:class:`SourceSums`); 0 off the last stage.
+            fp64 (3 + 2 K): the summed cross entropy, the count of tokens and the summed z-loss of this rank's batches,
+            then the cross entropies and the counts of each source (:class:`SourceSums`); 0 off the last stage.
         """
         return self._run(
             self.schedule,
@@ -130,7 +132,7 @@ class Engine:
         tokens = torch.zeros((), dtype=torch.float64, device=self.mesh.device)
         by_source = SourceSums(sources, self.mesh.device)
         for stage in self.stages:
-            stage.on_losses = by_source.add if sources else None
+            stage.on_losses = by_source.add
             stage.loss_gradient = loss_gradient
 
         def counted() -> Iterator[Batch]:
@@ -150,5 +152,7 @@ class Engine:
             else:
                 losses = self.graphed.run(eager, counted(), count, loss_gradient)
         if not losses:
-            return torch.zeros(2 + 2 * sources, dtype=torch.float64, device=self.mesh.device)
-        return torch.cat([torch.stack([torch.stack(losses).double().sum(), tokens]), by_source.sums_2K.flatten()])
+            return torch.zeros(3 + 2 * sources, dtype=torch.float64, device=self.mesh.device)
+        z_loss = by_source.z_loss
+        loss = torch.stack(losses).double().sum() - z_loss
+        return torch.cat([torch.stack([loss, tokens, z_loss]), by_source.sums_2K.flatten()])

@@ -147,9 +147,11 @@ class Trainer:
         self.unread.clear()
         self.step_seconds = (time.perf_counter() - self.begun) / len(rows)
         names = self.parts.train_data.reader.order.names
-        for row, (grad_norm, loss_total, tokens, *by_source, _, _) in zip(rows, numbers, strict=True):
+        for row, (grad_norm, loss_total, tokens, z_loss, *by_source, _, _) in zip(rows, numbers, strict=True):
             row["loss"], row["grad_norm"], row["loss_tokens"] = loss_total / max(tokens, 1.0), grad_norm, int(tokens)
             row["source_loss"] = source_losses(by_source, names)
+            if self.config.training.z_loss_coeff:
+                row["z_loss"] = z_loss / max(tokens, 1.0)
             self.parts.optimizer.check(row["step"], grad_norm)
             row["step_seconds"] = self.step_seconds
         stops, seconds = numbers[-1][-2:]

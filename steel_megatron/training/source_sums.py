@@ -17,16 +17,19 @@ from steel_megatron.dataset.order import Order
 class SourceSums:
     """Sums that stay on the device: nothing here waits for it, and the order of addition is fixed.
 
-    ``sums_2K``: fp64, the summed loss of each source's samples, and below it the count of tokens in that sum.
+    ``sums_2K``: fp64, the summed cross entropy of each source's samples, and below it the count of tokens in that sum.
+    ``z_loss``: fp64, the summed z-loss of all samples.
     """
 
     def __init__(self, sources: int, device: torch.device) -> None:
         self.numbers_K = torch.arange(sources, device=device)
+        self.z_loss = torch.zeros((), dtype=torch.float64, device=device)
         self.sums_2K = torch.zeros(2, sources, dtype=torch.float64, device=device)
 
-    def add(self, losses_B: Tensor, batch: Batch) -> None:
-        """Adds the summed losses of a micro-batch's samples."""
-        values_2B = torch.stack([losses_B.double(), batch.loss_mask_BS.sum(1).double()])
+    def add(self, losses_2B: Tensor, batch: Batch) -> None:
+        """Adds the summed cross entropies, and below them the z-losses, of a micro-batch's samples."""
+        self.z_loss += losses_2B[1].double().sum()
+        values_2B = torch.stack([losses_2B[0].double(), batch.loss_mask_BS.sum(1).double()])
         chosen_BK = batch.source_ids_B.unsqueeze(1) == self.numbers_K
         # Not a product with 0 and 1: a loss that is not finite stays with its source.
         self.sums_2K += values_2B.unsqueeze(2).where(chosen_BK, 0.0).sum(1)

@@ -47,5 +47,5 @@ class Validation(Callback):
             disable=not self.show_progress,
         )
         names = data.reader.order.names
-        loss, tokens, *sums, _, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count, len(names))).tolist()
+        loss, tokens, _, *sums, _, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count, len(names))).tolist()
         return loss / max(tokens, 1.0), source_losses(sums, names)

@@ -49,6 +49,7 @@ def test_defaults_are_possible_and_the_batch_is_derived():
         ),
         ({"train_iters": None}, 1, ["--train-iters or --train-samples"]),
         ({"train_samples": 5}, 1, ["together"]),
+        ({"z_loss_coeff": -1e-4}, 1, ["--z-loss-coeff -0.0001", "0 (none) or above"]),
         ({"min_lr": 1.0}, 1, ["--min-lr"]),
         ({"lr_warmup_iters": 5, "lr_warmup_tokens": 5}, 1, ["--lr-warmup-iters and --lr-warmup-tokens"]),
         ({"lr_warmup_fraction": 1.5}, 1, ["[0, 1]"]),

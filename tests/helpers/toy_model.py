@@ -78,9 +78,10 @@ class ToyModel(nn.Module):
         x_BSH = x_BSH + self.output(mixed.flatten(2))
         weight = self.embedding.weight if self.head is None else self.head.weight
         logits_BSV = column_linear(x_BSH, weight, None, self.mesh)
-        return vocab_parallel_cross_entropy(
+        losses_T, _ = vocab_parallel_cross_entropy(
             logits_BSV.flatten(0, 1), labels_BS.flatten(), self.mesh, vocab_size=VOCAB
-        ).sum()
+        )
+        return losses_T.sum()
 
 
 def toy_batch(samples: int, length: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
 
 
-def step(tied: bool):
+def step(tied: bool, z_loss: float):
     config = ModelConfig(
         num_layers=2,
         hidden_size=32,
@@ -29,15 +29,17 @@ def step(tied: bool):
     tokens = torch.randint(0, 61, (3, 18), generator=torch.Generator().manual_seed(1))
     mask = torch.rand(3, 17, generator=torch.Generator().manual_seed(2)) < 0.7
     samples: list[torch.Tensor] = []
-    loss = model.loss(tokens[:, :-1], tokens[:, 1:], mask, sample_losses=samples, loss_gradient=2.0)
+    loss = model.loss(tokens[:, :-1], tokens[:, 1:], mask, sample_losses=samples, loss_gradient=2.0, z_loss=z_loss)
     torch.autograd.backward(loss, torch.tensor(2.0))
     data_parallel.finish_grads()
     return loss.detach(), samples[0], data_parallel.grads.clone()
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_chunks_change_nothing(monkeypatch, tied):
-    whole = step(tied)
+@pytest.mark.parametrize(("tied", "z_loss"), [(False, 0.01), (True, 0.0)])
+def test_chunks_change_nothing(monkeypatch, tied, z_loss):
+    whole = step(tied, z_loss)
+    torch.testing.assert_close(whole[0], whole[1].sum())
+    assert bool(whole[1][1].any()) == (z_loss > 0)
     monkeypatch.setitem(linear_cross_entropy.CHUNK_BYTES, "cpu", 5 * 61 * 4 + 2000)
-    for found, expected in zip(step(tied), whole, strict=True):
+    for found, expected in zip(step(tied, z_loss), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

@@ -17,12 +17,12 @@ TOKENS = 37
 def compare() -> None:
     """Losses and gradients for vocabularies that end inside, at the border of, and before the last rank's range."""
     mesh = Mesh.create(ParallelConfig(tensor_model_parallel_size=torch.distributed.get_world_size()))
-    for columns, vocab_size, dtype, overwrite in [
-        (40, 151, torch.float32, False),
-        (40, 80, torch.float32, True),
-        (40, 41, torch.float32, False),
-        (40, 151, torch.bfloat16, True),
-        (9000, 16_001, torch.float32, False),
+    for columns, vocab_size, dtype, overwrite, z_loss in [
+        (40, 151, torch.float32, False, 0.0),
+        (40, 80, torch.float32, True, 1e-3),
+        (40, 41, torch.float32, False, 1e-3),
+        (40, 151, torch.bfloat16, True, 1e-3),
+        (9000, 16_001, torch.float32, False, 0.0),
     ]:
         generator = torch.Generator().manual_seed(vocab_size)
         padded = columns * mesh.tp.size
@@ -33,13 +33,15 @@ def compare() -> None:
         weights = torch.rand(TOKENS, generator=generator)
         real = whole[:, :vocab_size].float().requires_grad_()
         expected = F.cross_entropy(real, labels, reduction="none")
-        (expected_grad,) = torch.autograd.grad(expected, real, weights)
+        expected_z = z_loss * real.logsumexp(1).square()
+        (expected_grad,) = torch.autograd.grad(expected + expected_z, real, weights)
         own = slice(mesh.tp.rank * columns, (mesh.tp.rank + 1) * columns)
         logits = whole[:, own].clone().requires_grad_()
-        losses = vocab_parallel_cross_entropy(
-            logits * 1.0, labels, mesh, vocab_size=vocab_size, overwrite_logits=overwrite
+        losses, z_losses = vocab_parallel_cross_entropy(
+            logits * 1.0, labels, mesh, vocab_size=vocab_size, overwrite_logits=overwrite, z_loss=z_loss
         )
-        losses.backward(weights)
+        (losses + z_losses).backward(weights)
+        torch.testing.assert_close(z_losses, expected_z.detach(), rtol=1e-5, atol=1e-5)
         assert losses.dtype == torch.float32
         torch.testing.assert_close(losses, expected.detach(), rtol=1e-5, atol=1e-5)
         padded_grad = torch.zeros(TOKENS, padded)

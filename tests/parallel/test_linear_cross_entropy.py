@@ -48,10 +48,11 @@ def compare(sequence_parallel: bool) -> None:
         part = x[:, cut] if sequence_parallel else x
         leaf = part.clone().requires_grad_()
         settings = {"vocab_size": vocab_size, "loss_gradient": GRADIENT, "z_loss": z_loss, "chunk": chunk}
-        found, each = linear_cross_entropy(leaf, own, labels, mask, mesh, **settings)
+        found, each, z_losses = linear_cross_entropy(leaf, own, labels, mask, mesh, **settings)
+        assert bool(z_losses.any()) == (z_loss > 0)
         found.backward(torch.tensor(GRADIENT))
         torch.testing.assert_close(found.double(), total, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(each.double(), losses, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close((each + z_losses).double(), losses, rtol=1e-5, atol=1e-5)
         x_grad = x_grad[:, cut] if sequence_parallel else x_grad
         torch.testing.assert_close(leaf.grad.double(), x_grad, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(own.main_grad.double() - 1, weight_grad[rows], rtol=1e-4, atol=1e-4)
@@ -71,7 +72,7 @@ def test_bf16_gradients_add_up_in_fp32(monkeypatch, backend):
     total, _, x_grad, weight_grad = expected(x, weight, labels, mask, 80, 0.0)
     own, leaf = torch.nn.Parameter(weight), x.clone().requires_grad_()
     own.main_grad = torch.zeros(weight.shape)
-    found, _ = linear_cross_entropy(
+    found, *_ = linear_cross_entropy(
         leaf, own, labels, mask, Mesh.single(), vocab_size=80, loss_gradient=GRADIENT, chunk=7
     )
     found.backward(torch.tensor(GRADIENT))
@@ -86,7 +87,7 @@ def test_without_gradients_nothing_is_added():
     own.main_grad = torch.zeros(weight.shape)
     with torch.no_grad():
         settings = {"vocab_size": 80, "loss_gradient": 1.0, "chunk": 7}
-        total, _ = linear_cross_entropy(x, own, labels, mask, Mesh.single(), **settings)
+        total, *_ = linear_cross_entropy(x, own, labels, mask, Mesh.single(), **settings)
     torch.testing.assert_close(total.double(), expected(x, weight, labels, mask, 80, 0.0)[0], rtol=1e-5, atol=1e-5)
     assert (own.main_grad == 0).all()
 
@@ -96,7 +97,7 @@ def test_no_tokens():
     own.main_grad = torch.zeros(8, HIDDEN)
     leaf = torch.randn(1, 0, HIDDEN, requires_grad=True)
     none = torch.zeros(0, dtype=torch.int64)
-    total, _ = linear_cross_entropy(leaf, own, none, none.bool(), Mesh.single(), vocab_size=8, loss_gradient=1.0)
+    total, *_ = linear_cross_entropy(leaf, own, none, none.bool(), Mesh.single(), vocab_size=8, loss_gradient=1.0)
     total.backward()
     assert total == 0
     assert leaf.grad.shape == (1, 0, HIDDEN)
@@ -112,7 +113,7 @@ def test_wrong_use_is_refused():
     own.main_grad = torch.zeros(weight.shape)
     assert needs_chunks(own, 10**9)
     assert not needs_chunks(own, 10)
-    total, _ = linear_cross_entropy(leaf, own, labels, mask, Mesh.single(), **call)
+    total, *_ = linear_cross_entropy(leaf, own, labels, mask, Mesh.single(), **call)
     total.backward(retain_graph=True)  # from 1 instead of 2: found without a wait, by the gradient norm
     assert leaf.grad.isnan().any()
     with pytest.raises(RuntimeError, match="second backward"):
@@ -124,6 +125,6 @@ def test_any_number_may_be_what_backward_starts_from(gradient):
     x, weight, labels, mask = inputs(80, 80)
     own, leaf = torch.nn.Parameter(weight), x.requires_grad_()
     own.main_grad = torch.zeros(weight.shape)
-    total, _ = linear_cross_entropy(leaf, own, labels, mask, Mesh.single(), vocab_size=80, loss_gradient=gradient)
+    total, *_ = linear_cross_entropy(leaf, own, labels, mask, Mesh.single(), vocab_size=80, loss_gradient=gradient)
     total.backward(torch.full_like(total, gradient))
     assert leaf.grad.isfinite().all()

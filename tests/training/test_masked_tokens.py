@@ -36,6 +36,7 @@ def test_uneven_masks_and_empty_micro_batches(tmp_path):
         eval_iters=0,
         train_iters=4,
         precision="fp32",
+        z_loss_coeff=0.01,
     )
     train(config, "--save", str(tmp_path / "one"), "--micro-batch-size", "4")
     layout = ["--pipeline-model-parallel-size", "2", "--micro-batch-size", "1"]
@@ -49,4 +50,5 @@ def test_uneven_masks_and_empty_micro_batches(tmp_path):
     for step, (left, right) in enumerate(zip(one, many, strict=True)):
         assert left["loss_tokens"] == right["loss_tokens"] == sum(counts[8 * step : 8 * step + 8])
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-5)
+        assert right["z_loss"] == pytest.approx(left["z_loss"], rel=1e-5)
         assert right["grad_norm"] == pytest.approx(left["grad_norm"], rel=1e-4)

@@ -31,7 +31,11 @@ def wait_for_step(folder: Path, step: int, process) -> None:
     ("knobs", "processes"),
     [
         pytest.param({"precision": "fp32", "hidden_dropout": 0.1, "attention_dropout": 0.1}, 1, id="fp32-dropout"),
-        pytest.param({"precision": "bf16"}, 2, id="bf16-dp2-zero1"),
+        pytest.param(
+            {"precision": "bf16", "exp_avg_dtype": "bf16", "exp_avg_sq_dtype": "bf16", "z_loss_coeff": 0.01},
+            2,
+            id="bf16-moments-dp2-zero1",
+        ),
         pytest.param({"fp8_format": "hybrid"}, 1, id="fp8"),
         pytest.param(
             {"precision": "fp16", "initial_loss_scale": 2.0**40, "hysteresis": 1, "loss_scale_window": 3},

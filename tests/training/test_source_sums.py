@@ -23,15 +23,16 @@ def batch(ids: list[int], counts: list[int]) -> SimpleNamespace:
 
 def test_each_sample_counts_for_its_source() -> None:
     sums = SourceSums(3, torch.device("cpu"))
-    sums.add(torch.tensor([2.0, 3.0]), batch([1, 0], [4, 5]))  # type: ignore[arg-type]  # what is read of a batch
-    sums.add(torch.tensor([5.0]), batch([1], [8]))  # type: ignore[arg-type]  # as above
+    sums.add(torch.tensor([[2.0, 3.0], [0.5, 0.25]]), batch([1, 0], [4, 5]))  # type: ignore[arg-type]  # what is read of a batch
+    sums.add(torch.tensor([[5.0], [0.0]]), batch([1], [8]))  # type: ignore[arg-type]  # as above
     assert sums.sums_2K.tolist() == [[3.0, 7.0, 0.0], [5.0, 12.0, 0.0]]
+    assert sums.z_loss == 0.75
     assert source_losses(sums.sums_2K.flatten().tolist(), ["a", "b", "c"]) == {"a": 0.6, "b": 7 / 12}
 
 
 def test_a_loss_that_is_not_finite_stays_with_its_source() -> None:
     sums = SourceSums(2, torch.device("cpu"))
-    sums.add(torch.tensor([float("nan"), 3.0]), batch([0, 1], [4, 4]))  # type: ignore[arg-type]  # as above
+    sums.add(torch.tensor([[float("nan"), 3.0], [0.0, 0.0]]), batch([0, 1], [4, 4]))  # type: ignore[arg-type]  # as above
     assert sums.sums_2K[0, 1] == 3.0
 
 

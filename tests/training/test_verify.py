@@ -20,6 +20,9 @@ SHAPES = {
         "add_qkv_bias": True,
         "hidden_dropout": 0.1,
         "attention_dropout": 0.1,
+        "z_loss_coeff": 0.01,
+        "exp_avg_dtype": "bf16",
+        "exp_avg_sq_dtype": "bf16",
     },
     "gpt2": {
         "untie_embeddings_and_output_weights": False,
