@@ -100,15 +100,15 @@ def variant(backend: str, slow_start: bool = False, **knobs: Any) -> Contender:
     )
 
 
-NEED_A_GPU = {"cuda_graph", "fp8_format", "transformer_impl"}
+NEED_A_GPU = {"enable_cuda_graph", "fp8_format", "transformer_impl"}
 TE = "transformer_engine"
 OURS = [
     variant("steel"),
     variant("torch"),
     variant("steel", fp8_format="hybrid"),
-    variant("steel", compile_blocks=True, slow_start=True),
-    variant("torch", compile_blocks=True, slow_start=True),
-    variant("steel", cuda_graph=True),
+    variant("steel", compile_blocks=True),
+    variant("torch", compile_blocks=True),
+    variant("steel", enable_cuda_graph=True),
     variant("te"),
     variant("apex"),
     variant("steel", transformer_impl=TE),
