@@ -5,6 +5,8 @@ Shapes: B batch, S sequence, H hidden, V this rank's rows of the padded vocabula
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +42,7 @@ class Embedding(nn.Module):
         first = first_position(x_BSH, self.mesh)
         if self.positions is not None:
             if positions is None:
-                positions = torch.arange(tokens_BS.shape[1], device=tokens_BS.device).unsqueeze(0)
+                positions = _counted(tokens_BS.shape[1], tokens_BS.device)
             x_BSH = x_BSH + self.positions(positions[:, first : first + x_BSH.shape[1]])
         return dropout(x_BSH, self.dropout_rate, key, 0, EMBEDDING, first_position=first)
 
@@ -86,6 +88,13 @@ class PositionEmbedding(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         """int64 (…) → (…, H)."""
         return lookup(positions, self.weight)
+
+
+@functools.lru_cache(maxsize=16)
+def _counted(length: int, device: torch.device) -> Tensor:
+    """Positions from 0, (1, S)."""
+    with torch.inference_mode(False):
+        return torch.arange(length, device=device).unsqueeze(0)
 
 
 class Head(nn.Module):

@@ -25,8 +25,7 @@ def gated_activation(gate_up: Tensor, name: str) -> Tensor:
         return activation(gate_up, _GATES[name], True)
     if name == "swiglu":
         return _SwiGLU.apply(gate_up)
-    gate, up = gate_up.chunk(2, dim=-1)
-    return F.gelu(gate) * up
+    return _GeGLU.apply(gate_up)
 
 
 def plain_activation(x: Tensor, name: str) -> Tensor:
@@ -78,3 +77,23 @@ class _SwiGLU(torch.autograd.Function):
             torch.mul(grad[rows], F.silu(gate), out=grad_up)
             torch.ops.aten.silu_backward.grad_input(grad[rows] * up, gate, grad_input=grad_gate)
         return result.view_as(gate_up)
+
+
+class _GeGLU(torch.autograd.Function):
+    """Saves its input only; the GELU is computed again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.gelu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
+        result = torch.empty_like(gate_up)
+        grad_gate, grad_up = result.chunk(2, dim=-1)
+        torch.mul(grads[0], F.gelu(gate), out=grad_up)
+        torch.ops.aten.gelu_backward.grad_input(grads[0] * up, gate, grad_input=grad_gate)
+        return result

@@ -104,8 +104,13 @@ def reduce_scatter(x: Tensor, axis: Axis, dim: int) -> Pending:
     parts = x.unflatten(dim, (axis.size, own)).movedim(dim, 0)
     flat = torch.empty(x.numel(), dtype=x.dtype, device=x.device)
     flat.view(parts.shape).copy_(parts)
-    pending = reduce_scatter_flat(flat, axis)
-    return Pending((), lambda: pending.wait().view(shape))
+    # The result has memory of its own: as a view it would keep all ranks' parts for as long as it is kept.
+    if _host(x, axis):
+        pending = reduce_scatter_flat(flat, axis)
+        return Pending((), lambda: pending.wait().clone().view(shape))
+    result = torch.empty(shape, dtype=x.dtype, device=x.device)
+    works = [_reduce_scatter(result.view(-1), flat, group=axis.group, async_op=True)]
+    return Pending(works, lambda: result)
 
 
 def own_slice(x: Tensor, axis: Axis, dim: int) -> Tensor:

@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.embedding import add_rows
 
 
@@ -39,7 +40,10 @@ def linear_weight_gradient(weight: Tensor, grad_TO: Tensor, x_TI: Tensor) -> Ten
     elif grad_TO.is_cuda and main_grad.dtype == torch.float32 and _fp32_accumulation(grad_TO.dtype, grad_TO.device):
         torch.addmm(main_grad, grad_TO.t(), x_TI, out_dtype=torch.float32, out=main_grad)
     else:
-        main_grad.add_(grad_TO.t() @ x_TI)
+        product = grad_TO.t() @ x_TI
+        # torch casts what it adds to a tensor first: parts of it, so that no fp32 copy of the whole is made.
+        for rows in row_chunks(len(product), product.shape[1] // 8, product.device):
+            main_grad[rows].add_(product[rows])
     return None
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from steel_megatron.config import ModelConfig, ParallelConfig, RunConfig
 from steel_megatron.model.gpt import GPT
-from steel_megatron.model.recompute import Recompute
 from steel_megatron.model.stages import stage_layers
+from steel_megatron.parallel.buckets import Item, plan_buckets, shard_rows
 from steel_megatron.parallel.mesh import Axis, Mesh
-from steel_megatron.parallel.pipeline.actions import Action, Kind, Schedule
+from steel_megatron.parallel.pipeline.actions import Schedule
 from steel_megatron.parallel.pipeline.layout import StageLayers
-from steel_megatron.parallel.spec import param_dtype, parameters_with_spec
+from steel_megatron.parallel.spec import param_dtype, parameters_with_spec, spec_of
+from steel_megatron.plan.activations import chunk_cost, peak_of
 from steel_megatron.plan.pipeline import planned_schedule
 
 FP32 = 4  # bytes
@@ -23,21 +24,32 @@ FP32 = 4  # bytes
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on the devices of one pipeline rank."""
+    """Bytes on the devices of one pipeline rank at the fullest moment of a step."""
 
     pipeline_rank: int
     weights: int
     gradients: int
-    optimizer: int
-    activations: int
+    masters: int
+    moments: int
+    activations: int  # kept from forward to backward passes
+    working: int  # temporaries beside them
+
+    @property
+    def optimizer(self) -> int:
+        return self.masters + self.moments
+
+    @property
+    def states(self) -> int:
+        """What is there all the time."""
+        return self.weights + self.gradients + self.optimizer
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return self.states + self.activations + self.working
 
 
 def estimate_memory(config: RunConfig, devices: int = 1) -> Memory:
-    """What weights, gradients, optimizer (fp32 masters, two moments) and kept activations take on the fullest device.
+    """What weights, gradients, optimizer and activations take on the fullest device.
 
     The allocator's fragmentation, communication buffers and the libraries' workspaces come on top: some GB on a GPU.
     ``devices`` is a multiple of tensor × pipeline; the rest is data parallel.
@@ -52,21 +64,33 @@ def rank_memory(config: RunConfig, devices: int, schedule: Schedule, rank: int) 
     mesh = planned_mesh(parallel, rank)
     dp = devices // (mesh.tp.size * mesh.pp.size)
     parts = stage_layers(model, parallel, training.seq_length)[rank]
-    chunks = [meta_stage(model, mesh, part) for part in parts]
-    elements = sum(parameter.numel() for parameter in parameters_with_spec(chunks))
+    parameters = parameters_with_spec([meta_stage(model, mesh, part) for part in parts])
     width = param_dtype(training.precision).itemsize
+    moments = config.optimizer.exp_avg_dtype, config.optimizer.exp_avg_sq_dtype
     sharded = parallel.use_distributed_optimizer is not False and dp > 1
-    states = 2 * FP32 + (FP32 if width < FP32 else 0)
-    grads = FP32 if training.accumulate_allreduce_grads_in_fp32 else width
-    costs = [chunk_elements(model, parallel, Recompute.of(training), part) for part in parts]
-    activations = peak_elements(schedule.actions[rank], costs)
+    buffered, updated = buffer_elements(parameters, dp if sharded else 1, parallel.bucket_size)
+    peak = peak_of(schedule.actions[rank], [chunk_cost(config, part) for part in parts])
     return Memory(
         pipeline_rank=rank,
-        weights=elements * width,
-        gradients=elements * grads,
-        optimizer=elements * states // (dp if sharded else 1),
-        activations=activations * training.micro_batch_size * training.seq_length * width,
+        weights=width * (buffered if sharded else sum(parameter.numel() for parameter in parameters)),
+        gradients=buffered * (FP32 if training.accumulate_allreduce_grads_in_fp32 else width),
+        masters=updated * FP32 if width < FP32 else 0,
+        moments=updated * sum(param_dtype(moment).itemsize for moment in moments),
+        activations=peak.kept,
+        working=peak.working,
     )
+
+
+def buffer_elements(parameters: Sequence[nn.Parameter], shards: int, bucket_size: int) -> tuple[int, int]:
+    """(elements of the gradient buffer with its padding, of them those that the first of the shards updates)."""
+    items = [Item(p.numel(), spec_of(p).row_numel, (p.dtype, spec_of(p).tied)) for p in parameters]
+    buckets = plan_buckets(items, shards, bucket_size)
+    updated = sum(
+        shard_rows(bucket, place, items[number], 0)[1] * items[number].row_numel
+        for bucket in buckets
+        for place, number in enumerate(bucket.items)
+    )
+    return sum(bucket.numel for bucket in buckets), updated
 
 
 def planned_mesh(parallel: ParallelConfig, pipeline_rank: int = 0) -> Mesh:
@@ -85,48 +109,3 @@ def planned_mesh(parallel: ParallelConfig, pipeline_rank: int = 0) -> Mesh:
 def meta_stage(model: ModelConfig, mesh: Mesh, part: StageLayers) -> GPT:
     """A chunk of the model, shapes only."""
     return GPT(model, mesh, dtype=torch.bfloat16, layers=part.layers, first=part.first, last=part.last)
-
-
-def peak_elements(actions: Iterable[Action], chunks: Sequence[tuple[int, int]]) -> int:
-    """Most elements kept at one time, following a rank's schedule action by action.
-
-    ``chunks``: for each what a forward pass keeps until its backward pass is over, and what that makes again meanwhile.
-    """
-    live = peak = 0
-    for action in actions:
-        kept, again = chunks[action.chunk]
-        if action.kind is Kind.FORWARD:
-            live += kept
-            peak = max(peak, live)
-        elif action.kind is Kind.BACKWARD:
-            peak = max(peak, live + again)
-            live -= kept
-    return peak
-
-
-def chunk_elements(
-    model: ModelConfig, parallel: ParallelConfig, recompute: Recompute, part: StageLayers
-) -> tuple[int, int]:
-    """Elements per token that a chunk's forward pass keeps, and those that its backward pass makes again at one time.
-
-    Per block: four rows of the residual stream's width (the inputs of both norms and their outputs); queries, keys and
-    values as projected; queries and keys as rotated (or normalised); the attention's output; three (gated) or two rows
-    of the MLP's width. Full recomputation keeps one row per group of blocks; selective gives up what lies between the
-    attention's projections. The last chunk adds two rows and the logits. Tensor parallel divides all but the residual
-    stream's rows, sequence parallel those too.
-    """
-    tp = parallel.tensor_model_parallel_size
-    residual = math.ceil(model.hidden_size / (tp if parallel.sequence_parallel else 1))
-    queries = model.num_attention_heads // tp * model.head_dim
-    keys = max(model.query_groups // tp, 1) * model.head_dim
-    inner = (3 if model.gated else 2) * model.ffn_hidden_size // tp
-    around = 4 * residual + 2 * queries + 2 * keys + inner
-    core = queries + keys if model.position_embedding_type == "rope" or model.qk_layernorm else 0
-    head = 2 * residual + model.padded_vocab_size(tp) // tp if part.last else 0
-    if recompute.attention:
-        return len(part.layers) * around + head, core
-    kept, largest = 0, 0
-    for group, again in recompute.groups(part.layers):
-        kept += residual if again else len(group) * (around + core)
-        largest = max(largest, len(group) * (around + core) if again else 0)
-    return kept + head, largest

@@ -55,8 +55,8 @@ def preset_table() -> list[list[str]]:
                 f"{parameters.total:,}",
                 f"{parameters.without_embedding:,}",
                 f"{flops.total / GB:.2f} ({flops.total_causal / GB:.2f})",
-                f"{(one.total - one.activations) / GB:.1f} GB",
-                f"{(eight.total - eight.activations) / GB:.1f} GB",
+                f"{one.states / GB:.1f} GB",
+                f"{eight.states / GB:.1f} GB",
             ]
         )
     return rows
@@ -119,8 +119,10 @@ def memory_lines(config: RunConfig, devices: int) -> list[str]:
             [
                 ["weights", f"{memory.weights / GB:.2f} GB"],
                 ["gradients", f"{memory.gradients / GB:.2f} GB"],
-                ["optimizer", f"{memory.optimizer / GB:.2f} GB"],
-                ["activations", f"{memory.activations / GB:.2f} GB"],
+                ["masters", f"{memory.masters / GB:.2f} GB"],
+                ["moments", f"{memory.moments / GB:.2f} GB"],
+                ["activations kept", f"{memory.activations / GB:.2f} GB"],
+                ["temporaries", f"{memory.working / GB:.2f} GB"],
                 ["total", f"{memory.total / GB:.2f} GB, and the libraries' own buffers"],
             ]
         ),
