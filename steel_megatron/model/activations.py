@@ -7,6 +7,7 @@ parallel over R ranks, else H. Tests compare the list with what autograd really 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The letters of the module's docstring, with ``share``: the part of the sequence between parallel regions."""
+    """The letters of the module's docstring.
+
+    ``share``: the part of the sequence between parallel regions. ``eight_bit``: the blocks' linear layers multiply in 8
+    bits.
+    """
 
     H: int
     F: int
@@ -42,10 +47,16 @@ class Sizes:
     V: int
     S: int
     share: float
+    eight_bit: bool = False
 
     @classmethod
     def of(
-        cls, model: ModelConfig, tensor_parallel: int = 1, sequence_parallel: bool = False, seq_length: int = 0
+        cls,
+        model: ModelConfig,
+        tensor_parallel: int = 1,
+        sequence_parallel: bool = False,
+        seq_length: int = 0,
+        eight_bit: bool = False,
     ) -> Sizes:
         """Of one tensor-parallel rank."""
         return cls(
@@ -57,6 +68,7 @@ class Sizes:
             V=model.padded_vocab_size(tensor_parallel) // tensor_parallel,
             S=seq_length,
             share=1.0 / tensor_parallel if sequence_parallel else 1.0,
+            eight_bit=eight_bit,
         )
 
     @property
@@ -74,14 +86,15 @@ def block_kept(model: ModelConfig, sizes: Sizes, *, recompute_attention: bool = 
     s = sizes
     kept = [*_norm("attention", model, s)]
     if recompute_attention:
-        kept += [Kept("projected queries, keys, values", (s.N + 2 * s.K) * s.D), Kept("attention's output", s.N * s.D)]
+        kept += [Kept("projected queries, keys, values", (s.N + 2 * s.K) * s.D)]
+        kept += _linear_input("attention's output", s.N * s.D, s)
     else:
         kept += _core(model, s)
     kept += _dropout("attention's output", model, s)
     kept += [
         *_norm("MLP", model, s),
         Kept("gate and up" if model.gated else "up", (2 if model.gated else 1) * s.F),
-        Kept("activation's output", s.F),
+        *_linear_input("activation's output", s.F, s),
         *_dropout("MLP's output", model, s),
     ]
     return kept
@@ -115,7 +128,7 @@ def embedding_kept(model: ModelConfig, sizes: Sizes, *, tensor_parallel: int = 1
 
 def head_kept(model: ModelConfig, sizes: Sizes, *, chunked: bool) -> list[Kept]:
     """Final norm, head and cross entropy. ``chunked``: the gradient is made in the forward pass, a chunk at a time."""
-    last, normed = _norm("head", model, sizes)[:-1], _norm("head", model, sizes)[-1]
+    *last, normed = _norm("head", model, dataclasses.replace(sizes, eight_bit=False))
     if chunked:
         # Every rank has it whole: it is summed when it leaves the parallel region.
         return [*last, Kept("gradient of the head's input", sizes.H)]
@@ -148,7 +161,7 @@ def _core(model: ModelConfig, s: Sizes) -> list[Kept]:
         kept += [Kept("norms of queries and keys, statistics", other_bytes=_statistics(model) * (s.N + s.K))]
         # Without these norms, RoPE is written over the projection.
         kept += [Kept("queries and keys, normalised and rotated", (s.N + s.K) * s.D)]
-    kept += [Kept("attention's output", s.N * s.D)]
+    kept += _linear_input("attention's output", s.N * s.D, s, read_by_another=True)
     if model.attention_dropout:
         # Written out: no kernel draws these masks.
         copies = 0 if s.N == s.K else 2 * s.N * s.D
@@ -163,8 +176,15 @@ def _norm(name: str, model: ModelConfig, s: Sizes) -> list[Kept]:
     return [
         Kept(f"input of the {name} norm", s.Hs),
         Kept(f"{name} norm, statistics", other_bytes=_statistics(model) * s.share),
-        Kept(f"normalised input of the {name}", s.Hs),
+        *_linear_input(f"normalised input of the {name}", s.Hs, s),
     ]
+
+
+def _linear_input(name: str, elements: float, s: Sizes, *, read_by_another: bool = False) -> list[Kept]:
+    """Of a linear layer of a block; ``read_by_another`` backward pass, which wants it in the type of activations."""
+    if not s.eight_bit:
+        return [Kept(name, elements)]
+    return [Kept(name, elements)] * read_by_another + [Kept(f"{name}, in 8 bits", other_bytes=elements)]
 
 
 def _statistics(model: ModelConfig) -> int:

@@ -75,7 +75,8 @@ def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
     """What one chunk keeps of a micro-batch."""
     model, training, parallel = config.model, config.training, config.parallel
     tp = parallel.tensor_model_parallel_size
-    sizes = Sizes.of(model, tp, parallel.sequence_parallel and tp > 1, training.seq_length)
+    sequence_parallel = parallel.sequence_parallel and tp > 1
+    sizes = Sizes.of(model, tp, sequence_parallel, training.seq_length, training.fp8_format is not None)
     width = param_dtype(training.precision).itemsize
     tokens = training.micro_batch_size * training.seq_length
     blocks, again = chunk_kept(model, Recompute.of(training), sizes, width, part.layers)
@@ -129,6 +130,8 @@ def _block_working(
     """
     rows = s.Hs + (s.H if tensor_parallel > 1 else 0)  # gathered or summed over the ranks
     wide = (2 if model.gated else 1) * s.F
-    before = (rows + s.F) * width * tokens + model.hidden_size * s.F * matmul_gradient
-    after = (rows + wide) * width * tokens
+    rounded = 2 * tokens if s.eight_bit else 0  # a gradient in 8 bits, by rows and transposed
+    matmul_gradient = FP32 if s.eight_bit else matmul_gradient
+    before = (rows + s.F) * width * tokens + s.H * rounded + model.hidden_size * s.F * matmul_gradient
+    after = (rows + wide) * width * tokens + wide * rounded
     return round(max(before, after))

@@ -69,16 +69,24 @@ def rank_memory(config: RunConfig, devices: int, schedule: Schedule, rank: int) 
     moments = config.optimizer.exp_avg_dtype, config.optimizer.exp_avg_sq_dtype
     sharded = parallel.use_distributed_optimizer is not False and dp > 1
     buffered, updated = buffer_elements(parameters, dp if sharded else 1, parallel.bucket_size)
+    weights = width * (buffered if sharded else sum(parameter.numel() for parameter in parameters))
+    if training.fp8_format is not None:
+        weights += 2 * sum(parameter.numel() for parameter in parameters if _in_8_bits(parameter))  # and transposed
     peak = peak_of(schedule.actions[rank], [chunk_cost(config, part) for part in parts])
     return Memory(
         pipeline_rank=rank,
-        weights=width * (buffered if sharded else sum(parameter.numel() for parameter in parameters)),
+        weights=weights,
         gradients=buffered * (FP32 if training.accumulate_allreduce_grads_in_fp32 else width),
         masters=updated * FP32 if width < FP32 else 0,
         moments=updated * sum(param_dtype(moment).itemsize for moment in moments),
         activations=peak.kept,
         working=peak.working,
     )
+
+
+def _in_8_bits(parameter: nn.Parameter) -> bool:
+    """Whether ``--fp8-format`` rounds it: the matrices of the blocks."""
+    return parameter.dim() == 2 and spec_of(parameter).pieces[0].name.startswith("blocks.")
 
 
 def buffer_elements(parameters: Sequence[nn.Parameter], shards: int, bucket_size: int) -> tuple[int, int]:

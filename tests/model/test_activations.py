@@ -21,6 +21,8 @@ from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.parallel import linear_cross_entropy
 from steel_megatron.parallel.data import DataParallel
+from steel_megatron.parallel.fp8 import Fp8Linears
+from steel_megatron.parallel.linears import Linears
 from steel_megatron.parallel.mesh import Mesh
 
 BATCH, LENGTH = 2, 16
@@ -53,9 +55,11 @@ RECOMPUTE = {
 }
 
 
-def model_of(config: ModelConfig, mesh: Mesh, dtype: torch.dtype, recompute: Recompute) -> GPT:
+def model_of(
+    config: ModelConfig, mesh: Mesh, dtype: torch.dtype, recompute: Recompute, linears: Linears | None = None
+) -> GPT:
     """The model as a run has it: weights' gradients go to a buffer."""
-    model = GPT(config, mesh, dtype=dtype, seed=1, recompute=recompute)
+    model = GPT(config, mesh, dtype=dtype, seed=1, recompute=recompute, linears=linears)
     model.owner = DataParallel([model], mesh, shard=False)
     return model
 
@@ -118,6 +122,22 @@ def test_packed_documents(monkeypatch, backend):
     # Document by document, torch's outputs are kept beside the tensor that they are put together in.
     copies = config.num_layers * config.hidden_size * 2 * TOKENS if backend == "torch" else 0
     assert kept_by_a_loss(model, packing=packing) == listed(config, Recompute(), 2) + copies
+
+
+@needs_cpu_kernels
+@pytest.mark.parametrize("recompute", RECOMPUTE.values(), ids=RECOMPUTE)
+@pytest.mark.parametrize("options", [{}, GPT2], ids=["grouped", "gpt2"])
+def test_layers_in_8_bits(monkeypatch, options, recompute):
+    """Beside the list: a scale per layer that keeps its input. Rounded weights are there before and after."""
+    set_backend(monkeypatch, "steel")
+    config = tiny_config(num_layers=3, **options)
+    model = model_of(config, Mesh.single(), torch.bfloat16, recompute, Fp8Linears("hybrid"))
+    sizes = Sizes.of(config, eight_bit=True)
+    blocks, _ = chunk_kept(config, recompute, sizes, 2, range(3))
+    expected = TOKENS * (blocks + total_bytes(head_kept(config, sizes, chunked=False), 2))
+    again = sum(len(group) for group, again in recompute.groups(range(3)) if again)
+    with model.linears.step():
+        assert kept_by_a_loss(model) == expected + 4 * 4 * (3 - again)
 
 
 def test_a_head_in_chunks_keeps_its_gradient_instead_of_logits(monkeypatch):

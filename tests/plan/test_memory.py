@@ -61,6 +61,19 @@ def test_moments_in_bf16_take_half():
     assert 2 * estimate_memory(halved).moments == estimate_memory(config).moments == 2 * estimate_memory(config).masters
 
 
+def test_8_bit_layers_keep_less_and_hold_rounded_weights_both_ways():
+    config = run_of("steel_1b")
+    plain, rounded = estimate_memory(config), estimate_memory(run_of("steel_1b", fp8_format="hybrid"))
+    model = config.model
+    heads = (model.num_attention_heads + 2 * model.query_groups) * model.head_dim
+    matrices = heads + model.num_attention_heads * model.head_dim + 3 * model.ffn_hidden_size  # columns of hidden rows
+    assert rounded.weights - plain.weights == 2 * model.num_layers * model.hidden_size * matrices
+    # Two normalised inputs and the activation's output at half; the attention's output once more.
+    spared = 2 * model.hidden_size + model.ffn_hidden_size - model.num_attention_heads * model.head_dim
+    tokens = config.training.micro_batch_size * config.training.seq_length
+    assert plain.activations - rounded.activations == model.num_layers * tokens * spared
+
+
 def test_zero1_divides_the_optimizer_only():
     config = run_of("steel_1b")
     one, eight = estimate_memory(config, 1), estimate_memory(config, 8)
