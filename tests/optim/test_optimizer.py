@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-from typing import Any
 
 import pytest
 import torch
@@ -14,49 +13,11 @@ from helpers.apex_stand_in import use_stand_in
 from helpers.kernels import set_backend
 from helpers.processes import run_processes
 from helpers.toy_model import ToyModel, assert_blocks_equal, toy_batch, whole_tensors
-from steel_megatron.config import OptimizerConfig, ParallelConfig, TrainingConfig
+from helpers.toy_run import LR, SAMPLES, SCALE, STEPS, Run
+from steel_megatron.config import OptimizerConfig, ParallelConfig
 from steel_megatron.optim.grad_norm import NonFiniteGradientError, gradient_norm
-from steel_megatron.optim.optimizer import Optimizer
-from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import param_dtype, row_blocks, spec_of
-
-SAMPLES, STEPS, LR = 4, 4, 0.05
-SCALE = 1.0 / (SAMPLES * 8)  # one over the tokens of a batch
-
-
-class Run:
-    """A toy model with its optimizer."""
-
-    def __init__(self, mesh: Mesh, *, precision: str = "fp32", tied: bool = False, shard: bool = True, **knobs: Any):
-        self.mesh = mesh
-        self.model = ToyModel(mesh, tied=tied, dtype=param_dtype(precision))
-        self.data_parallel = DataParallel([self.model], mesh, shard=shard, bucket_size=200)
-        names = ("clip_grad", "weight_decay", "exp_avg_dtype", "exp_avg_sq_dtype")
-        fields = {name: knobs.pop(name) for name in names if name in knobs}
-        training = TrainingConfig(precision=precision, **knobs)
-        self.optimizer = Optimizer(self.data_parallel, OptimizerConfig(**fields), training, mesh)
-
-    def backward(self, step: int) -> None:
-        tokens, labels = toy_batch(SAMPLES, seed=step)
-        own = SAMPLES // self.mesh.dp.size
-        rows = slice(self.mesh.dp.rank * own, (self.mesh.dp.rank + 1) * own)
-        self.data_parallel.zero_grads()
-        self.data_parallel.last_micro_batch()
-        (self.model.loss(tokens[rows], labels[rows]) * self.optimizer.loss_scale).backward()
-        self.data_parallel.finish_grads()
-
-    def step(self, step: int) -> float:
-        self.backward(step)
-        result = self.optimizer.step(LR, SCALE)
-        assert not result.skipped
-        self.data_parallel.gather_parameters()
-        return float(result.grad_norm)
-
-    def train(self, first: int = 0, last: int = STEPS) -> list[float]:
-        norms = [self.step(step) for step in range(first, last)]
-        self.data_parallel.wait_parameters()
-        return norms
+from steel_megatron.parallel.spec import row_blocks, spec_of
 
 
 def torch_train(tied: bool, clip: float, steps: int = STEPS) -> tuple[ToyModel, list[float]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.kernels import set_backend
 from helpers.processes import run_processes
@@ -79,6 +82,89 @@ def test_bf16_gradients_add_up_in_fp32(monkeypatch, backend):
     torch.testing.assert_close(found.double(), total, rtol=1e-2, atol=0)
     torch.testing.assert_close(leaf.grad.double(), x_grad, rtol=2e-2, atol=2e-1)
     torch.testing.assert_close(own.main_grad.double(), weight_grad, rtol=2e-2, atol=2e-1)
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+@settings(max_examples=30, deadline=None)
+@given(
+    tokens=st.integers(1, 50),
+    hidden=st.integers(1, 20),
+    vocab_size=st.integers(1, 90),
+    padding=st.integers(0, 9),
+    chunk=st.integers(1, 60),
+    counted=st.sampled_from([0.0, 0.5, 1.0]),
+    z_loss=st.sampled_from([0.0, 1e-4, 0.1]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+)
+def test_any_shape_against_fp64(backend, tokens, hidden, vocab_size, padding, chunk, counted, z_loss, dtype):
+    with pytest.MonkeyPatch.context() as patch:
+        set_backend(patch, backend)
+        generator = torch.Generator().manual_seed(tokens)
+        x = torch.randn(1, tokens, hidden, generator=generator).to(dtype)
+        weight = torch.randn(vocab_size + padding, hidden, generator=generator).to(dtype)
+        labels = torch.randint(0, vocab_size, (tokens,), generator=generator)
+        mask = torch.rand(tokens, generator=generator) < counted
+        total, losses, x_grad, weight_grad = expected(x, weight, labels, mask, vocab_size, z_loss)
+        own, leaf = torch.nn.Parameter(weight), x.clone().requires_grad_()
+        own.main_grad = torch.zeros(weight.shape)
+        found, each, z_losses = linear_cross_entropy(
+            leaf,
+            own,
+            labels,
+            mask,
+            Mesh.single(),
+            vocab_size=vocab_size,
+            loss_gradient=GRADIENT,
+            z_loss=z_loss,
+            chunk=chunk,
+        )
+        found.backward(torch.tensor(GRADIENT))
+        # Logits and their gradient are rounded to the type once each, and the gradient of x once more.
+        unit = {torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}[dtype]
+        size = hidden**0.5
+        near = {"rtol": 2 * unit, "atol": 4 * unit * size}
+        torch.testing.assert_close((each + z_losses).double(), losses, **near)
+        torch.testing.assert_close(found.double(), total, rtol=2 * unit, atol=4 * unit * size * tokens**0.5)
+        scale = GRADIENT * (1 + 20 * z_loss)
+        torch.testing.assert_close(leaf.grad.double(), x_grad, rtol=2 * unit, atol=4 * unit * size * scale)
+        torch.testing.assert_close(
+            own.main_grad.double(), weight_grad, rtol=2 * unit, atol=4 * unit * size * scale * tokens**0.5
+        )
+        assert (own.main_grad[vocab_size:] == 0).all(), "padding has no gradient"
+        assert (leaf.grad[0, ~mask] == 0).all(), "masked tokens have none"
+        assert (each[~mask] == 0).all()
+
+
+class LargestTensor(TorchDispatchMode):
+    """Elements of the largest tensor that an operation returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+@pytest.mark.parametrize("z_loss", [0.0, 1e-3])
+def test_no_more_logits_than_those_of_a_chunk(monkeypatch, backend, z_loss):
+    set_backend(monkeypatch, backend)
+    tokens, vocabulary, chunk = 96, 400, 8
+    own = torch.nn.Parameter(torch.randn(vocabulary, 4, dtype=torch.bfloat16))
+    own.main_grad = torch.zeros(own.shape)
+    leaf = torch.randn(1, tokens, 4, dtype=torch.bfloat16, requires_grad=True)
+    labels, mask = torch.arange(tokens), torch.ones(tokens, dtype=torch.bool)
+    with LargestTensor() as largest:
+        total, *_ = linear_cross_entropy(
+            leaf, own, labels, mask, Mesh.single(), vocab_size=400, loss_gradient=1.0, z_loss=z_loss, chunk=chunk
+        )
+        total.backward()
+    assert chunk * vocabulary <= largest.elements < 2 * chunk * vocabulary
 
 
 def test_without_gradients_nothing_is_added():
