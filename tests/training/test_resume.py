@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from helpers.curves import assert_same_checkpoint, curve
 from helpers.tiny_run import run_config, start, train
@@ -125,3 +126,19 @@ def test_facts_are_what_the_design_says(tmp_path):
     assert facts["code_version"].startswith("0.")
     assert facts["phases"]
     assert {"optimizer", "tokenizer_fingerprint"} <= facts.keys()
+
+
+def test_moments_change_their_type_between_runs(tmp_path):
+    config = run_config(tmp_path, precision="fp32", eval_iters=0, train_iters=8)
+    train(config, "--save", str(tmp_path / "whole"))
+    moved = ["--save", str(tmp_path / "moved")]
+    types = ["--exp-avg-dtype", "bf16", "--exp-avg-sq-dtype", "bf16"]
+    train(config, *moved, "--exit-interval", "2")
+    train(config, *moved, *types, "--exit-interval", "4")
+    train(config, *moved)
+    store = CheckpointStore(tmp_path / "moved")
+    for step, dtype in ((2, torch.float32), (4, torch.bfloat16), (8, torch.float32)):
+        kept = {dtype for name, (_, dtype) in store.tensors(step).items() if ".exp_avg" in name}
+        assert kept == {dtype}
+    for one, other in zip(curve(tmp_path / "moved"), curve(tmp_path / "whole"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-2 if one["step"] > 2 else 0)
