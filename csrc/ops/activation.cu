@@ -4,7 +4,7 @@
 namespace {
 
 // Its error of two units in the last place is below the rounding to bf16 and fp16.
-__device__ __forceinline__ float exponential(float x) { return __expf(x); }
+__device__ __forceinline__ float exp_of(float x) { return __expf(x); }
 
 #define STEEL_INLINE static __device__ __forceinline__
 #include "activations.h"

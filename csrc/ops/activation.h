@@ -1,5 +1,7 @@
 // Activations, plain and gated; see declarations.h.
 
+static inline float exp_of(float x) { return bounded_exponential(x); }
+
 #define STEEL_INLINE static inline
 #include "activations.h"
 #undef STEEL_INLINE

@@ -1,5 +1,5 @@
 // The activation functions of an MLP with their slopes, for CPUs and GPUs alike: the includer defines STEEL_INLINE,
-// which begins a function, and exponential(float).
+// which begins a function, and exp_of(float). What NaN gives there does not matter: it comes through x as well.
 
 struct Point {
   float value, slope;
@@ -7,7 +7,7 @@ struct Point {
 
 struct SiLU {
   STEEL_INLINE Point at(float x) {
-    const float sigmoid = 1.0f / (1.0f + exponential(-x));
+    const float sigmoid = 1.0f / (1.0f + exp_of(-x));
     return {x * sigmoid, sigmoid * (1.0f + x * (1.0f - sigmoid))};
   }
 };
@@ -27,7 +27,7 @@ struct GELU {
     p = p * t + 1.218625312e-1f;
     p = p * t + 1.194958210e-1f;
     p = p * t + 6.689718869e-6f;
-    const float bell = exponential(-0.5f * x * x);
+    const float bell = exp_of(-0.5f * x * x);
     const float tail = bell * p;
     const float below = x < 0.0f ? tail : 1.0f - tail;
     return {x * below, below + x * 0.3989422804f * bell};
@@ -38,7 +38,7 @@ struct GELU {
 struct GELUTanh {
   STEEL_INLINE Point at(float x) {
     const float square = x * x;
-    const float sigmoid = 1.0f / (1.0f + exponential(-1.5957691216f * x * (1.0f + 0.044715f * square)));
+    const float sigmoid = 1.0f / (1.0f + exp_of(-1.5957691216f * x * (1.0f + 0.044715f * square)));
     const float turn = 1.5957691216f * (1.0f + 0.134145f * square);
     return {x * sigmoid, sigmoid * (1.0f + x * (1.0f - sigmoid) * turn)};
   }

@@ -63,13 +63,13 @@ inline fp16 from_float<fp16>(float value) {
   return {static_cast<uint16_t>(chosen | (bits >> 16 & 0x8000u))};
 }
 
-// exp with a relative error below 2e-7 on [-87, 87]; clamped outside. NaN stays NaN.
-static inline float exponential(float x) {
-  // On the bits: of a clamp by comparing floats, GCC makes separate paths through all that comes after.
-  const uint32_t bits = bits_of(x), magnitude = bits & 0x7fffffffu;
-  const uint32_t largest = 0x42ae0000u;  // 87
-  const uint32_t clamped = magnitude - largest <= 0x7f800000u - largest ? largest : magnitude;
-  x = float_of(clamped | (bits & 0x80000000u));
+// exp with a relative error below 2e-7 on [-87, 87]; clamped outside, and NaN is taken for one of the ends.
+static inline float bounded_exponential(float x) {
+  // On the bits: of a clamp by comparing floats, GCC makes separate paths through all that comes after. Numbers below
+  // -87 have the greatest bits, and of the others as signed numbers those above 87.
+  const uint32_t low = bits_of(x) < 0xc2ae0000u ? bits_of(x) : 0xc2ae0000u;
+  const int32_t high = static_cast<int32_t>(low) < 0x42ae0000 ? static_cast<int32_t>(low) : 0x42ae0000;
+  x = float_of(static_cast<uint32_t>(high));
   const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the integer sits in the low bits
   const float whole = shifted - 12582912.0f;
   const float r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
@@ -81,6 +81,12 @@ static inline float exponential(float x) {
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   return p * float_of((bits_of(shifted) << 23) + 0x3f800000u);
+}
+
+// The same, with NaN for NaN.
+static inline float exponential(float x) {
+  const uint32_t missing = (bits_of(x) & 0x7fffffffu) > 0x7f800000u ? 0x7fc00000u : 0u;
+  return float_of(bits_of(bounded_exponential(x)) | missing);
 }
 
 // Calls function(T{}) with the type that dtype names.

@@ -81,12 +81,11 @@ def _backward_kernel(
     grad, x, weight = grad.contiguous(), x.contiguous(), weight_H.contiguous()
     grad_sum = None if grad_sum is None else grad_sum.contiguous()
     rows, hidden = _shape(x)
-    kinds, make = 1 if mean_T is None else 2, {"dtype": torch.float32, "device": x.device}
-    partial = torch.empty(min(rows, PARTIAL_ROWS[x.device.type]), kinds, hidden, **make)
-    grad_x = torch.empty_like(x)
+    kinds = 1 if mean_T is None else 2
+    grad_x, totals = torch.empty_like(x), x.new_empty(kinds, hidden, dtype=torch.float32)
     if rows == 0:  # tensors without elements look like null pointers
-        return grad_x, torch.zeros(kinds, hidden, **make)
-    totals = torch.empty(kinds, hidden, **make)
+        return grad_x, totals.zero_()
+    partial = totals.new_empty(min(rows, PARTIAL_ROWS[x.device.type]), kinds, hidden)
     call("norm_backward", x, grad, grad_sum, x, weight, mean_T, rstd_T, grad_x, totals, partial, rows, hidden)
     return grad_x, totals
 
