@@ -93,11 +93,12 @@ class _RMSNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
         hidden = weight_H.numel()
         x_TH = x.reshape(-1, hidden)
-        norm_T1 = torch.linalg.vector_norm(x_TH, dim=-1, keepdim=True, dtype=torch.float32)
-        rstd_T1 = norm_T1.square_().div_(hidden).add_(epsilon).rsqrt_()
+        rstd_T1 = x.new_empty((len(x_TH), 1), dtype=torch.float32)
         weight = weight_H.float()
         y_TH = torch.empty_like(x_TH)
         for rows in row_chunks(len(x_TH), hidden, x.device):
+            norm_T1 = torch.linalg.vector_norm(x_TH[rows], dim=-1, keepdim=True, dtype=torch.float32)
+            rstd_T1[rows] = norm_T1.square_().div_(hidden).add_(epsilon).rsqrt_()
             torch.mul(x_TH[rows] * rstd_T1[rows], weight, out=y_TH[rows])
         ctx.save_for_backward(x, weight_H, rstd_T1)
         return y_TH.view_as(x)

@@ -52,7 +52,9 @@ def bias_gradient(bias: Tensor, grad_TO: Tensor) -> Tensor | None:
     main_grad = main_grad_of(bias)
     if main_grad is None:
         return grad_TO.sum(0)
-    main_grad.add_(grad_TO.sum(0, dtype=main_grad.dtype))
+    # A CPU casts what it sums: parts of it, so that no fp32 copy of the whole is made.
+    for rows in row_chunks(len(grad_TO), grad_TO.shape[1], grad_TO.device):
+        main_grad.add_(grad_TO[rows].sum(0, dtype=main_grad.dtype))
     return None
 
 
