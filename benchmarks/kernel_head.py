@@ -38,7 +38,7 @@ class Head:
     def random(cls, device: str, tokens: int, hidden: int, vocab: int, dtype: torch.dtype) -> Head:
         x_TH = torch.randn(tokens, hidden, device=device, dtype=dtype).requires_grad_()
         weight_VH = nn.Parameter(torch.randn(vocab, hidden, device=device, dtype=dtype) * 0.02)
-        weight_VH.main_grad = torch.zeros(vocab, hidden, device=device)  # type: ignore[attr-defined]
+        weight_VH.main_grad = torch.zeros(vocab, hidden, device=device)
         return cls(x_TH, weight_VH, torch.randint(0, vocab, (tokens,), device=device), Mesh.single(device))
 
     def matmuls(self) -> None:

@@ -47,10 +47,11 @@ class Contender:
     """A training step.
 
     ``missing`` says why it cannot run on a kind of device, and is empty where it can. ``slow_start``: takes a minute or
-    more of compilation before its first step.
+    more of compilation before its first step. ``load`` imports what it needs, so that code is not taken for its memory.
     """
 
     name: str
     build: Callable[[Setting], Step]
     missing: Callable[[str], str] = lambda device: ""
     slow_start: bool = False
+    load: Callable[[Setting], object] = lambda setting: None

@@ -6,6 +6,7 @@ ours.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import itertools
 from collections.abc import Callable
@@ -109,17 +110,35 @@ def _liger_missing(device: str) -> str:
     return installed("transformers") or installed("liger_kernel")
 
 
+def load_transformers(setting: Setting) -> None:
+    """The module of the model's class; transformers loads it only when it is first used."""
+    from steel_megatron.convert.families import family_of
+
+    model_type = family_of(setting.config.model).model_type
+    importlib.import_module(f"transformers.models.{model_type}.modeling_{model_type}")
+
+
+def load_compiler(setting: Setting) -> None:
+    """torch.compile loads itself only when it is first used."""
+    importlib.import_module("torch._inductor.compile_fx")
+
+
+def load_both(setting: Setting) -> None:
+    load_transformers(setting)
+    load_compiler(setting)
+
+
+def peer(
+    name: str, build: Callable[[Setting], Step], missing: Callable[[str], str], compiled: bool = False
+) -> Contender:
+    """A peer that is a model of transformers."""
+    return Contender(f"transformers, {name}", build, missing, compiled, load_both if compiled else load_transformers)
+
+
 PEERS = [
-    Contender("transformers, bf16", transformers_step, _transformers_missing),
-    Contender("plain torch, bf16, torch.compile", plain_step, slow_start=True),
-    Contender("transformers, Liger-Kernel, bf16", liger_step, _liger_missing),
-    Contender(
-        "transformers, bf16 autocast", lambda setting: transformers_step(setting, autocast=True), _transformers_missing
-    ),
-    Contender(
-        "transformers, bf16, torch.compile",
-        lambda setting: transformers_step(setting, compiled=True),
-        _transformers_missing,
-        slow_start=True,
-    ),
+    peer("bf16", transformers_step, _transformers_missing),
+    Contender("plain torch, bf16, torch.compile", plain_step, slow_start=True, load=load_compiler),
+    peer("Liger-Kernel, bf16", liger_step, _liger_missing),
+    peer("bf16 autocast", lambda setting: transformers_step(setting, autocast=True), _transformers_missing),
+    peer("bf16, torch.compile", lambda setting: transformers_step(setting, compiled=True), _transformers_missing, True),
 ]

@@ -83,6 +83,7 @@ def serve(pipe: Connection, name: str, setting: Setting, sizes: list[int]) -> No
     memory = Memory(setting.device)
     step: Step | None = None
     try:
+        CONTENDERS[name].load(setting)
         step, size = largest_that_fits(CONTENDERS[name].build, setting, sizes, memory)
         pipe.send((size, ""))
         while step is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from step_contender import Setting
 from step_ours import our_step
 from step_peers import plain_step, training_step, transformers_model, transformers_step
 from step_plain_llama import PlainLlama
+from step_worker import CONTENDERS
 
 from steel_megatron.config import RunConfig
 from steel_megatron.model.gpt import GPT
@@ -61,6 +64,11 @@ def assert_learns(build) -> None:
     step = build(OneBatch(setting(num_layers=1).config, "cpu"))
     losses = [float(step()) for _ in range(12)]
     assert losses[-1] < losses[0]
+
+
+def test_what_a_peer_needs_is_loaded_before_its_memory_is_measured() -> None:
+    CONTENDERS["transformers, bf16"].load(setting(qk_layernorm=True, kv_channels=16))
+    assert "transformers.models.qwen3.modeling_qwen3" in sys.modules
 
 
 def test_a_step_clips_updates_and_forgets_its_gradients() -> None:
