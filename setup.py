@@ -60,7 +60,17 @@ def sources(folder: str, suffix: str) -> list[str]:
 def cuda_command(output: Path) -> list[str]:
     """Compiles the CUDA kernels, plain CUDA without torch's headers, into a shared library for sm_80 and sm_90."""
     architectures = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ("80", "90a")]
-    flags = ["-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC,-Wall,-Wextra", "-Werror", "all-warnings", "--threads", "0"]
+    flags = [
+        "-std=c++17",
+        "-O3",
+        "-shared",
+        "-Xcompiler",
+        "-fPIC,-Wall,-Wextra",
+        "-Werror",
+        "all-warnings",
+        "--threads",
+        "0",
+    ]
     return ["nvcc", *flags, *architectures, *sources("ops", ".cu"), "-o", str(output)]
 
 
