@@ -43,7 +43,7 @@ def clocked(call: Call) -> float:
 def gpu_timer(call: Call) -> Callable[[], float]:
     """A function that measures the device seconds of one call. The current stream is not the default one."""
     torch.cuda.synchronize()
-    repeats = min(max(int(GRAPH_SECONDS / events_around(call)), 1), 50)
+    repeats = min(max(int(GRAPH_SECONDS / max(events_around(call), 1e-6)), 1), 50)
 
     def several() -> None:
         for _ in range(repeats):

@@ -59,10 +59,12 @@ class Worker:
         return self._answer()
 
     def close(self) -> None:
-        """Ends the process and frees its memory."""
+        """Ends the process and frees its memory; one that does not end by itself is busy out of time."""
+        self._pipe.close()
+        self._process.join(10)
         if self._process.is_alive():
             self._process.terminate()
-        self._process.join()
+            self._process.join()
 
     def _answer(self) -> Any:
         left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
