@@ -10,6 +10,7 @@ from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.config.parallel import ParallelConfig
 from steel_megatron.config.run import RunConfig
+from steel_megatron.config.training import RECOMPUTE_MODULES, TrainingConfig
 
 
 def check_model(model: ModelConfig) -> None:
@@ -108,6 +109,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
             fix=f"use a multiple of {tp}",
         )
     check_precision(config)
+    _check_recompute_modules(training)
     check_cuda_graph(config, world_size)
     dp = world_size // (parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size)
     one_pass = training.micro_batch_size * dp
@@ -220,3 +222,13 @@ def _positive(name: str, value: int) -> None:
 
 def _divisors(number: int) -> str:
     return ", ".join(str(i) for i in range(1, number + 1) if number % i == 0)
+
+
+def _check_recompute_modules(training: TrainingConfig) -> None:
+    for module in training.recompute_modules:
+        if module not in RECOMPUTE_MODULES:
+            raise ConfigError(
+                f"--recompute-modules {module}",
+                rule=f"each is one of {', '.join(RECOMPUTE_MODULES)}",
+                fix="--recompute-granularity full gives up whole blocks",
+            )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from steel_megatron.config.knob import knob
 
+RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
+
 
 @dataclass
 class TrainingConfig:
@@ -55,8 +57,13 @@ class TrainingConfig:
     )
     recompute_granularity: str = knob(
         "none",
-        "Drop activations and compute them again in the backward pass: whole blocks (full) or attention (selective).",
+        "Drop activations and compute them again in the backward pass: whole blocks (full) or parts (selective).",
         choices=("none", "full", "selective"),
+    )
+    recompute_modules: list[str] = knob(
+        ["layernorm", "mlp_act"],
+        "Selective recomputation of the norms' outputs (layernorm), the activation's output (mlp_act), and what lies "
+        "between the attention's projections (core_attn).",
     )
     recompute_method: str = knob(
         "uniform",

@@ -81,31 +81,29 @@ def total_bytes(kept: Sequence[Kept], width: int) -> float:
     return sum(tensor.bytes(width) for tensor in kept)
 
 
-def block_kept(model: ModelConfig, sizes: Sizes, *, recompute_attention: bool = False) -> list[Kept]:
-    """Of one block. ``recompute_attention``: what lies between the attention's projections is given up."""
+def block_kept(
+    model: ModelConfig,
+    sizes: Sizes,
+    recompute: Recompute = Recompute(),  # noqa: B008 - frozen
+) -> list[Kept]:
+    """Of one block; of ``recompute`` only what is selective counts."""
     s = sizes
-    kept = [*_norm("attention", model, s)]
-    if recompute_attention:
+    # What a layer makes of its input in 8 bits is the layer's own, and is not made again.
+    norms_again, activation_again = (again and not s.eight_bit for again in (recompute.norms, recompute.activation))
+    kept = _norm("attention", model, s, again=norms_again)
+    if recompute.attention:
         kept += [Kept("projected queries, keys, values", (s.N + 2 * s.K) * s.D)]
         kept += _linear_input("attention's output", s.N * s.D, s)
     else:
         kept += _core(model, s)
     kept += _dropout("attention's output", model, s)
     kept += [
-        *_norm("MLP", model, s),
+        *_norm("MLP", model, s, again=norms_again),
         Kept("gate and up" if model.gated else "up", (2 if model.gated else 1) * s.F),
-        *_linear_input("activation's output", s.F, s),
+        *([] if activation_again else _linear_input("activation's output", s.F, s)),
         *_dropout("MLP's output", model, s),
     ]
     return kept
-
-
-def core_bytes(model: ModelConfig, sizes: Sizes, width: int) -> float:
-    """What recomputing the attention's core makes again, per token."""
-    whole, without = (
-        total_bytes(block_kept(model, sizes, recompute_attention=again), width) for again in (False, True)
-    )
-    return whole - without
 
 
 def micro_batch_kept(model: ModelConfig, reset_positions: bool) -> list[Kept]:
@@ -143,9 +141,11 @@ def chunk_kept(
     layers: Sequence[int],
 ) -> tuple[float, float]:
     """(bytes per token that the blocks of a chunk keep, those that their backward pass makes again at one time)."""
-    block = total_bytes(block_kept(model, sizes, recompute_attention=recompute.attention), width)
-    if recompute.attention:
-        return len(layers) * block, core_bytes(model, sizes, width)
+    block = total_bytes(block_kept(model, sizes, recompute), width)
+    if recompute.granularity == "selective":
+        made = total_bytes(_core(model, sizes), width) if recompute.attention else 0.0
+        # What the MLP kept is free by then.
+        return len(layers) * block, max(made - (2 if model.gated else 1) * sizes.F * width, 0.0)
     kept, largest = 0.0, 0.0
     for group, again in recompute.groups(layers):
         kept += sizes.Hs * width if again else len(group) * block
@@ -172,11 +172,11 @@ def _core(model: ModelConfig, s: Sizes) -> list[Kept]:
     return [*kept, Kept("attention's log of the sum of exp", other_bytes=FP32 * s.N)]
 
 
-def _norm(name: str, model: ModelConfig, s: Sizes) -> list[Kept]:
+def _norm(name: str, model: ModelConfig, s: Sizes, again: bool = False) -> list[Kept]:
     return [
         Kept(f"input of the {name} norm", s.Hs),
         Kept(f"{name} norm, statistics", other_bytes=_statistics(model) * s.share),
-        *_linear_input(f"normalised input of the {name}", s.Hs, s),
+        *([] if again else _linear_input(f"normalised input of the {name}", s.Hs, s)),
     ]
 
 

@@ -6,6 +6,7 @@ Shapes: B batch, S sequence (S/R under sequence parallel), H hidden.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from steel_megatron.model.context import Context
 from steel_megatron.model.mlp import MLP
 from steel_megatron.model.norm import Norm
 from steel_megatron.model.pieces import Pieces
+from steel_megatron.model.recompute import Recompute, made_again
 from steel_megatron.ops.dropout import ATTENTION_OUTPUT, MLP_OUTPUT, dropout
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName
@@ -32,11 +34,12 @@ class Block(nn.Module):
         *,
         dtype: torch.dtype,
         device: torch.device | str | None,
-        recompute_attention: bool,
+        recompute: Recompute,
     ) -> None:
         super().__init__()
         self.layer = layer
         self.mesh = mesh
+        self.recompute = recompute
         self.dropout_rate = config.hidden_dropout
 
         def norm(name: str, llama: str, gpt2: str) -> Norm:
@@ -55,16 +58,26 @@ class Block(nn.Module):
             )
 
         self.attention_norm = norm("attention_norm", "input_layernorm", "ln_1")
-        self.attention = Attention(config, layer, mesh, dtype=dtype, device=device, recompute=recompute_attention)
+        self.attention = Attention(config, layer, mesh, dtype=dtype, device=device, recompute=recompute.attention)
         self.mlp_norm = norm("mlp_norm", "post_attention_layernorm", "ln_2")
-        self.mlp = MLP(config, layer, mesh, dtype=dtype, device=device)
+        self.mlp = MLP(config, layer, mesh, dtype=dtype, device=device, recompute=recompute.activation)
 
     def forward(self, x_BSH: Tensor, context: Context) -> Tensor:
         """(B, S, H) → (B, S, H)."""
         normed_BSH, x_BSH = self.attention_norm(x_BSH)
-        attended_BSH = self._drop(self.attention(normed_BSH, context), context, ATTENTION_OUTPUT)
-        normed_BSH, x_BSH = self.mlp_norm(attended_BSH, x_BSH)
-        return x_BSH + self._drop(self.mlp(normed_BSH), context, MLP_OUTPUT)
+        with self._normed_again(self.attention_norm, normed_BSH, x_BSH):
+            attended_BSH = self.attention(normed_BSH, context)
+        normed_BSH, x_BSH = self.mlp_norm(self._drop(attended_BSH, context, ATTENTION_OUTPUT), x_BSH)
+        with self._normed_again(self.mlp_norm, normed_BSH, x_BSH):
+            y_BSH = self.mlp(normed_BSH)
+        return x_BSH + self._drop(y_BSH, context, MLP_OUTPUT)
+
+    def _normed_again(self, norm: Norm, normed_BSH: Tensor, x_BSH: Tensor) -> AbstractContextManager[None]:
+        """What the projections save of their input is made again from the norm's input, which the norm keeps."""
+        if not (self.recompute.norms and torch.is_grad_enabled()):
+            return nullcontext()
+        kept_BSH = x_BSH.detach()
+        return made_again(normed_BSH, lambda: norm(kept_BSH)[0])
 
     def _drop(self, x_BSH: Tensor, context: Context, site: int) -> Tensor:
         first = first_position(x_BSH, self.mesh)

@@ -67,7 +67,7 @@ class GPT(nn.Module):
         device = mesh.device if device is None else device
         self.embedding = Embedding(config, mesh, dtype=dtype, device=device) if first else None
         self.blocks = nn.ModuleList(
-            Block(config, i, mesh, dtype=dtype, device=device, recompute_attention=recompute.attention)
+            Block(config, i, mesh, dtype=dtype, device=device, recompute=recompute)
             for i in (range(config.num_layers) if layers is None else layers)
         )
         self.linears = linears or Linears()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.attention import output_init
 from steel_megatron.model.pieces import Pieces
+from steel_megatron.model.recompute import made_again
 from steel_megatron.ops.activation import gated_activation, plain_activation
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init
@@ -18,15 +19,23 @@ from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParalle
 
 
 class MLP(nn.Module):
-    """Up (and gate) projection, activation, down projection."""
+    """Up (and gate) projection, activation, down projection. ``recompute``: do not keep the activation's output."""
 
     def __init__(
-        self, config: ModelConfig, layer: int, mesh: Mesh, *, dtype: torch.dtype, device: torch.device | str | None
+        self,
+        config: ModelConfig,
+        layer: int,
+        mesh: Mesh,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+        recompute: bool,
     ) -> None:
         super().__init__()
         self.activation = config.activation
         self.gated = config.gated
         self.pieces: Pieces | None = None
+        self.recompute = recompute
         stem, llama, gpt2 = f"blocks.{layer}.mlp", f"model.layers.{layer}.mlp", f"transformer.h.{layer}.mlp"
         names = ("gate", "up") if self.gated else ("up",)
         outs = [
@@ -55,7 +64,14 @@ class MLP(nn.Module):
     def forward(self, x_BSH: Tensor) -> Tensor:
         """(B, S, H) → (B, S, H), not yet added to the residual stream."""
         up = self.up(x_BSH)
+        inner_BSF = self._activate(up)
+        if not (self.recompute and torch.is_grad_enabled()):
+            return self.down(inner_BSF)
+        kept = up.detach()
+        with made_again(inner_BSF, lambda: self._activate(kept)):
+            return self.down(inner_BSF)
+
+    def _activate(self, up: Tensor) -> Tensor:
         if self.pieces is not None:
-            return self.down(self.pieces.activate(up, self.activation))
-        activate = gated_activation if self.gated else plain_activation
-        return self.down(activate(up, self.activation))
+            return self.pieces.activate(up, self.activation)
+        return (gated_activation if self.gated else plain_activation)(up, self.activation)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from steel_megatron.config import TrainingConfig
 
 T = TypeVar("T")
+CHEAP = ("layernorm", "mlp_act")
 
 
 @dataclass(frozen=True)
 class Recompute:
-    """``granularity`` none, selective (what lies between the attention's projections) or full (whole blocks).
+    """``granularity`` none, selective (some ``modules`` of each block) or full (whole blocks).
+
+    Modules: ``core_attn`` (what lies between the attention's projections), ``layernorm`` (the outputs of the norms),
+    ``mlp_act`` (the output of the activation). The last two are kept for a weight's gradient alone, and are computed
+    again from what is kept anyway.
 
     Full by ``method``: ``uniform`` keeps the input of every group of ``layers`` blocks (1 when None); ``block``
     recomputes the first ``layers`` blocks of the stage (all when None) one by one and keeps the others' activations.
@@ -22,14 +32,31 @@ class Recompute:
     granularity: str = "none"
     method: str = "uniform"
     layers: int | None = None
+    modules: tuple[str, ...] = CHEAP
 
     @classmethod
     def of(cls, training: TrainingConfig) -> Recompute:
-        return cls(training.recompute_granularity, training.recompute_method, training.recompute_num_layers)
+        return cls(
+            training.recompute_granularity,
+            training.recompute_method,
+            training.recompute_num_layers,
+            tuple(training.recompute_modules),
+        )
+
+    def _selects(self, module: str) -> bool:
+        return self.granularity == "selective" and module in self.modules
 
     @property
     def attention(self) -> bool:
-        return self.granularity == "selective"
+        return self._selects("core_attn")
+
+    @property
+    def norms(self) -> bool:
+        return self._selects("layernorm")
+
+    @property
+    def activation(self) -> bool:
+        return self._selects("mlp_act")
 
     def groups(self, blocks: Sequence[T]) -> Iterator[tuple[Sequence[T], bool]]:
         """The blocks in groups that run together, and whether a group is computed again."""
@@ -42,3 +69,28 @@ class Recompute:
             yield blocks[start : min(start + size, again)], True
         if again < len(blocks):
             yield blocks[again:], False
+
+
+@contextmanager
+def made_again(value: Tensor, again: Callable[[], Tensor]) -> Iterator[None]:
+    """Operations in the context that save ``value``, or a view of it, keep no memory: backward passes call ``again``.
+
+    Args:
+        value: contiguous.
+        again: makes the same once more, without a graph, from tensors that are kept anyway.
+    """
+    address = value.untyped_storage().data_ptr()
+
+    def pack(tensor: Tensor) -> Any:
+        if tensor.untyped_storage().data_ptr() != address:
+            return tensor
+        return tensor.shape, tensor.stride()
+
+    def unpack(saved: Any) -> Tensor:
+        if isinstance(saved, Tensor):
+            return saved
+        with torch.no_grad():
+            return again().as_strided(*saved)
+
+    with saved_tensors_hooks(pack, unpack):
+        yield

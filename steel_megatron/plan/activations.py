@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from steel_megatron.config import ModelConfig, RunConfig
+from steel_megatron.config import RunConfig
 from steel_megatron.model.activations import (
     FP32,
     Sizes,
@@ -19,6 +19,7 @@ from steel_megatron.model.activations import (
     total_bytes,
 )
 from steel_megatron.model.recompute import Recompute
+from steel_megatron.ops.chunks import CPU_ELEMENTS
 from steel_megatron.ops.cross_entropy import GPU_ELEMENTS
 from steel_megatron.parallel.linear_cross_entropy import chunk_tokens
 from steel_megatron.parallel.pipeline.actions import Action, Kind
@@ -79,15 +80,15 @@ def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
     sizes = Sizes.of(model, tp, sequence_parallel, training.seq_length, training.fp8_format is not None)
     width = param_dtype(training.precision).itemsize
     tokens = training.micro_batch_size * training.seq_length
-    blocks, again = chunk_kept(model, Recompute.of(training), sizes, width, part.layers)
+    recompute = Recompute.of(training)
+    blocks, again = chunk_kept(model, recompute, sizes, width, part.layers)
     blocks += total_bytes(micro_batch_kept(model, config.data.reset_position_ids), width)
     if part.first:
         blocks += total_bytes(embedding_kept(model, sizes, tensor_parallel=tp), width)
-    matmul_gradient = _gradient_copies(config)
     cost = ChunkCost(
         blocks=round(blocks * tokens),
         again=round(again * tokens),
-        block_working=_block_working(model, sizes, width, tokens, tp, matmul_gradient),
+        block_working=_block_working(config, sizes, width, tokens, recompute.activation),
     )
     if not part.last:
         return cost
@@ -98,7 +99,7 @@ def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
     head_working += 0 if chunked else tokens * sizes.H * width  # the gradient of the head's input
     if device_type(config) == "cuda":
         head_working += 2 * FP32 * min(GPU_ELEMENTS, tokens * sizes.V)
-    head_working += sizes.V * sizes.H * matmul_gradient
+    head_working += _gradient_copies(config, sizes.V * sizes.H)
     return ChunkCost(
         cost.blocks,
         head=round(total_bytes(head_kept(model, sizes, chunked=chunked), width) * tokens),
@@ -113,25 +114,26 @@ def device_type(config: RunConfig) -> str:
     return "cpu" if config.training.device == "cpu" else "cuda"
 
 
-def _gradient_copies(config: RunConfig) -> int:
-    """Bytes per element of a weight's gradient before it is added to the buffer; none where the matmul adds it."""
+def _gradient_copies(config: RunConfig, elements: int) -> int:
+    """Bytes of a weight's gradient before it is added to the buffer, a part of it in fp32; a GPU's matmul adds it."""
     width = param_dtype(config.training.precision).itemsize
     exact = config.training.accumulate_allreduce_grads_in_fp32 and width < FP32
-    return width if exact and device_type(config) == "cpu" else 0
+    if not exact or device_type(config) != "cpu":
+        return 0
+    return elements * width + FP32 * min(elements, 8 * CPU_ELEMENTS)
 
 
-def _block_working(
-    model: ModelConfig, s: Sizes, width: int, tokens: int, tensor_parallel: int, matmul_gradient: int
-) -> int:
+def _block_working(config: RunConfig, s: Sizes, width: int, tokens: int, activation_again: bool) -> int:
     """The most that the MLP's backward pass has beside what is kept; the attention's comes when the MLP's is free.
 
     dy (the residual's gradient) and the gradients of the activation's output and input; when the latter is there, the
-    kept output is free. Before that, the down projection's weight gradient.
+    kept output is free, unless it was not kept but made again. Before that, the down projection's weight gradient.
     """
-    rows = s.Hs + (s.H if tensor_parallel > 1 else 0)  # gathered or summed over the ranks
-    wide = (2 if model.gated else 1) * s.F
+    rows = s.Hs + (s.H if config.parallel.tensor_model_parallel_size > 1 else 0)  # gathered or summed over the ranks
+    rows += s.F if activation_again else 0
+    wide = (2 if config.model.gated else 1) * s.F
     rounded = 2 * tokens if s.eight_bit else 0  # a gradient in 8 bits, by rows and transposed
-    matmul_gradient = FP32 if s.eight_bit else matmul_gradient
-    before = (rows + s.F) * width * tokens + s.H * rounded + model.hidden_size * s.F * matmul_gradient
+    gradient = FP32 * s.H * s.F if s.eight_bit else _gradient_copies(config, s.H * s.F)
+    before = (rows + s.F) * width * tokens + s.H * rounded + gradient
     after = (rows + wide) * width * tokens + wide * rounded
     return round(max(before, after))

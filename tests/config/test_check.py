@@ -70,3 +70,10 @@ def test_impossible_combinations(knobs, world, parts):
         check_run(config(**knobs), world)
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_modules_that_cannot_be_recomputed() -> None:
+    config = RunConfig()
+    config.training.recompute_modules = ["layernorm", "mlp"]
+    with pytest.raises(ConfigError, match="--recompute-modules mlp"):
+        check_run(config)

@@ -13,6 +13,7 @@ from helpers.kernels import needs_cpu_kernels, set_backend
 from helpers.processes import run_processes
 from helpers.tiny_gpt import random_tokens, tiny_config
 from steel_megatron.config import ModelConfig, ParallelConfig
+from steel_megatron.config.training import RECOMPUTE_MODULES
 from steel_megatron.model.activations import Sizes, block_kept, chunk_kept, embedding_kept, head_kept, total_bytes
 from steel_megatron.model.context import Context
 from steel_megatron.model.gpt import GPT
@@ -49,6 +50,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 RECOMPUTE = {
     "none": Recompute(),
     "selective": Recompute("selective"),
+    "core_attn": Recompute("selective", modules=("core_attn",)),
+    "selective, all": Recompute("selective", modules=RECOMPUTE_MODULES),
     "full": Recompute("full"),
     "full, groups of two": Recompute("full", "uniform", 2),
     "full, first block": Recompute("full", "block", 1),

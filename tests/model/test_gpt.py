@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.tiny_gpt import OPTIONS, VOCABULARY, random_tokens, tiny_config, tiny_gpt
 from steel_megatron.config import check_model
+from steel_megatron.config.training import RECOMPUTE_MODULES
 from steel_megatron.model.cache import KVCache
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
@@ -99,14 +100,14 @@ def gradients(model: GPT, tokens: torch.Tensor, key: DropoutKey | None, **more) 
     return [parameter.grad for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("recompute", ["full", "selective"])
+@pytest.mark.parametrize("recompute", [Recompute("full"), Recompute("selective", modules=RECOMPUTE_MODULES)])
 @pytest.mark.parametrize("packed", [False, True])
 def test_recomputation_gives_the_same_gradients(recompute, packed):
     config = tiny_config(hidden_dropout=0.2, attention_dropout=0.2, qk_layernorm=True)
     tokens, key = random_tokens(2, 12), DropoutKey(7, torch.tensor([5, 9]))
     more = {"packing": Packing.from_lengths([5, 7, 12], "cpu")} if packed else {}
     kept = gradients(tiny_gpt(config), tokens, key, **more)
-    again = gradients(tiny_gpt(config, recompute=Recompute(recompute)), tokens, key, **more)
+    again = gradients(tiny_gpt(config, recompute=recompute), tokens, key, **more)
     for one, other in zip(kept, again, strict=True):
         assert torch.equal(one, other)
 
