@@ -8,32 +8,50 @@ inline float centred(T x, float mean) {
   return to_float(x);
 }
 
-template <class T>
-float sum_of(const T* x, int64_t hidden) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < hidden; ++j) sum += to_float(x[j]);
-  return sum;
-}
-
+// The sum of a row where there is a mean to be taken, else that of its squares.
 template <bool kCentred, class T>
-float sum_of_squares(const T* x, float mean, int64_t hidden) {
+float first_sum(const T* x, int64_t hidden) {
   float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
   for (int64_t j = 0; j < hidden; ++j) {
-    const float value = centred<kCentred>(x[j], mean);
-    sum += value * value;
+    const float value = to_float(x[j]);
+    sum += kCentred ? value : value * value;
   }
   return sum;
 }
 
-// Returns 1 / sqrt(mean square + epsilon); the mean goes to `mean` where there is one.
+// The same of x + residual, which goes to `total`.
 template <bool kCentred, class T>
-float norm_row(const T* x, const T* weight, const T* bias, T* y, float* mean, int64_t hidden, float epsilon) {
+float add_row(const T* x, const T* residual, T* total, int64_t hidden) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < hidden; ++j) {
+    total[j] = from_float<T>(to_float(x[j]) + to_float(residual[j]));
+    const float value = to_float(total[j]);
+    sum += kCentred ? value : value * value;
+  }
+  return sum;
+}
+
+template <class T>
+float squared_distances(const T* x, float mean, int64_t hidden) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < hidden; ++j) sum += (to_float(x[j]) - mean) * (to_float(x[j]) - mean);
+  return sum;
+}
+
+// Of a row with its first_sum. Returns 1 / sqrt(mean square + epsilon); the mean goes to `mean` where there is one.
+template <bool kCentred, class T>
+float norm_row(const T* x, float sum, const T* weight, const T* bias, T* y, float* mean, int64_t hidden,
+               float epsilon) {
   const float count = static_cast<float>(hidden);
   float middle = 0.0f;
-  if constexpr (kCentred) *mean = middle = sum_of(x, hidden) / count;
-  const float scale = 1.0f / std::sqrt(sum_of_squares<kCentred>(x, middle, hidden) / count + epsilon);
+  if constexpr (kCentred) {
+    *mean = middle = sum / count;
+    sum = squared_distances(x, middle, hidden);
+  }
+  const float scale = 1.0f / std::sqrt(sum / count + epsilon);
 #pragma omp simd
   for (int64_t j = 0; j < hidden; ++j) {
     const float value = centred<kCentred>(x[j], middle) * scale * to_float(weight[j]);
@@ -101,16 +119,18 @@ void norm_forward(int64_t dtype, const void* x, const void* residual, const void
       using T = decltype(type);
 #pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(static)
       for (int64_t row = 0; row < rows; ++row) {
+        constexpr bool kCentred = decltype(centre)::value;
         const T* in = static_cast<const T*>(x) + row * hidden;
-        if (residual != nullptr) {
-          const T* other = static_cast<const T*>(residual) + row * hidden;
+        float first;
+        if (residual == nullptr) {
+          first = first_sum<kCentred>(in, hidden);
+        } else {
           T* total = static_cast<T*>(sum) + row * hidden;
-#pragma omp simd
-          for (int64_t j = 0; j < hidden; ++j) total[j] = from_float<T>(to_float(in[j]) + to_float(other[j]));
+          first = add_row<kCentred>(in, static_cast<const T*>(residual) + row * hidden, total, hidden);
           in = total;
         }
-        static_cast<float*>(rstd)[row] = norm_row<decltype(centre)::value>(
-            in, static_cast<const T*>(weight), static_cast<const T*>(bias), static_cast<T*>(y) + row * hidden,
+        static_cast<float*>(rstd)[row] = norm_row<kCentred>(
+            in, first, static_cast<const T*>(weight), static_cast<const T*>(bias), static_cast<T*>(y) + row * hidden,
             static_cast<float*>(mean) + row, hidden, static_cast<float>(epsilon));
       }
     });

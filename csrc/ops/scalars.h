@@ -46,8 +46,7 @@ template <>
 inline bf16 from_float<bf16>(float value) {
   const uint32_t bits = bits_of(value);
   const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-  const uint32_t quiet = bits >> 16 | 0x40u;
-  return {static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded)};
+  return {static_cast<uint16_t>(value != value ? 0x7fc0u : rounded)};
 }
 
 template <>

@@ -30,7 +30,7 @@ def gated_activation(gate_up: Tensor, name: str) -> Tensor:
 
 def plain_activation(x: Tensor, name: str) -> Tensor:
     """Element by element: "gelu", "gelu_tanh", "relu", "squared_relu" (So et al., 2021) or "silu"."""
-    if serves("activation", x):
+    if serves("gelu" if name == "gelu" else "activation", x):
         return activation(x, name, False)
     return PLAIN[name](x)
 
