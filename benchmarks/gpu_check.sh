@@ -70,7 +70,7 @@ elif [ -n "$lacking" ] || ! command -v g++ >/dev/null; then
   remember build "left out: no ${lacking:-g++}"
 else
   command -v nvcc >/dev/null || echo "nvcc was not found: the CUDA kernels are not built, torch serves on the GPU"
-  part build 120 "$python" setup.py build_ext --inplace --parallel "$(nproc)"
+  part build 150 "$python" setup.py build_ext --inplace --parallel "$(nproc)"
 fi
 
 # Tests marked gpu; other files are not even imported, since they may need what is not here.
