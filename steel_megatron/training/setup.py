@@ -31,6 +31,7 @@ from steel_megatron.parallel.spec import Block, param_dtype, parameters_with_spe
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.cuda_graph import cuda_graph
 from steel_megatron.training.engine import Engine
+from steel_megatron.training.host_memory import keep_freed_memory
 from steel_megatron.training.kernels import choose_kernels
 from steel_megatron.training.linears import linears_maker
 from steel_megatron.training.start import Start
@@ -101,6 +102,8 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
     """Model and optimizer; ``initialise`` False leaves the weights to a checkpoint."""
     training, parallel = config.training, config.parallel
     choose_kernels(training, mesh)
+    if mesh.device.type == "cpu":
+        keep_freed_memory()
     learning_rate = LearningRate(config.optimizer, training)
     dtype = param_dtype(training.precision)
     chunks = build_chunks(config, mesh, training.seed if initialise else None)
