@@ -2,7 +2,7 @@
 
 namespace {
 
-constexpr int64_t kColumns = 256;  // that are summed at once, in registers and the nearest cache
+constexpr int64_t kColumns = 512;  // that are summed at once, in the nearest cache
 
 template <class T, class A>
 void add_rows(A* target, const T* grad, const int64_t* order, int64_t count, int64_t hidden, int64_t columns) {
@@ -45,7 +45,7 @@ void embedding_gradient_of(A* target, const T* grad, const int64_t* ids, const i
   const int64_t blocks = (hidden + kColumns - 1) / kColumns;
   const int64_t items = (static_cast<int64_t>(starts.size()) - 1) * blocks;
   // Frequent ids take longer. Who sums an element does not change the sum.
-#pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(dynamic, 8)
+#pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(dynamic, 16)
   for (int64_t item = 0; item < items; ++item) {
     const int64_t start = starts[item / blocks], stop = starts[item / blocks + 1];
     const int64_t first = item % blocks * kColumns;
