@@ -146,9 +146,9 @@ def _try(normalise: Callable[..., Tensor], device: torch.device) -> None:
     try:
         normalise(ones, ones, None, 1.0)
     except Exception as error:  # whatever the compiler's parts raise
-        cause = str(error).strip().splitlines()
+        cause = " ".join(str(error).strip().partition("\n\n")[0].split())  # advice on debugging follows
         raise ConfigError(
-            f"--compile-blocks on {device.type}: {cause[0] if cause else type(error).__name__}",
+            f"--compile-blocks on {device.type}: {cause or type(error).__name__}",
             rule="torch.compile builds code for the device: with a C++ compiler for a CPU, with Triton for a GPU",
             fix="install g++ and Python's headers (CPU) or triton (GPU), or leave out --compile-blocks",
         ) from error

