@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.pieces import Pieces
-from steel_megatron.ops.norm import add_layer_norm, add_rms_norm, layer_norm, rms_norm
+from steel_megatron.ops.norm import add_layer_norm, add_rms_norm, layer_norm_beside, rms_norm_beside
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.tensor import hf_names
@@ -56,7 +56,7 @@ class Norm(nn.Module):
         if self.layer_norm:
             if residual is not None:
                 return add_layer_norm(x, residual, self.weight, self.bias, self.epsilon)
-            return layer_norm(x, self.weight, self.bias, self.epsilon), x
+            return layer_norm_beside(x, self.weight, self.bias, self.epsilon)
         if residual is not None:
             return add_rms_norm(x, residual, self.weight, self.epsilon)
-        return rms_norm(x, self.weight, self.epsilon), x
+        return rms_norm_beside(x, self.weight, self.epsilon)

@@ -40,6 +40,13 @@ _RMS_NORM = {
 }
 
 
+def rms_norm_beside(x: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """(:func:`rms_norm` of x, x): backward adds the gradients of both while it computes the norm's."""
+    if serves("rms_norm", x, weight_H):
+        return _NormBeside.apply(x, weight_H, None, epsilon)
+    return rms_norm(x, weight_H, epsilon), x
+
+
 def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """(:func:`rms_norm` of x + residual, x + residual): the sum is read again while it is in the cache."""
     if serves("rms_norm", x, residual, weight_H) and x.shape == residual.shape:
@@ -51,6 +58,13 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) 
 def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
     """``(x - mean) / sqrt(var + epsilon) * weight + bias`` (Ba et al., 2016)."""
     return _LAYER_NORM[pick("layer_norm", x, weight_H, bias_H)](x, weight_H, bias_H, epsilon)
+
+
+def layer_norm_beside(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor]:
+    """(:func:`layer_norm` of x, x), like :func:`rms_norm_beside`."""
+    if serves("layer_norm", x, weight_H, bias_H):
+        return _NormBeside.apply(x, weight_H, _bias(weight_H, bias_H), epsilon)
+    return layer_norm(x, weight_H, bias_H, epsilon), x
 
 
 def add_layer_norm(
@@ -81,6 +95,30 @@ _LAYER_NORM = {
     "apex": apex.layer_norm,
     "torch": _torch_layer_norm,
 }
+
+
+class _NormBeside(torch.autograd.Function):
+    """RMSNorm, or with a bias LayerNorm, and x itself. Saves x and the statistics of its rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor]:
+        if bias_H is None:
+            y, *statistics = native.rms_norm(x, weight_H, epsilon)
+        else:
+            y, *statistics = native.layer_norm(x, weight_H, bias_H, epsilon)
+        ctx.save_for_backward(x, weight_H, *statistics)
+        ctx.set_materialize_grads(False)
+        return y, x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        grad, grad_beside = grads
+        if grad is None:
+            return grad_beside, None, None, None
+        x, weight_H, *statistics = ctx.saved_tensors
+        if len(statistics) == 1:
+            return *native.rms_norm_backward(grad, grad_beside, x, weight_H, *statistics), None, None
+        return *native.layer_norm_backward(grad, grad_beside, x, weight_H, *statistics), None
 
 
 class _RMSNorm(torch.autograd.Function):
