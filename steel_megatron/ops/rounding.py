@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,7 +49,7 @@ class Place:
 def random_bits(place: Place, step: int, count: int, device: torch.device) -> Tensor:
     """int64 (count,) in [0, 2^32): the bits of a block's elements."""
     rows = math.ceil(count / place.columns)
-    keys = torch.from_numpy(_row_keys(place, step, rows).view(np.int64)).to(device).unsqueeze(1)
+    keys = _row_keys(place, step, rows, device).unsqueeze(1)
     low, high = keys & _MASK, keys >> 32 & _MASK
     columns = torch.arange(place.first_column, place.first_column + place.columns, device=device)
     x = low + columns & _MASK
@@ -80,16 +79,25 @@ def store(target: Tensor, values: Tensor, place: Place, step: int, upper: bool) 
         target[part] = round_stochastically(values[part], bits >> 16 if upper else bits & 0xFFFF)
 
 
-def _row_keys(place: Place, step: int, rows: int) -> np.ndarray:
-    """uint64 (rows,)."""
-    with np.errstate(over="ignore"):
-        of_step = _mixed(np.asarray(place.key + step * 0x9E3779B97F4A7C15 & (1 << 64) - 1, dtype=np.uint64))
-        numbers = np.arange(place.first_row, place.first_row + rows, dtype=np.uint64)
-        return _mixed(of_step + numbers * np.uint64(0xD1B54A32D192ED03))
+def _row_keys(place: Place, step: int, rows: int, device: torch.device) -> Tensor:
+    """int64 (rows,), of which all 64 bits count; made on the device, so that the host need not wait to copy them."""
+    start = torch.full((1,), _signed(place.key + step * 0x9E3779B97F4A7C15), device=device)
+    numbers = torch.arange(place.first_row, place.first_row + rows, device=device)
+    return _mixed(_mixed(start) + numbers * _signed(0xD1B54A32D192ED03))
 
 
-def _mixed(x: np.ndarray) -> np.ndarray:
-    """Stafford's variant 13 of MurmurHash3's finalizer, as in SplitMix64."""
-    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return x ^ x >> np.uint64(31)
+def _mixed(x: Tensor) -> Tensor:
+    """Stafford's variant 13 of MurmurHash3's finalizer, as in SplitMix64, on 64 bits without a sign."""
+    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    return x >> bits & (1 << 64 - bits) - 1
+
+
+def _signed(number: int) -> int:
+    """The int64 with the lowest 64 bits of a number."""
+    number &= (1 << 64) - 1
+    return number - (1 << 64) if number >> 63 else number

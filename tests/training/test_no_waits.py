@@ -53,8 +53,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, config: Path, *, log_interval: int 
 @pytest.mark.parametrize(
     "knobs",
     [
-        {},
-        {"kernel_backend": "torch", "precision": "fp32"},
+        {"exp_avg_dtype": "bf16", "exp_avg_sq_dtype": "bf16", "z_loss_coeff": 0.01},
+        {"kernel_backend": "torch", "precision": "fp32", "exp_avg_sq_dtype": "bf16"},
         {"reset_position_ids": True, "reset_attention_mask": True, "num_workers": 1},
         {"recompute_granularity": "full", "clip_grad": 0.0, "micro_batch_size": 4},
     ],
