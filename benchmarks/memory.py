@@ -14,6 +14,7 @@ import argparse
 import json
 import multiprocessing
 import platform
+import shlex
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -187,7 +188,7 @@ def main() -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     titles = ["case", "weights", "gradients", "optimizer", "activations", "temporaries", "predicted", "measured"]
     what = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU"
-    print(f"\n`{' '.join(['python', *sys.argv])}`; torch {torch.__version__}, {what}; MB of the fullest rank\n")
+    print(f"\n`{shlex.join(['python', *sys.argv])}`; torch {torch.__version__}, {what}; MB of the fullest rank\n")
     print("| " + " | ".join([*titles, "ratio", "resident" if device == "cpu" else "reserved"]) + " |")
     print("|" + " --- |" * (len(titles) + 2))
     rows = []

@@ -98,9 +98,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weights_T = mask_T.float()
         losses_T, z_losses_T = torch.empty_like(weights_T), torch.empty_like(weights_T)
         grad_TH = torch.empty_like(x_TH) if loss_gradient is not None else None
+        # All chunks write theirs here: two would be there at a time else.
+        room_CV = x_TH.new_empty(min(chunk, len(x_TH)), len(weight_VH))
         for start in range(0, len(x_TH), chunk):
             rows = slice(start, start + chunk)
-            logits_CV = x_TH[rows] @ weight_VH.t()
+            logits_CV = room_CV[: len(x_TH[rows])]
+            torch.mm(x_TH[rows], weight_VH.t(), out=logits_CV)
             own = statistics(logits_CV, labels_T[rows], first, real)
             partition_C, target_C = joined_statistics(own, mesh.tp)
             losses_T[rows], z_losses_T[rows] = partition_C - target_C, z_losses(partition_C, z_loss)
