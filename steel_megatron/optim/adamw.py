@@ -86,13 +86,9 @@ class AdamW:
             backend: "steel", "apex" or "torch".
         """
         if backend == "steel":
+            slots = list(zip(self.slots, self.parts, strict=True))
             for own_master in (False, True):
-                parts = [
-                    p
-                    for slot, of in zip(self.slots, self.parts, strict=True)
-                    if slot.own_master == own_master
-                    for p in of
-                ]
+                parts = [part for slot, own in slots if slot.own_master == own_master for part in own]
                 self._update_compiled(parts, own_master, lr, factor, number)
             return
         for decay, numbers in self.groups:
@@ -118,7 +114,7 @@ class AdamW:
             [part.exp_avg for part in parts],
             [part.exp_avg_sq for part in parts],
             [part.decay for part in parts],
-            [number for part in parts for number in part.place.numbers],
+            [value for part in parts for value in part.place.numbers],
             factor,
             lr,
             config.adam_beta1,
