@@ -13,7 +13,8 @@ from helpers.kernels import DTYPES, close, instruction_sets, needs_cpu_kernels, 
 from steel_megatron.ops.native import library
 from steel_megatron.ops.native.attention import attention, fits
 
-# Probabilities and their gradients are rounded to bf16 before they are multiplied, so errors add up over a row.
+# Probabilities, their gradients and the output are rounded before they are multiplied, and the gradients of queries and
+# keys are differences of such products: errors are as large as roundings of the terms, which are of order one here.
 ROUNDINGS = 4.0
 
 
@@ -46,7 +47,7 @@ def check(q, k, v, starts, dtype):
     close(partition, expected_partition, absolute=1e-5)
     pairs = [(y, expected), *((one.grad, other.grad) for one, other in zip(given_heads, exact_heads, strict=True))]
     for ours, exact in pairs:
-        largest = float(exact.detach().abs().max()) if exact.numel() else 0.0
+        largest = max(float(exact.detach().abs().max()) if exact.numel() else 0.0, 1.0)
         close(ours, exact, ROUNDINGS, absolute=ROUNDINGS * largest * torch.finfo(dtype).eps / 2 + 1e-6)
 
 
@@ -67,7 +68,9 @@ def test_documents(lengths, groups, repeat, size, dtype, layout):
         q, k, v = fused.split([heads, groups, groups], dim=1)
     else:
         strided = layout == "strided"
-        q, k, v = (random((tokens, n, size), dtype, "cpu", n, strided) for n in (heads, groups, groups))
+        q, k, v = (
+            random((tokens, n, size), dtype, "cpu", seed, strided) for seed, n in enumerate((heads, groups, groups))
+        )
     check(q, k, v, starts_of(lengths), dtype)
 
 
