@@ -4,6 +4,7 @@ PYTHON ?= python3
 # Pinned and installed first: an unpinned torch resolves to the newest CUDA build, several gigabytes.
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*/*)
 
@@ -12,7 +13,7 @@ SOURCES := pyproject.toml setup.py $(wildcard csrc/*/*)
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-	@echo "variables: PYTHON=$(PYTHON)  TORCH=$(TORCH)  PYTEST_ARGS=…"
+	@echo "variables: PYTHON=$(PYTHON)  TORCH=$(TORCH)  WORKERS=$(WORKERS) test processes  PYTEST_ARGS=…"
 
 demo: .venv-demo/ready ## real text → trained model → Hugging Face folder, in demo_run/
 	PATH="$(CURDIR)/.venv-demo/bin:$$PATH" bash examples/demo/run_demo.sh
@@ -21,7 +22,7 @@ demo-clean: ## removes what the demo made
 	rm -rf demo_run
 
 test: .venv-test/ready ## the default test suite
-	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest $(PYTEST_ARGS)
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 test-slow: .venv-test/ready ## the tests that take minutes each
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest -m slow $(PYTEST_ARGS)
