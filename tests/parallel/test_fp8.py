@@ -73,7 +73,7 @@ def test_forward_dgrad_and_wgrad_are_products_of_the_rounded_tensors(fp8_format,
     x = random(2, TOKENS // 2, IN, seed=1).requires_grad_()
     dy = random(2, TOKENS // 2, OUT, seed=4)
     if buffered:
-        DataParallel([made], Mesh.single(), shard=False)
+        buffers = DataParallel([made], Mesh.single(), shard=False)  # noqa: F841 - its hooks hold it only weakly
         made.weight.main_grad.fill_(7.0)
     y = made(x)
     y.backward(dy)
