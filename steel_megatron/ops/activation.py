@@ -23,9 +23,7 @@ def gated_activation(gate_up: Tensor, name: str) -> Tensor:
         raise ValueError(f"{name!r} is not a gated activation")
     if serves("activation", gate_up):
         return activation(gate_up, _GATES[name], True)
-    if name == "swiglu":
-        return _SwiGLU.apply(gate_up)
-    return _GeGLU.apply(gate_up)
+    return _Gated.apply(gate_up, _GATES[name])
 
 
 def plain_activation(x: Tensor, name: str) -> Tensor:
@@ -56,44 +54,33 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class _SwiGLU(torch.autograd.Function):
-    """Saves its input only; the SiLU is computed again in the backward pass, and gradients need no cat."""
+# What a gate goes through: forward, and its gradient written where it belongs.
+_GATED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
+    "silu": (F.silu, torch.ops.aten.silu_backward.grad_input),
+    "gelu": (F.gelu, torch.ops.aten.gelu_backward.grad_input),
+}
+
+
+class _Gated(torch.autograd.Function):
+    """Saves its input only; the activation is computed again in the backward pass, and gradients need no cat."""
 
     @staticmethod
-    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+    def forward(ctx: Any, gate_up: Tensor, name: str) -> Tensor:
         ctx.save_for_backward(gate_up)
+        ctx.name = name
         gate, up = gate_up.chunk(2, dim=-1)
-        return F.silu(gate).mul_(up)
+        return _GATED[name][0](gate).mul_(up)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (gate_up,) = ctx.saved_tensors
+        activate, write_gradient = _GATED[ctx.name]
         width = gate_up.shape[-1]
         flat, grad = gate_up.reshape(-1, width), grads[0].reshape(-1, width // 2)
         result = torch.empty_like(flat)
         for rows in row_chunks(len(flat), width, flat.device):
             gate, up = flat[rows].chunk(2, dim=-1)
             grad_gate, grad_up = result[rows].chunk(2, dim=-1)
-            torch.mul(grad[rows], F.silu(gate), out=grad_up)
-            torch.ops.aten.silu_backward.grad_input(grad[rows] * up, gate, grad_input=grad_gate)
-        return result.view_as(gate_up)
-
-
-class _GeGLU(torch.autograd.Function):
-    """Saves its input only; the GELU is computed again in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate_up)
-        gate, up = gate_up.chunk(2, dim=-1)
-        return F.gelu(gate).mul_(up)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (gate_up,) = ctx.saved_tensors
-        gate, up = gate_up.chunk(2, dim=-1)
-        result = torch.empty_like(gate_up)
-        grad_gate, grad_up = result.chunk(2, dim=-1)
-        torch.mul(grads[0], F.gelu(gate), out=grad_up)
-        torch.ops.aten.gelu_backward.grad_input(grads[0] * up, gate, grad_input=grad_gate)
-        return result
+            torch.mul(grad[rows], activate(gate), out=grad_up)
+            write_gradient(grad[rows] * up, gate, grad_input=grad_gate)
+        return result.view_as(gate_up), None

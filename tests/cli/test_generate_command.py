@@ -131,9 +131,9 @@ def test_training_starts_from_imported_weights(tmp_path, capsys):
         (["generate", "--hf", "x", "--prompt", "x", "--temperature", "0"], "--greedy"),
         (["generate", "--hf", "x", "--prompt-file", "/no/such/file"], "--prompt-file"),
         (["generate", "--hf", "x", "--prompt", "x", "--num-samples", "0"], "--num-samples"),
-        (["export", "--load", "/no/such/run", "--output", "/tmp/never"], "no whole checkpoint"),
+        (["export", "--load", "/no/such/run", "--output", "/no/such/output"], "no whole checkpoint"),
         (["export", "--load", "x", "--output", "y", "--max-shard-size", "big"], "size 'big'"),
-        (["import", "--hf", "/no/such/folder", "--save", "/tmp/never"], "config.json"),
+        (["import", "--hf", "/no/such/folder", "--save", "/no/such/output"], "config.json"),
     ],
 )
 def test_what_is_not_there_is_named(arguments, message, capsys):
