@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from helpers.processes import run_processes
+from helpers.sixteens import SHAPE
 from helpers.toy_model import whole_gradients
 from steel_megatron.config import ModelConfig, ParallelConfig
 from steel_megatron.model.gpt import GPT
@@ -23,18 +24,6 @@ from steel_megatron.parallel.regions import split
 from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
 
 IN, OUT, TOKENS = 64, 96, 32
-SHAPE: dict[str, Any] = {
-    "num_layers": 2,
-    "hidden_size": 64,
-    "ffn_hidden_size": 96,
-    "num_attention_heads": 4,
-    "num_query_groups": 2,
-    "max_position_embeddings": 16,
-    "vocab_size": 103,
-    "make_vocab_size_divisible_by": 8,
-    "add_bias_linear": True,
-    "init_method_std": 0.1,
-}
 
 
 def random(*shape: int, seed: int) -> torch.Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 import torch.distributed as dist
 
 from helpers import transformer_engine_stand_in as stand_in
 from helpers.processes import run_processes
+from helpers.sixteens import SHAPE
 from helpers.toy_model import whole_gradients
 from steel_megatron.config import ModelConfig, ParallelConfig
 from steel_megatron.model.gpt import GPT
@@ -19,19 +18,6 @@ from steel_megatron.parallel.fp8 import Fp8Linears
 from steel_megatron.parallel.linears import Linears
 from steel_megatron.parallel.mesh import Mesh, stage_group
 from steel_megatron.parallel.te_linears import TransformerEngineLinears
-
-SHAPE: dict[str, Any] = {
-    "num_layers": 2,
-    "hidden_size": 64,
-    "ffn_hidden_size": 96,
-    "num_attention_heads": 4,
-    "num_query_groups": 2,
-    "max_position_embeddings": 16,
-    "vocab_size": 103,
-    "make_vocab_size_divisible_by": 8,
-    "add_bias_linear": True,
-    "init_method_std": 0.1,
-}
 
 
 @pytest.fixture
