@@ -92,7 +92,7 @@ def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
     )
     if not part.last:
         return cost
-    chunk = chunk_tokens(sizes.V, width, device_type(config))
+    chunk = chunk_tokens(sizes.V, width, device_type(config), tokens)
     chunked = tokens > chunk
     # The chunk's logits, and the head's normalised input beside the gradient that takes its place.
     head_working = min(chunk, tokens) * sizes.V * width + tokens * sizes.Hs * width if chunked else 0

@@ -41,7 +41,7 @@ GATHER = collectives.all_gather_flat
 def train(options: dict, overlap: bool, recompute: str, late: bool) -> dict[str, Tensor]:
     """Three steps on this rank's samples; the weights at the end. The head works in chunks of tokens."""
     collectives.all_gather_flat = Late if late else GATHER
-    linear_cross_entropy.tokens_per_chunk = lambda weight: 7
+    linear_cross_entropy.tokens_per_chunk = lambda weight, tokens: 7
     mesh = Mesh.create(ParallelConfig())
     model = GPT(tiny_config(**options), mesh, dtype=torch.float32, seed=3, recompute=Recompute(recompute))
     data_parallel = DataParallel([model], mesh, shard=True, bucket_size=2000, overlap_param_gather=overlap)

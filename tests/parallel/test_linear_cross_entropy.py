@@ -12,7 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from helpers.kernels import set_backend
 from helpers.processes import run_processes
 from steel_megatron.config import ParallelConfig
-from steel_megatron.parallel.linear_cross_entropy import linear_cross_entropy, needs_chunks
+from steel_megatron.parallel.linear_cross_entropy import (
+    CHUNK_BYTES,
+    chunk_tokens,
+    linear_cross_entropy,
+    needs_chunks,
+)
 from steel_megatron.parallel.mesh import Mesh
 
 SAMPLES, LENGTH, HIDDEN = 3, 12, 24
@@ -165,6 +170,33 @@ def test_no_more_logits_than_those_of_a_chunk(monkeypatch, backend, z_loss):
         )
         total.backward()
     assert chunk * vocabulary <= largest.elements < 2 * chunk * vocabulary
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    tokens=st.integers(1, 1 << 18),
+    vocabulary=st.integers(1, 300_000),
+    width=st.sampled_from([2, 4]),
+    device=st.sampled_from(["cpu", "cuda"]),
+)
+def test_chunks_fit_and_on_a_gpu_there_is_none_too_many(tokens, vocabulary, width, device):
+    most = CHUNK_BYTES[device] // (vocabulary * width)
+    chunk = chunk_tokens(vocabulary, width, device, tokens)
+    assert 1 <= chunk <= most
+    if device == "cuda":
+        whole = most - most % 256
+        assert chunk % 256 == 0
+        assert -(-tokens // chunk) == -(-tokens // whole)
+        assert tokens <= chunk or chunk - 256 < tokens / -(-tokens // chunk) <= chunk
+    else:
+        assert chunk == most
+
+
+def test_chunks_of_a_small_gpu_batch():
+    """8 x 2048 tokens of the 1 B model: three chunks, not ten; a small micro-batch is whole."""
+    assert chunk_tokens(151_680, 2, "cuda", 16_384) == 5632
+    assert chunk_tokens(151_680, 2, "cuda", 4096) > 4096
+    assert chunk_tokens(1 << 24, 4, "cuda", 4096) == 32  # too wide for a multiple
 
 
 def test_without_gradients_nothing_is_added():
