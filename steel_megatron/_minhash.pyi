@@ -1,6 +1,7 @@
 from numpy import int8, int64, uint8, uint16, uint32, uint64
 from numpy.typing import NDArray
 
+instruction_set: str
 PERMUTATIONS: int
 BANDS: int
 ROWS: int

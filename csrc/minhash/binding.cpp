@@ -142,6 +142,9 @@ class PyOverlap : public Overlap {
 
 PYBIND11_MODULE(_minhash, module) {
   module.doc() = "MinHash signatures, their bands and pairs, and n-gram overlap";
+  const steel::InstructionSet chosen = steel::chosen_set();
+  use(chosen);
+  module.attr("instruction_set") = steel::name_of(chosen);
   module.attr("PERMUTATIONS") = kPermutations;
   module.attr("BANDS") = kBands;
   module.attr("ROWS") = kRows;

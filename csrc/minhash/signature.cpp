@@ -3,19 +3,16 @@
 #include <algorithm>
 #include <cstring>
 
-// One binary for every machine: the loader takes the widest version that the processor has.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
-#define BEST_VERSION __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define BEST_VERSION
-#endif
+#include "common/instruction_set.h"
 
 namespace minhash {
 namespace {
 
-typedef uint32_t Lanes __attribute__((vector_size(64)));
-constexpr unsigned kWidth = sizeof(Lanes) / sizeof(uint32_t);
 constexpr unsigned kHalf = kPermutations / 2;
+
+// Adding this makes the order of unsigned numbers that of signed ones, which every instruction set compares. It is in
+// the offsets and the minima, so it costs nothing.
+constexpr uint32_t kBias = 0x80000000;
 
 struct Permutations {
   alignas(64) uint32_t factor[kPermutations];
@@ -26,36 +23,58 @@ struct Permutations {
       state += 0x9E3779B97F4A7C15ULL;
       const uint64_t random = mix64(state);
       factor[i] = static_cast<uint32_t>(random) | 1;
-      offset[i] = static_cast<uint32_t>(random >> 32);
+      offset[i] = static_cast<uint32_t>(random >> 32) + kBias;
     }
   }
 };
 
 const Permutations kPermutation;
 
-// Two vectors of permutations at a time: they fit the registers of AVX2 as well as those of AVX-512.
-BEST_VERSION void lower(const uint64_t* shingles, unsigned count, const uint32_t* factors, const uint32_t* offsets,
-                        uint32_t* minima) {
-  for (unsigned first = 0; first < kPermutations; first += 2 * kWidth) {
-    Lanes a0, a1, b0, b1, m0, m1;
-    std::memcpy(&a0, factors + first, sizeof a0);
-    std::memcpy(&a1, factors + first + kWidth, sizeof a1);
-    std::memcpy(&b0, offsets + first, sizeof b0);
-    std::memcpy(&b1, offsets + first + kWidth, sizeof b1);
-    std::memcpy(&m0, minima + first, sizeof m0);
-    std::memcpy(&m1, minima + first + kWidth, sizeof m1);
+template <int kBytes>
+struct Vector {
+  typedef int32_t Signed __attribute__((vector_size(kBytes)));
+  typedef uint32_t Unsigned __attribute__((vector_size(kBytes)));
+};
+
+// kVectors vectors of permutations at a time, as many as the registers hold with their factors and offsets.
+template <int kBytes, int kVectors>
+[[gnu::always_inline]] inline void lower(const uint64_t* shingles, unsigned count, uint32_t* minima) {
+  using Signed = typename Vector<kBytes>::Signed;
+  using Unsigned = typename Vector<kBytes>::Unsigned;
+  constexpr unsigned kWidth = kBytes / sizeof(uint32_t);
+  static_assert(kHalf % (kVectors * kWidth) == 0, "a group of permutations takes the same half of a shingle");
+  for (unsigned first = 0; first < kPermutations; first += kVectors * kWidth) {
+    Unsigned factor[kVectors], offset[kVectors];
+    Signed least[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      std::memcpy(&factor[v], kPermutation.factor + first + v * kWidth, kBytes);
+      std::memcpy(&offset[v], kPermutation.offset + first + v * kWidth, kBytes);
+      std::memcpy(&least[v], minima + first + v * kWidth, kBytes);
+    }
     const unsigned shift = first < kHalf ? 32 : 0;
     for (unsigned i = 0; i < count; ++i) {
-      const uint32_t x = static_cast<uint32_t>(shingles[i] >> shift);
-      const Lanes v0 = a0 * x + b0;
-      const Lanes v1 = a1 * x + b1;
-      m0 = v0 < m0 ? v0 : m0;
-      m1 = v1 < m1 ? v1 : m1;
+      const auto x = static_cast<uint32_t>(shingles[i] >> shift);
+      for (int v = 0; v < kVectors; ++v) {
+        const auto value = (Signed)(factor[v] * x + offset[v]);
+        least[v] = value < least[v] ? value : least[v];
+      }
     }
-    std::memcpy(minima + first, &m0, sizeof m0);
-    std::memcpy(minima + first + kWidth, &m1, sizeof m1);
+    for (int v = 0; v < kVectors; ++v) std::memcpy(minima + first + v * kWidth, &least[v], kBytes);
   }
 }
+
+void lower_base(const uint64_t* shingles, unsigned count, uint32_t* minima) { lower<16, 2>(shingles, count, minima); }
+#if STEEL_X86_SETS
+[[gnu::target("avx2")]] void lower_avx2(const uint64_t* shingles, unsigned count, uint32_t* minima) {
+  lower<32, 4>(shingles, count, minima);
+}
+[[gnu::target("avx512f")]] void lower_avx512(const uint64_t* shingles, unsigned count, uint32_t* minima) {
+  lower<64, 4>(shingles, count, minima);
+}
+#endif
+
+using Lower = void (*)(const uint64_t* shingles, unsigned count, uint32_t* minima);
+Lower lower_chosen = lower_base;
 
 uint32_t mix32(uint32_t x) {
   x ^= x >> 16;
@@ -67,21 +86,31 @@ uint32_t mix32(uint32_t x) {
 
 }  // namespace
 
+void use([[maybe_unused]] steel::InstructionSet set) {
+#if STEEL_X86_SETS
+  if (set == steel::InstructionSet::kBase) lower_chosen = lower_base;
+  if (set == steel::InstructionSet::kAvx2) lower_chosen = lower_avx2;
+  if (set >= steel::InstructionSet::kAvx512) lower_chosen = lower_avx512;
+#endif
+}
+
 Minima::Minima() { clear(); }
 
 void Minima::clear() {
   held_ = 0;
-  std::fill_n(minima_, kPermutations, ~uint32_t{0});
+  std::fill_n(minima_, kPermutations, ~uint32_t{0} + kBias);
 }
 
 void Minima::flush() {
-  lower(buffer_, held_, kPermutation.factor, kPermutation.offset, minima_);
+  lower_chosen(buffer_, held_, minima_);
   held_ = 0;
 }
 
 void Minima::finish(uint16_t* signature) {
   flush();
-  for (unsigned i = 0; i < kPermutations; ++i) signature[i] = static_cast<uint16_t>(mix32(minima_[i]) >> 16);
+  for (unsigned i = 0; i < kPermutations; ++i) {
+    signature[i] = static_cast<uint16_t>(mix32(minima_[i] - kBias) >> 16);
+  }
 }
 
 }  // namespace minhash

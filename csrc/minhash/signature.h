@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/instruction_set.h"
 #include "units.h"
 
 namespace minhash {
@@ -13,6 +14,9 @@ constexpr unsigned kPermutations = 128;
 constexpr unsigned kBands = 16;
 constexpr unsigned kRows = 8;  // kBands * kRows == kPermutations
 constexpr unsigned kShingle = 5;  // units
+
+// Takes the kernel of an instruction set that the processor has, from now on. Before, it is that of every processor.
+void use(steel::InstructionSet set);
 
 // The least value of each permutation over a stream of shingles.
 //

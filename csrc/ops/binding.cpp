@@ -2,12 +2,12 @@
 // and types are the caller's to check. Calls release the GIL.
 #include <pybind11/pybind11.h>
 
-#include <string>
 #include <type_traits>
 
 #include "kernels.h"
 
 namespace py = pybind11;
+using steel::InstructionSet;
 
 namespace {
 
@@ -30,31 +30,19 @@ void define(py::module_& module, const char* name, void (*kernel)(A...)) {
       py::call_guard<py::gil_scoped_release>());
 }
 
-const char* instruction_set() {
-#if STEEL_X86_SETS
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")) {
-    return __builtin_cpu_supports("avx512bf16") ? "avx512_bf16" : "avx512";
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
-#endif
-  return "base";
-}
-
 template <class Kernel>
-Kernel pick(char set, Kernel base, Kernel avx2, Kernel avx512, Kernel avx512_bf16) {
-  return set == 'b' ? base : set == '2' ? avx2 : set == '5' ? avx512 : avx512_bf16;
+Kernel pick(InstructionSet set, Kernel base, Kernel avx2, Kernel avx512, Kernel avx512_bf16) {
+  const Kernel kernels[] = {base, avx2, avx512, avx512_bf16};
+  return kernels[static_cast<int>(set)];
 }
 
 #if STEEL_X86_SETS
-#define KERNEL(name) define(set, #name, pick(code, base::name, avx2::name, avx512::name, avx512_bf16::name))
+#define KERNEL(name) define(module, #name, pick(set, base::name, avx2::name, avx512::name, avx512_bf16::name))
 #else
-#define KERNEL(name) define(set, #name, base::name)
+#define KERNEL(name) define(module, #name, base::name)
 #endif
 
-// Every set that the processor has is a submodule, so that each can be tested; the best one's name is an attribute.
-void define_set(py::module_& module, const char* name, [[maybe_unused]] char code) {
-  py::module_ set = module.def_submodule(name);
+void define_set(py::module_ module, [[maybe_unused]] InstructionSet set) {
   KERNEL(norm_forward);
   KERNEL(norm_backward);
   KERNEL(activation_forward);
@@ -71,13 +59,14 @@ void define_set(py::module_& module, const char* name, [[maybe_unused]] char cod
 
 }  // namespace
 
+// Every set up to the chosen one is a submodule, so that each can be tested; `best` is the chosen one.
 PYBIND11_MODULE(_ops, module) {
-  const std::string best = instruction_set();
-  define_set(module, "base", 'b');
-  if (best != "base") define_set(module, "avx2", '2');
-  if (best == "avx512" || best == "avx512_bf16") define_set(module, "avx512", '5');
-  if (best == "avx512_bf16") define_set(module, "avx512_bf16", 'p');
-  module.attr("best") = module.attr(best.c_str());
-  module.attr("instruction_set") = best;
+  const InstructionSet chosen = steel::chosen_set();
+  for (int i = 0; i <= static_cast<int>(chosen); ++i) {
+    const auto set = static_cast<InstructionSet>(i);
+    define_set(module.def_submodule(steel::name_of(set)), set);
+  }
+  module.attr("best") = module.attr(steel::name_of(chosen));
+  module.attr("instruction_set") = steel::name_of(chosen);
   module.attr("CHUNK") = kChunk;
 }

@@ -2,11 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define STEEL_X86_SETS 1
-#else
-#define STEEL_X86_SETS 0
-#endif
+#include "common/instruction_set.h"
 
 // Rows are summed in this many blocks, whatever the number of threads.
 inline int64_t row_blocks(int64_t rows) { return rows < 64 ? rows : 64; }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from steel_megatron import __version__
-from steel_megatron.config import ConfigError, Parser, SteelError, nearest
+from steel_megatron.config import ConfigError, Parser, SteelError, check_instruction_set, nearest
 
 # Command → what `steel --help` says of it. The module cli/<command>_command.py (dashes as underscores) holds
 # add_arguments(parser) and run(args) -> exit status; it is imported only when its command is called.
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 rule=f"commands are {', '.join(COMMANDS)}",
                 fix=nearest(name, COMMANDS) or "see 'steel --help'",
             )
+        check_instruction_set(os.environ)
         return run_command(name, argv[1:])
     except SteelError as error:
         rank = os.environ.get("RANK", "0")

@@ -5,6 +5,11 @@ from steel_megatron.config.checkpoint import CheckpointConfig
 from steel_megatron.config.data import DataConfig
 from steel_megatron.config.errors import CheckpointError, ConfigError, DataError, SteelError
 from steel_megatron.config.flags import Parser, add_run_flags, nearest
+from steel_megatron.config.instruction_set import (
+    INSTRUCTION_SET_VARIABLE,
+    INSTRUCTION_SETS,
+    check_instruction_set,
+)
 from steel_megatron.config.load import load_run_config, preset_names, save_run_config
 from steel_megatron.config.logging import LoggingConfig
 from steel_megatron.config.model import ModelConfig
@@ -14,6 +19,8 @@ from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
 from steel_megatron.config.training import TrainingConfig
 
 __all__ = [
+    "INSTRUCTION_SETS",
+    "INSTRUCTION_SET_VARIABLE",
     "KNOBS",
     "SECTIONS",
     "CheckpointConfig",
@@ -31,6 +38,7 @@ __all__ = [
     "TrainingConfig",
     "add_run_flags",
     "check_batch",
+    "check_instruction_set",
     "check_layout",
     "check_model",
     "check_run",

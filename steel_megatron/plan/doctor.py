@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from steel_megatron.config import INSTRUCTION_SET_VARIABLE
 from steel_megatron.plan.machine import OPTIONAL
 
 GIB = 1 << 30
@@ -110,7 +111,13 @@ def _plain_rows(value: Any) -> list[tuple[str, str]]:
 
 
 def _compiled_rows(value: dict[str, Any]) -> list[tuple[str, str]]:
-    return [("dataset builder", value["_indexed"]), ("build record", _words(value["build"]))]
+    cap = value["instruction_set_cap"]
+    chosen = value["instruction_set"] + (f" ({INSTRUCTION_SET_VARIABLE}={cap})" if cap else "")
+    return [
+        ("dataset builder", value["_indexed"]),
+        ("instruction set", chosen),
+        ("build record", _words(value["build"])),
+    ]
 
 
 def _memory_rows(value: dict[str, Any]) -> list[tuple[str, str]]:

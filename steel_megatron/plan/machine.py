@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import steel_megatron
+from steel_megatron.config import INSTRUCTION_SET_VARIABLE
 
 Facts = dict[str, Any]
 
@@ -187,15 +188,21 @@ def compilers() -> Facts:
 
 
 def compiled_parts() -> Facts:
-    """Each compiled module: whether it loads, and what the build said of each part."""
+    """Whether the dataset builder loads, the instruction set that was chosen, and what the build said of each part."""
     try:
         importlib.import_module("steel_megatron._indexed")
         loads: str = "loads"
     except ImportError as error:
         missing = importlib.util.find_spec("steel_megatron._indexed") is None
         loads = "not built" if missing else f"does not load: {error}"
+    try:
+        chosen = importlib.import_module("steel_megatron._ops").instruction_set
+    except ImportError as error:
+        chosen = f"unknown ({error})"
+    cap = os.environ.get(INSTRUCTION_SET_VARIABLE)
     record = PACKAGE / "build_info.json"
-    return {"_indexed": loads, "build": json.loads(record.read_text()) if record.is_file() else None}
+    build = json.loads(record.read_text()) if record.is_file() else None
+    return {"_indexed": loads, "instruction_set": chosen, "instruction_set_cap": cap, "build": build}
 
 
 def packages() -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from steel_megatron.plan.doctor import advise, render
 from steel_megatron.plan.machine import describe_machine
 
 GOOD = {
-    "compiled_parts": {"_indexed": "loads", "build": None},
+    "compiled_parts": {"_indexed": "loads", "instruction_set": "avx2", "instruction_set_cap": None, "build": None},
     "torch": {"version": "2.13.0+cu130", "build": "CUDA 13.0"},
     "gpus": [{"name": "H100", "memory": 80 << 30, "free": 79 << 30, "capability": "9.0", "multiprocessors": 132}],
     "gpu_driver": {"names": ["H100"], "version": "580.1", "links": []},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -21,12 +22,17 @@ CUDA_LIBRARY = Path(__file__).parents[2] / "_ops_cuda.so"
 
 @functools.cache
 def cpu_module() -> ModuleType | None:
-    """The CPU kernels for this processor's instruction set; None where they were not built."""
+    """The CPU kernels for the chosen instruction set; None where they were not built.
+
+    Raises:
+        ImportError: they were built, but do not load: another machine's, or ``STEEL_CPU_CAPABILITY`` names no set.
+    """
     try:
-        from steel_megatron import _ops
-    except ImportError:
+        module = importlib.import_module("steel_megatron._ops")
+    except ModuleNotFoundError:
         return None
-    return _ops.best
+    best: ModuleType = module.best
+    return best
 
 
 @functools.cache
