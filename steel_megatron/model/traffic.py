@@ -1,0 +1,88 @@
+"""The least that the operations between the matmuls read and write in the device's memory, by kind.
+
+Each fused operation reads its inputs once and writes its outputs once, and nothing else exists. Per token of the whole
+sequence, in elements; letters of :class:`~steel_megatron.model.activations.Sizes`, C = (N + 2 K) D, R = (N + K) D:
+
+    kind               forward                                  backward
+    embedding          row in, row out              2 H         gradient in; fp32 rows of its gradient in and out
+    residual + norm    two in, sum and normed out   4 Hs        gradients of both and the sum in, one out     4 Hs
+                       the first norm has nothing to add: 2 Hs; the last has no gradient of its sum: 3 Hs
+    qk-norm + RoPE     queries and keys, in and out 2 R         gradients in, that of the projection out      2 C
+                                                                with norms, what was normed in                R
+    activation         gate and up in, product out  3 F         gradient, gate and up in, those of both out   5 F
+                       without a gate               2 F                                                       3 F
+    cross entropy      logits in                      V         logits in, gradient out                       2 V
+    linear layers      with 8 bits alone: the largest magnitude of a tensor, then the tensor in, two copies out
+
+Attention and the matmuls themselves are not among them. Statistics of rows are left out: they are a thousandth.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.model.activations import FP32, INT64, Sizes
+from steel_megatron.parallel.pipeline.layout import StageLayers
+
+EMBEDDING = "embedding"
+NORM = "residual + norm"
+HEADS = "qk-norm + RoPE"
+ACTIVATION = "activation"
+CROSS_ENTROPY = "cross entropy"
+LINEAR = "linear layers"
+ZERO = "zero gradients"
+OPTIMIZER = "optimizer"
+
+
+def micro_batch_traffic(model: ModelConfig, sizes: Sizes, part: StageLayers, tokens: int, width: int) -> Counter[str]:
+    """Bytes of one micro-batch's forward and backward pass through a chunk of the model, on one rank, by kind.
+
+    Args:
+        part: the blocks of the chunk, and whether it has embedding and head.
+        tokens: of the micro-batch, whole sequences.
+        width: bytes of an activation.
+    """
+    s, blocks = sizes, len(part.layers)
+    projected, turned = (s.N + 2 * s.K) * s.D, (s.N + s.K) * s.D
+    elements = dict.fromkeys((NORM, HEADS, ACTIVATION, CROSS_ENTROPY), 0.0)
+    if blocks:
+        elements[NORM] += (2 + 4) * s.Hs + (2 * blocks - 1) * (4 + 4) * s.Hs
+        elements[NORM] += 0 if part.last else 3 * s.Hs  # the last sum, which no norm of this chunk reads
+    if part.last:
+        elements[NORM] += (4 + 3 if blocks else 2 + 3) * s.Hs
+        elements[CROSS_ENTROPY] += (1 + 2) * s.V
+    rotates = model.position_embedding_type == "rope"
+    heads = 2 * turned if rotates or model.qk_layernorm else 0
+    heads += 2 * projected + (turned if model.qk_layernorm else 0)
+    elements[HEADS] += blocks * heads
+    elements[ACTIVATION] += blocks * ((3 + 5) if model.gated else (2 + 3)) * s.F
+    found = Counter({kind: int(count * tokens * width) for kind, count in elements.items()})
+    if part.first:
+        rows = min(tokens, s.V)
+        found[EMBEDDING] += (2 + 1) * tokens * s.H * width + 2 * FP32 * rows * s.H + 2 * INT64 * tokens
+    if s.eight_bit:
+        inputs = 2 * s.Hs + s.N * s.D + s.F
+        outputs = projected + 2 * s.Hs + (2 if model.gated else 1) * s.F
+        found[LINEAR] += int(blocks * (inputs + outputs) * tokens * (2 * width + 2))
+    return found
+
+
+def step_traffic(buffered: int, updated: int, width: int, moments: int, block_matrices: int = 0) -> Counter[str]:
+    """Bytes of what is done once per optimizer step on one rank, by kind.
+
+    Args:
+        buffered: elements of the gradient buffer.
+        updated: of them those that this rank updates.
+        width: bytes of a weight.
+        moments: bytes of both moments of an element.
+        block_matrices: elements of the weights that are rounded to 8 bits.
+    """
+    masters = 2 * FP32 if width < FP32 else 0
+    weights = width if width < FP32 else 2 * width
+    found = Counter({ZERO: FP32 * buffered})
+    # The norm reads the gradient; then gradient, master and moments in, master, moments and weight out.
+    found[OPTIMIZER] = updated * (FP32 + FP32 + masters + 2 * moments + weights)
+    if block_matrices:
+        found[LINEAR] = block_matrices * (2 * width + 2)
+    return found

@@ -1,0 +1,136 @@
+"""The body of ``benchmarks/gpu_trace.py``: traces the ranks of a layout and prints what a step would cost."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+import warnings
+from typing import Any
+
+from fake_cuda.cards import CARDS, Card
+from fake_cuda.predict import Prediction, predict
+from steel_megatron.config import ConfigError, RunConfig, SteelError, load_run_config
+from steel_megatron.training.verify import Layout
+
+DEFAULT_PRESET, DEFAULT_BATCH, DEFAULT_MICRO_BATCH = "steel_1b", 1024, 8
+
+
+def run(args: argparse.Namespace) -> int:
+    """What the command line asks for; 2 if it asks for what cannot be."""
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("STEEL_KERNEL_TIMES", os.devnull)
+    try:
+        if args.card == "list":
+            print(cards_table())
+            return 0
+        card = find_card(args.card)
+        layout = Layout.parse(args.layout)
+        prediction = predict(run_config(args, layout), layout, args.card, card)
+    except SteelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(report(prediction, card, args.top))
+    if args.json:
+        args.json.write_text(json.dumps(prediction.figures(), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def find_card(name: str) -> Card:
+    """A card by its name in the table.
+
+    Raises:
+        ConfigError: there is none; the nearest is named.
+    """
+    if name not in CARDS:
+        near = difflib.get_close_matches(name, CARDS, 1)
+        raise ConfigError(
+            f"--card {name}", rule=f"cards are {', '.join(CARDS)}", fix=f"did you mean {near[0]}?" if near else ""
+        )
+    return CARDS[name]
+
+
+def run_config(args: argparse.Namespace, layout: Layout) -> RunConfig:
+    """The run as its file and flags have it, on a layout."""
+    names = ("seq_length", "num_layers", "kernel_backend", "precision", "fp8_format", "global_batch_size")
+    given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given |= {"device": "cuda", "eval_iters": 0, "compile_blocks": args.compile}
+    if args.packed:
+        given |= {"reset_position_ids": True, "reset_attention_mask": True}
+    preset = args.preset or (None if args.config else DEFAULT_PRESET)
+    config = load_run_config(args.config, given, preset)
+    parallel, training = config.parallel, config.training
+    parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size = layout.tp, layout.pp
+    parallel.num_layers_per_virtual_pipeline_stage = layout.vpp
+    parallel.sequence_parallel = parallel.sequence_parallel or "sp" in layout.switches
+    parallel.use_distributed_optimizer = False if "nozero" in layout.switches else parallel.use_distributed_optimizer
+    if "gpipe" in layout.switches:
+        parallel.pipeline_schedule = "gpipe"
+    for granularity in ("full", "selective"):
+        if granularity in layout.switches:
+            training.recompute_granularity = granularity
+    training.compile_blocks = training.compile_blocks or "compile" in layout.switches
+    default = training.micro_batch_size if args.config else DEFAULT_MICRO_BATCH
+    training.micro_batch_size = layout.mbs or args.micro_batch_size or default
+    training.global_batch_size = training.global_batch_size or DEFAULT_BATCH
+    if config.model.vocab_size is None:
+        raise ConfigError("a model without a vocabulary", fix="name a preset that has one, or vocab_size in the file")
+    return config
+
+
+def cards_table() -> str:
+    """The cards and their roofs."""
+    lines = [
+        "| card | peak, TFLOP/s | matmul roof | copy, TB/s | attention forward, backward | link, GB/s | estimated |"
+    ]
+    lines.append("|" + " --- |" * 7)
+    for name, card in CARDS.items():
+        forward, backward = (f"{share:.0%}" for share in card.attention)
+        lines.append(
+            f"| {name} | {card.peak / 1e12:,.0f} | {card.matmul / 1e12:,.0f} | {card.bandwidth / 1e12:.2f} | "
+            f"{forward}, {backward} | {card.link / 1e9:,.0f} | {card.estimated} |"
+        )
+    return "\n".join(lines)
+
+
+def report(found: Prediction, card: Card, top: int) -> str:
+    """The prediction in words and tables."""
+    n = found.micro_batches
+    ratio = found.traffic_bytes / found.traffic_minimum_bytes
+    lines = [
+        f"{found.layout} on {found.card}: {found.seconds:.3f} s per step of {found.tokens:,} tokens "
+        f"({n} micro-batches per rank), {found.tokens / found.seconds / found.devices:,.0f} tokens/s per GPU",
+        f"MFU {found.mfu_full:.1%} (all keys), {found.mfu_causal:.1%} (causal); {found.share_of_roof:.1%} of the "
+        f"{card.matmul / 1e12:,.0f} TFLOP/s that large matmuls reach on this card",
+        f"peak memory {found.peak_bytes / 2**30:.1f} GiB of {card.memory / 2**30:.0f}; exposed communication "
+        f"{found.exposed_seconds * 1e3:.1f} ms, pipeline bubble {found.bubble_seconds * 1e3:.1f} ms per step",
+        f"between the matmuls {found.traffic_bytes / 1e9:,.0f} GB per step, {ratio:.2f} × the fused minimum",
+        "",
+        "| kind | operations | GB | minimum GB | × | ms | of the step |",
+        "|" + " --- |" * 7,
+    ]
+    for title, costs, minimum, times in (
+        ("per micro-batch", found.micro_batch, found.micro_batch_minimum, n),
+        ("per step", found.step, found.step_minimum, 1),
+    ):
+        lines.append(f"| **{title}** | | | | | | |")
+        for kind, cost in sorted(costs.kinds.items(), key=lambda item: -item[1].seconds):
+            least = minimum.get(kind, 0)
+            against = f"{least / 1e9:.2f} | {cost.moved / least:.2f}" if least else "|"
+            lines.append(
+                f"| {kind} | {cost.count:.0f} | {cost.moved / 1e9:.2f} | {against} | {1e3 * cost.seconds:.2f} | "
+                f"{times * cost.seconds / found.seconds:.1%} |"
+            )
+    if found.messages:
+        lines += ["", "| messages of a step | axis | calls | MB sent per rank | ms |", "|" + " --- |" * 5]
+        lines += [
+            f"| {kind} | {axis} | {count:,.0f} | {size / 1e6:,.1f} | {1e3 * time:.2f} |"
+            for (axis, kind), (count, size, time) in found.messages.items()
+        ]
+    lines += ["", f"The {top} operations that move most, per micro-batch:", ""]
+    moving = [item for item in found.micro_batch.operations.items() if item[1].flops == 0]
+    for (kind, name), cost in sorted(moving, key=lambda item: -item[1].seconds)[:top]:
+        lines.append(f"  {1e3 * cost.seconds:7.2f} ms {cost.moved / 1e9:7.2f} GB {cost.count:6.0f} × {name} ({kind})")
+    return "\n".join(lines)

@@ -1,0 +1,250 @@
+"""From a run's configuration to the time and memory of its step on a card."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fake_cuda import rank as ranks
+from fake_cuda.cards import Card
+from fake_cuda.messages import Message
+from fake_cuda.price import Costs
+from fake_cuda.recorder import ATTENTION, MATMUL, Operation
+from fake_cuda.stand_ins import FakeGPU
+from steel_megatron.config import RunConfig
+from steel_megatron.model.activations import Sizes
+from steel_megatron.model.flops import model_flops
+from steel_megatron.model.stages import stage_layers
+from steel_megatron.model.traffic import micro_batch_traffic, step_traffic
+from steel_megatron.parallel.mesh import axis_groups, axis_sizes
+from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.training.loop import Trainer
+from steel_megatron.training.verify import Layout
+
+LATENCY_SECONDS = 20e-6  # of a collective over NVLink, on top of its bytes (estimate)
+OVERLAP = 0.5  # of tensor parallel's messages in the backward pass, beside matmuls (estimate)
+
+
+@dataclass
+class StepTrace:
+    """What one rank does in one optimizer step of so many micro-batches."""
+
+    micro_batches: int
+    operations: list[Operation]
+    messages: list[Message]
+
+
+@dataclass
+class RankTrace:
+    """Two steps of one rank that differ in nothing but the number of micro-batches, and its memory in bytes."""
+
+    steps: tuple[StepTrace, StepTrace]
+    states: int
+    peak: int
+    axes: dict[tuple[int, ...], str]
+    minimum: tuple[Counter[str], Counter[str]]  # of a micro-batch, of what is done once per step
+
+
+@dataclass
+class Prediction:
+    """A step of the slowest rank on a card."""
+
+    card: str
+    layout: str
+    devices: int
+    tokens: int
+    micro_batches: int
+    seconds: float
+    mfu_full: float
+    mfu_causal: float
+    share_of_roof: float
+    traffic_bytes: int
+    traffic_minimum_bytes: int
+    peak_bytes: int
+    exposed_seconds: float
+    bubble_seconds: float
+    micro_batch: Costs
+    step: Costs
+    micro_batch_minimum: Counter[str]
+    step_minimum: Counter[str]
+    messages: dict[tuple[str, str], tuple[float, float, float]] = field(default_factory=dict)
+
+    def figures(self) -> dict[str, Any]:
+        """What ``--json`` writes."""
+        names = [
+            *("card", "layout", "seconds", "mfu_full", "mfu_causal", "share_of_roof", "traffic_bytes"),
+            *("traffic_minimum_bytes", "peak_bytes", "exposed_seconds", "bubble_seconds", "tokens", "devices"),
+        ]
+        kinds = {
+            f"{title} {kind}": {"bytes": cost.moved, "minimum": minimum.get(kind, 0), "seconds": cost.seconds}
+            for title, costs, minimum in (
+                ("micro-batch:", self.micro_batch, self.micro_batch_minimum),
+                ("step:", self.step, self.step_minimum),
+            )
+            for kind, cost in costs.kinds.items()
+        }
+        return {name: getattr(self, name) for name in names} | {"kinds": kinds}
+
+
+def predict(config: RunConfig, layout: Layout, card_name: str, card: Card) -> Prediction:
+    """Traces a rank of each pipeline stage, prices its step, and takes the slowest."""
+    world = layout.world_size
+    sizes = axis_sizes(config.parallel, world)
+    stages = axis_groups(sizes, config.parallel.rank_order, "pp")[0]
+    traces = [trace_rank(config, number, world, FakeGPU(card.name, card.capability, card.memory)) for number in stages]
+    found = [price(config, layout, card_name, card, trace) for trace in traces]
+    slowest = max(found, key=lambda prediction: prediction.seconds)
+    slowest.peak_bytes = max(trace.peak for trace in traces)
+    return slowest
+
+
+def trace_rank(config: RunConfig, rank: int, world: int, gpu: FakeGPU) -> RankTrace:
+    """Runs a rank's steps on the fake device.
+
+    The first step fills caches and is not kept; the batch ramps up from one to two micro-batches (with a pipeline, from
+    one to two per stage), so that what belongs to a micro-batch and what to a step can be told apart.
+    """
+    config = copy.deepcopy(config)
+    training, parallel = config.training, config.parallel
+    dp = axis_sizes(parallel, world)["dp"]
+    few = dp * training.micro_batch_size * parallel.pipeline_model_parallel_size
+    training.global_batch_size, training.rampup_batch_size = 2 * few, [few, few, 2 * few]
+    training.train_iters, training.train_samples = None, 6 * few
+    config.data.split = "100,0,0"
+    schedule = config.optimizer  # which costs nothing, and knows nothing of so short a run
+    schedule.lr_decay_style = "constant"
+    for name in ("iters", "samples", "tokens"):
+        setattr(schedule, f"lr_decay_{name}", None)
+        setattr(schedule, f"lr_warmup_{name}", None)
+    schedule.lr_warmup_fraction = schedule.lr_wsd_decay_iters = None
+    assert config.model.vocab_size is not None
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = ranks.random_dataset(Path(folder), 8 * few, training.seq_length, config.model.vocab_size)
+        with ranks.fake_rank(config, rank, world, gpu, dataset) as (trainer, recorder):
+            states = recorder.allocated
+            steps = []
+            for _ in range(3):
+                recorder.clear()
+                trainer.train_step()
+                size = trainer.unread[-1][0]["global_batch_size"]
+                steps.append(StepTrace(trainer.parts.micro_batches(size), recorder.operations, recorder.messages))
+            mesh = trainer.parts.mesh
+            axes = {axis.ranks: axis.name for axis in (mesh.world, mesh.ends, mesh.pp, mesh.dp, mesh.tp)}
+            minimum = least_traffic(config, trainer)
+            return RankTrace((steps[1], steps[2]), states, recorder.peak, axes, minimum)
+
+
+def least_traffic(config: RunConfig, trainer: Trainer) -> tuple[Counter[str], Counter[str]]:
+    """The fused minimum of this rank, of a micro-batch and of what is done once per step."""
+    model, training, parallel = config.model, config.training, config.parallel
+    parts = trainer.parts
+    width, eight_bit = param_dtype(training.precision).itemsize, training.fp8_format is not None
+    tp, sp = parts.mesh.tp.size, parts.mesh.sequence_parallel
+    sizes = Sizes.of(model, tp, sp, training.seq_length, eight_bit)
+    tokens = training.micro_batch_size * training.seq_length
+    micro_batch: Counter[str] = Counter()
+    for part in stage_layers(model, parallel, training.seq_length)[parts.mesh.pp.rank]:
+        micro_batch += micro_batch_traffic(model, sizes, part, tokens, width)
+    moments = (config.optimizer.exp_avg_dtype, config.optimizer.exp_avg_sq_dtype)
+    step = step_traffic(
+        parts.data_parallel.grads.numel(),
+        sum(shard.grad_rows.numel() for shard in parts.data_parallel.shards),
+        width,
+        sum(param_dtype(moment).itemsize for moment in moments),
+        sum(p.numel() for chunk in parts.chunks for p in chunk.blocks.parameters() if p.dim() == 2) if eight_bit else 0,
+    )
+    return micro_batch, step
+
+
+def price(config: RunConfig, layout: Layout, name: str, card: Card, trace: RankTrace) -> Prediction:
+    """The step of one rank on a card, extrapolated to the run's micro-batches."""
+    training = config.training
+    few, many = trace.steps
+    extra = many.micro_batches - few.micro_batches
+    micro_batch = Costs.of(many.operations, card)
+    micro_batch.add(Costs.of(few.operations, card), -1.0)
+    micro_batch = micro_batch.scaled(1.0 / extra)
+    step = Costs.of(few.operations, card)
+    step.add(micro_batch, -few.micro_batches)
+    step = step.without_empty()
+    assert training.global_batch_size is not None
+    count = training.global_batch_size // (training.micro_batch_size * layout.dp)
+    messages, exposed = communication(trace, card, count, micro_batch)
+    chunks = 1 if layout.vpp is None else max(config.model.num_layers // layout.pp // layout.vpp, 1)
+    bubble = (layout.pp - 1) / chunks * micro_batch.seconds
+    seconds = step.seconds + count * micro_batch.seconds + exposed + bubble
+    tokens = training.global_batch_size * training.seq_length
+    flops = model_flops(config.model, training.seq_length)
+    available = seconds * layout.world_size * card.peak
+    minimum = Counter({kind: count * size for kind, size in trace.minimum[0].items()}) + trace.minimum[1]
+    between = [kind for kind in (*micro_batch.kinds, *step.kinds) if kind not in (MATMUL, ATTENTION)]
+    moved = sum(
+        times * costs.kinds[kind].moved
+        for costs, times in ((micro_batch, count), (step, 1))
+        for kind in dict.fromkeys(between)
+        if kind in costs.kinds
+    )
+    return Prediction(
+        card=name,
+        layout=layout.name,
+        devices=layout.world_size,
+        tokens=tokens,
+        micro_batches=count,
+        seconds=seconds,
+        mfu_full=flops.total * tokens / available,
+        mfu_causal=flops.total_causal * tokens / available,
+        share_of_roof=flops.total_causal * tokens / available * card.peak / card.matmul,
+        traffic_bytes=int(moved),
+        traffic_minimum_bytes=sum(minimum.values()),
+        peak_bytes=trace.peak,
+        exposed_seconds=exposed,
+        bubble_seconds=bubble,
+        micro_batch=micro_batch,
+        step=step,
+        micro_batch_minimum=trace.minimum[0],
+        step_minimum=trace.minimum[1],
+        messages=messages,
+    )
+
+
+def communication(
+    trace: RankTrace, card: Card, count: int, micro_batch: Costs
+) -> tuple[dict[tuple[str, str], tuple[float, float, float]], float]:
+    """(By axis and kind the calls, bytes sent and seconds of a step's messages; seconds that nothing hides).
+
+    Data parallel hides behind the last backward and the first forward pass, tensor parallel behind half of its own
+    backward messages, a pipeline's sends behind the passes of other micro-batches.
+    """
+    few, many = trace.steps
+    extra, found = many.micro_batches - few.micro_batches, {}
+    for axis in dict.fromkeys(trace.axes.values()):
+        for kind in dict.fromkeys(message.kind for message in many.messages):
+            sums = [_sum(step.messages, trace.axes, axis, kind, card) for step in (few, many)]
+            each = [(b - a) / extra for a, b in zip(*sums, strict=True)]
+            whole = tuple(a + (count - few.micro_batches) * e for a, e in zip(sums[0], each, strict=True))
+            if whole[0]:
+                found[axis, kind] = whole
+    exposed = 0.0
+    for (axis, _kind), (_, _, seconds, hideable) in found.items():
+        if axis == "tp":
+            exposed += seconds - OVERLAP * hideable
+        elif axis == "dp":
+            exposed += max(seconds - micro_batch.seconds / 3, 0.0)
+        elif axis != "pp":
+            exposed += seconds
+    return {key: whole[:3] for key, whole in found.items()}, exposed
+
+
+def _sum(
+    messages: Sequence[Message], axes: dict[tuple[int, ...], str], axis: str, kind: str, card: Card
+) -> tuple[float, float, float, float]:
+    """(Calls, bytes sent, seconds, of them in backward passes)."""
+    chosen = [m for m in messages if axes.get(m.ranks) == axis and m.kind == kind]
+    seconds = [LATENCY_SECONDS + m.wire_bytes / card.link for m in chosen]
+    backward = sum(s for s, m in zip(seconds, chosen, strict=True) if m.backward)
+    return len(chosen), sum(m.wire_bytes for m in chosen), sum(seconds), backward

@@ -1,0 +1,127 @@
+"""One rank of a run on the fake device: the trainer as :func:`steel_megatron.training.run.run` builds it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F  # noqa: N812
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from fake_cuda import kernels, stand_ins
+from fake_cuda.recorder import Recorder
+from fake_cuda.scopes import CROSS_ENTROPY, Scopes
+from steel_megatron.config import RunConfig, check_run
+from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
+from steel_megatron.model.gpt import GPT
+from steel_megatron.ops import backends, measured, rope
+from steel_megatron.ops.native import library
+from steel_megatron.optim.batch_size import BatchSize
+from steel_megatron.optim.optimizer import Optimizer
+from steel_megatron.parallel.data import DataParallel
+from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.training.engine import Engine
+from steel_megatron.training.loop import Trainer
+from steel_megatron.training.setup import build_data, build_parts
+from steel_megatron.training.state import RunState
+
+
+@contextlib.contextmanager
+def fake_rank(
+    config: RunConfig, rank: int, world: int, gpu: stand_ins.FakeGPU, dataset: str
+) -> Iterator[tuple[Trainer, Recorder]]:
+    """The trainer of a rank, and what watches it; everything that runs inside the context is on the fake device."""
+    config = copy.deepcopy(config)
+    config.data.train_data_path = [dataset]
+    check_run(config, world)
+    scopes = Scopes()
+    recorder = Recorder(scopes)
+    stand_ins.install(gpu, recorder.waited, lambda: (recorder.allocated, recorder.peak))
+    if world > 1:
+        dist.init_process_group("fake", rank=rank, world_size=world, store=FakeStore())
+    undo = _patches(recorder, scopes)
+    datasets = None
+    try:
+        with _Fakes(allow_non_fake_inputs=True), recorder, scopes.following():
+            device = torch.device("cuda", 0)
+            mesh = Mesh.create(config.parallel, device) if world > 1 else Mesh.single(device)
+            batch_size, state = BatchSize(config.training), RunState()
+            datasets = build_data(config, mesh, None, batch_size, state)
+            parts = build_parts(config, mesh, batch_size, datasets, initialise=False)
+            yield Trainer(config, parts, state, []), recorder
+    finally:
+        if datasets is not None:
+            datasets.close()
+        for step in reversed(undo):
+            step()
+        for cached in (rope._table, rope._frequencies_on):
+            cached.cache_clear()
+        if world > 1:
+            dist.destroy_process_group()
+
+
+class _Fakes(FakeTensorMode):
+    avoid_device_init = True  # there is no driver that could be woken
+
+
+def _patches(recorder: Recorder, scopes: Scopes) -> list[Callable[[], None]]:
+    """Puts scopes around what is no module, and kernels where a CPU build has none; the list undoes that."""
+    undo = [
+        scopes.wrap(GPT, "loss", CROSS_ENTROPY),
+        scopes.wrap(Optimizer, "step", "optimizer"),
+        scopes.wrap(DataParallel, "zero_grads", "zero gradients"),
+        scopes.wrap(DataParallel, "finish_grads", "data parallel"),
+        scopes.wrap(DataParallel, "gather_parameters", "data parallel"),
+        _replace(library, "built", lambda device_type: True),
+        _replace(measured, "times", lambda device_type: None),
+        _replace(dist, "all_gather_object", _all_gather_object),
+        _replace(F, "rms_norm", kernels.rms_norm),
+    ]
+    for name, around in (("train", recorder.passes), ("evaluate", recorder.passes)):
+        undo.append(_around(Engine, name, around))
+    undo.append(_around(Trainer, "read", recorder.reading))
+    backends.forget_orders()
+    return undo
+
+
+def _around(holder: Any, name: str, context: Callable[[], Any]) -> Callable[[], None]:
+    function = getattr(holder, name)
+
+    @functools.wraps(function)
+    def inside(*arguments: Any, **named: Any) -> Any:
+        with context():
+            return function(*arguments, **named)
+
+    return _replace(holder, name, inside)
+
+
+def _replace(holder: Any, name: str, value: Any) -> Callable[[], None]:
+    before = getattr(holder, name)
+    setattr(holder, name, value)
+    return lambda: setattr(holder, name, before)
+
+
+def _all_gather_object(everywhere: list[Any], own: Any, group: Any = None) -> None:
+    """All ranks have the same object."""
+    everywhere[:] = [own] * len(everywhere)
+
+
+def random_dataset(folder: Path, samples: int, length: int, vocab_size: int) -> str:
+    """A dataset for so many samples, in documents that do not end where samples do."""
+    prefix = folder / "tokens"
+    random = np.random.default_rng(1)
+    left = samples * length + 1
+    with IndexedWriter(prefix, best_dtype(vocab_size)) as writer:
+        while left > 0:
+            size = min(left, int(random.integers(length // 4, length)))
+            writer.add_document(random.integers(0, vocab_size, size))
+            left -= size
+    return str(prefix)
