@@ -5,8 +5,12 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 WORKERS ?= 2
+# The CUDA kernels take minutes of two cores to compile: not for the demo and the tests of a machine without a GPU.
+ifeq ($(wildcard /dev/nvidiactl /dev/dxg),)
+export STEEL_CUDA_KERNELS ?= 0
+endif
 
-SOURCES := pyproject.toml setup.py $(wildcard csrc/*/*)
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*.py csrc/*/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-clean test test-slow lint docs clean

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from steel_megatron.ops import apex, flash_attention
 from steel_megatron.ops.native import attention as native_attention
-from steel_megatron.ops.native import library
+from steel_megatron.ops.native import library, served
 from steel_megatron.ops.native import quantise as native_quantise
 from steel_megatron.ops.packages import why_no_gpu, why_not_importable
 
@@ -34,16 +34,12 @@ def _anything(*tensors: Tensor | None) -> bool:
     return True
 
 
-def _steel_missing(device_type: str) -> str | None:
-    return None if library.built(device_type) else f"compiled kernels for {device_type} were not built"
-
-
 def _steel_cpu_missing(device_type: str) -> str | None:
-    return _steel_missing("cpu") if device_type == "cpu" else "our attention kernel is for CPUs"
+    return served.why_not("cpu") if device_type == "cpu" else "our attention kernel is for CPUs"
 
 
 def _steel_cuda_missing(device_type: str) -> str | None:
-    return _steel_missing("cuda") if device_type == "cuda" else "our 8-bit rounding is for GPUs"
+    return served.why_not("cuda") if device_type == "cuda" else "our 8-bit rounding is for GPUs"
 
 
 def _apex_missing(device_type: str) -> str | None:
@@ -87,13 +83,9 @@ def _for_torch(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> torch.backends
 
 BACKENDS = {
     "torch": Backend(lambda device_type: None, _anything),
-    "steel": Backend(
-        _steel_missing, library.fits, "pip install --no-build-isolation . where g++ (and nvcc for CUDA) are"
-    ),
-    "steel_cpu": Backend(_steel_cpu_missing, native_attention.fits, "pip install --no-build-isolation . where g++ is"),
-    "steel_cuda": Backend(
-        _steel_cuda_missing, native_quantise.fits, "pip install --no-build-isolation . where g++ and nvcc are"
-    ),
+    "steel": Backend(served.why_not, library.fits, "pip install . where g++ (and nvcc for CUDA) are"),
+    "steel_cpu": Backend(_steel_cpu_missing, native_attention.fits, "pip install . where g++ is"),
+    "steel_cuda": Backend(_steel_cuda_missing, native_quantise.fits, "pip install . where g++ and nvcc are"),
     "te": Backend(_te_missing, _te_fits, "pip install --no-build-isolation 'transformer-engine[pytorch]'"),
     "apex": Backend(
         _apex_missing,

@@ -4,8 +4,8 @@ Everything has a torch implementation that is always there and always right. An 
 implementations by the name of their backend and asks :func:`pick` which one takes given tensors; what is chosen and why
 is told by :func:`report`, which ``steel doctor`` prints.
 
-``auto`` goes by the times that ``steel doctor --measure`` left on this machine; where there are none, by the table
-below; else it is torch.
+``auto`` goes by the times that were measured on this machine; where there are none, by the table below; else it is
+torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -45,49 +45,50 @@ class Operation:
     Args:
         name: in reports.
         backends: what implements it; the last takes everything.
-        auto: by kind of device: what ``auto`` tries before the last, in turn.
-        reason: for those of ``auto``.
+        auto: by kind of device: what ``auto`` tries before the last, in turn, and why each is worth it.
         flag: what chooses.
     """
 
     name: str
     backends: tuple[str, ...]
-    auto: Mapping[str, tuple[str, ...]]
-    reason: str = "measured faster than torch's; docs/performance.md"
+    auto: Mapping[str, Mapping[str, str]]
     flag: str = "--kernel-backend"
 
 
 # Compiled in this package: --kernel-backend torch keeps auto from all of them.
 OURS = ("steel", "steel_cpu", "steel_cuda")
-_OURS_ON_CPU = {"cpu": ("steel",)}  # benchmarks/kernels.py; no CUDA kernel has been measured
+_ON_CPU = "faster than torch's where it was measured, on CPUs with AVX-512"
+_ON_GPU = "fewer passes over memory than torch's, not timed on this card"
+_OURS = {"cpu": {"steel": _ON_CPU}, "cuda": {"steel": _ON_GPU}}
+_ONE_LAUNCH = "one launch for all documents, no mask"
 OPERATIONS = {
-    "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS_ON_CPU),
-    "layer_norm": Operation("LayerNorm", ("steel", "te", "apex", "torch"), _OURS_ON_CPU),
-    "rope": Operation("RoPE", ("steel", "torch"), _OURS_ON_CPU),
-    "activation": Operation("activation", ("steel", "torch"), _OURS_ON_CPU),
+    "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS),
+    "layer_norm": Operation("LayerNorm", ("steel", "te", "apex", "torch"), _OURS),
+    "rope": Operation("RoPE", ("steel", "torch"), _OURS),
+    "activation": Operation("activation", ("steel", "torch"), _OURS),
     "gelu": Operation(
         "exact GELU without a gate",
         ("steel", "torch"),
-        {"cpu": ("torch",)},
-        "torch's was measured faster; ours keeps more digits of small results",
+        {
+            "cpu": {"torch": "torch's was measured faster, on CPUs with AVX-512, and ours keeps more digits"},
+            "cuda": {"torch": "one pass as well"},
+        },
     ),
-    "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS_ON_CPU),
-    "embedding_gradient": Operation("embedding gradient", ("steel", "torch"), _OURS_ON_CPU),
-    "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS_ON_CPU),
-    "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS_ON_CPU),
-    "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {}, "ours is for GPUs and not measured"),
+    "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS),
+    "embedding_gradient": Operation("embedding gradient", ("steel", "torch"), _OURS),
+    "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS),
+    "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS),
+    "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {"cuda": {"steel_cuda": _ON_GPU}}),
     "attention": Operation(
         "attention",
         ("flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cpu": ("steel_cpu",)},
-        "ours where it was measured faster, on CPUs; else torch picks its kernel by shape",
+        {"cpu": {"steel_cpu": _ON_CPU}, "cuda": {"sdpa": "torch picks its kernel by card and shape"}},
         "--attention-backend",
     ),
     "packed_attention": Operation(
         "attention within documents",
         ("flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cuda": ("varlen",), "cpu": ("steel_cpu",)},
-        "one launch for all documents, no mask",
+        {"cpu": {"steel_cpu": _ONE_LAUNCH}, "cuda": {"varlen": _ONE_LAUNCH}},
         "--attention-backend",
     ),
 }
@@ -167,10 +168,22 @@ def choice(operation: str, device_type: str) -> Choice:
     if times is not None and first in times["seconds"].get(operation, {}):
         here = ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in times["seconds"][operation].items())
         return Choice(first, f"fastest here on {times['date']}: {here}")
-    if first in known.auto.get(device_type, known.backends[-1:]):
-        return Choice(first, known.reason)
-    others = [f"{name}: {BACKENDS[name].missing(device_type) or 'not measured'}" for name in known.backends[:-1]]
-    return Choice(first, "; ".join(others))
+    auto = known.auto.get(device_type, {})
+    if first in auto:
+        before = list(auto)[: list(auto).index(first)]
+        return Choice(first, "; ".join([auto[first], *_why_not(before, device_type)]))
+    others = [name for name in known.backends[:-1] if BACKENDS[name].missing(device_type) != NEEDS_GPU]
+    return Choice(first, "; ".join(_why_not(others, device_type)) or "there is no other")
+
+
+def _why_not(names: Iterable[str], device_type: str) -> list[str]:
+    """What keeps ``auto`` from each of these backends."""
+    away = _requested.get("--kernel-backend") == "torch"
+    return [
+        f"{name}: "
+        + (BACKENDS[name].missing(device_type) or ("not with --kernel-backend torch" if away else "not timed here"))
+        for name in names
+    ]
 
 
 def report() -> dict[str, str]:
@@ -245,7 +258,7 @@ def _order(operation: str, device_type: str) -> tuple[str, ...]:
         asked = [name for name in FLAGS[known.flag][_requested.get(known.flag, "auto")] if name in known.backends]
         last = known.backends[-1]
         fastest = tuple(name for name in measured.fastest_first(operation, device_type) if name in known.backends)
-        auto = fastest or known.auto.get(device_type, ())
+        auto = fastest or tuple(known.auto.get(device_type, {}))
         if _requested.get("--kernel-backend") == "torch":
             auto = tuple(name for name in auto if name not in OURS)
         tried = dict.fromkeys([*asked, *auto, last])

@@ -27,6 +27,10 @@ def built(monkeypatch, value):
     monkeypatch.setattr(available.library, "built", lambda device_type: value)
 
 
+def no_gpu_in_sight(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # the choice for a card that has what it needs
+
+
 def test_report_names_an_implementation_and_a_reason_for_each_operation(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = backends.report()
@@ -54,7 +58,7 @@ def test_report_says_how_a_missing_backend_comes_here(monkeypatch):
     ],
 )
 def test_varlen_attention_is_used_where_its_kernel_runs(monkeypatch, device, dtype, head_dim, implementation):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # the choice for a card that has what it needs
+    no_gpu_in_sight(monkeypatch)
     heads = torch.empty(1, 2, 1, head_dim, dtype=dtype, device="meta")
     monkeypatch.setitem(backends._orders, ("packed_attention", "meta"), backends._order("packed_attention", device))
     assert backends.pick("packed_attention", heads, heads, heads) == implementation
@@ -108,16 +112,51 @@ def test_every_name_in_the_tables_is_a_backend():
     ("requested", "there", "device", "implementation"),
     [
         ("auto", True, "cpu", "steel"),
-        ("auto", True, "cuda", "torch"),
+        ("auto", True, "cuda", "steel"),
+        ("auto", False, "cuda", "torch"),
         ("auto", False, "cpu", "torch"),
         ("torch", True, "cpu", "torch"),
         ("steel", True, "cuda", "steel"),
     ],
 )
-def test_kernels_are_taken_where_measured_or_asked_for(monkeypatch, requested, there, device, implementation):
+def test_our_kernels_are_taken_where_they_were_built(monkeypatch, requested, there, device, implementation):
     built(monkeypatch, there)
     backends.use_kernel_backend(requested, device)
     assert backends.choice("rms_norm", device).implementation == implementation
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("requested", list(backends.FLAGS["--kernel-backend"]))
+@pytest.mark.parametrize("operation", list(backends.OPERATIONS))
+def test_every_reason_speaks_of_the_implementation_that_it_is_given_for(
+    monkeypatch, operation, requested, there, device
+):
+    built(monkeypatch, there)
+    no_gpu_in_sight(monkeypatch)
+    monkeypatch.setattr(available, "why_not_importable", lambda *names: None if there else f"{names[0]} is not there")
+    known = backends.OPERATIONS[operation]
+    try:
+        backends.use_kernel_backend(requested, device)
+    except ConfigError:
+        return
+    chosen = backends.choice(operation, device)
+    table = known.auto.get(device, {})
+    if chosen.reason == f"as {known.flag} {requested} asks":
+        assert chosen.implementation in backends.FLAGS[known.flag][requested]
+        return
+    # What follows the first part is why others were passed over; each is named, and none is the one that was taken.
+    first, *passed = chosen.reason.split("; ")
+    if chosen.implementation in table:
+        assert first == table[chosen.implementation]
+    else:
+        passed.insert(0, first)
+    for part in passed:
+        name, _, why = part.partition(": ")
+        assert name in known.backends
+        assert name != chosen.implementation
+        missing = backends.BACKENDS[name].missing(device)
+        assert why == (missing or ("not with --kernel-backend torch" if requested == "torch" else "not timed here"))
 
 
 def test_other_types_go_to_torch(monkeypatch):
