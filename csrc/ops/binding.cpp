@@ -37,25 +37,21 @@ Kernel pick(InstructionSet set, Kernel base, Kernel avx2, Kernel avx512, Kernel 
 }
 
 #if STEEL_X86_SETS
-#define KERNEL(name) define(module, #name, pick(set, base::name, avx2::name, avx512::name, avx512_bf16::name))
+#define VARIANT(name) pick(set, base::name, avx2::name, avx512::name, avx512_bf16::name)
 #else
-#define KERNEL(name) define(module, #name, base::name)
+#define VARIANT(name) base::name
 #endif
 
 void define_set(py::module_ module, [[maybe_unused]] InstructionSet set) {
-  KERNEL(norm_forward);
-  KERNEL(norm_backward);
-  KERNEL(activation_forward);
-  KERNEL(activation_backward);
-  KERNEL(cross_entropy_forward);
-  KERNEL(cross_entropy_backward);
-  KERNEL(adamw);
-  KERNEL(sum_of_squares);
-  KERNEL(embedding_gradient);
-  KERNEL(rope);
-  KERNEL(attention_forward);
-  KERNEL(attention_backward);
+#define CPU_KERNEL(name, ...) define(module, #name, VARIANT(name));
+#include "declarations.h"
 }
+
+// A line "name(parameters)" per kernel, for those who call them.
+constexpr const char* kSignatures =
+#define CPU_KERNEL(name, ...) #name "(" #__VA_ARGS__ ")\n"
+#include "declarations.h"
+    ;
 
 }  // namespace
 
@@ -68,5 +64,6 @@ PYBIND11_MODULE(_ops, module) {
   }
   module.attr("best") = module.attr(steel::name_of(chosen));
   module.attr("instruction_set") = steel::name_of(chosen);
+  module.attr("SIGNATURES") = kSignatures;
   module.attr("CHUNK") = kChunk;
 }

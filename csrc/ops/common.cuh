@@ -9,6 +9,10 @@
 
 #include <cstdint>
 
+// Launchers, so that the compiler compares each with the list of kernels.
+#define CUDA_KERNEL(name, ...) extern "C" int name(__VA_ARGS__, cudaStream_t stream);
+#include "declarations.h"
+
 using bf16 = __nv_bfloat16;
 using fp16 = __half;
 

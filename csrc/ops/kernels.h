@@ -14,16 +14,20 @@ constexpr int64_t kChunk = 16384;
 constexpr int64_t kFewItems = 16;
 
 namespace base {
+#define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
 #include "declarations.h"
 }
 #if STEEL_X86_SETS
 namespace avx2 {
+#define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
 #include "declarations.h"
 }
 namespace avx512 {
+#define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
 #include "declarations.h"
 }
 namespace avx512_bf16 {
+#define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
 #include "declarations.h"
 }
 #endif

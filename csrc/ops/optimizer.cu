@@ -104,11 +104,11 @@ __global__ void __launch_bounds__(kThreads) sum_partials(const double* partial, 
 }  // namespace
 
 extern "C" int adamw(int64_t dtype, int64_t exp_avg_dtype, int64_t exp_avg_sq_dtype, const void* table,
-                     const void* chunks, int64_t chunk_count, const double* scale, double lr, double beta1,
+                     const void* chunks, int64_t chunk_count, const void* scale, double lr, double beta1,
                      double beta2, double epsilon, double weight_decay, double correction1, double correction2,
                      int64_t number, cudaStream_t stream) {
   if (chunk_count == 0) return 0;
-  const AdamStep step = {scale,
+  const AdamStep step = {static_cast<const double*>(scale),
                          static_cast<float>(1.0 - lr * weight_decay),
                          static_cast<float>(lr / correction1),
                          static_cast<float>(beta1),

@@ -63,11 +63,13 @@ void with_moment(int64_t dtype, Function function) {
 }  // namespace
 
 void adamw(int64_t dtype, int64_t exp_avg_dtype, int64_t exp_avg_sq_dtype, const void* table, const void* chunks,
-           int64_t chunk_count, double scale, double lr, double beta1, double beta2, double epsilon,
+           int64_t chunk_count, const void* scale, double lr, double beta1, double beta2, double epsilon,
            double weight_decay, double correction1, double correction2, int64_t number, int64_t threads) {
+  const double exact_scale = *static_cast<const double*>(scale);
+  if (std::isnan(exact_scale)) return;
   const int64_t* rows = static_cast<const int64_t*>(table);
   const int64_t* places = static_cast<const int64_t*>(chunks);
-  const AdamStep plain = {static_cast<float>(scale),
+  const AdamStep plain = {static_cast<float>(exact_scale),
                           1.0f,
                           static_cast<float>(lr / correction1),
                           static_cast<float>(beta1),

@@ -1,5 +1,5 @@
 // Tensors rounded to 8-bit floating point with one scale: the largest magnitude, then rows and their transpose in one
-// pass. For ops/native/quantise.py; there is no CPU kernel.
+// pass; the arguments are those of declarations.h.
 #include <cuda_fp8.h>
 
 #include "common.cuh"
@@ -100,7 +100,6 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-// amax (fp32, 0 before) = the largest magnitude of x; NaN if there is one.
 extern "C" int largest_magnitude(int64_t dtype, const void* x, void* amax, int64_t count, cudaStream_t stream) {
   if (count == 0) return 0;
   return with_type(dtype, [=](auto type) {
@@ -114,8 +113,6 @@ extern "C" int largest_magnitude(int64_t dtype, const void* x, void* amax, int64
   });
 }
 
-// x (rows, columns) times largest_value / max(amax, smallest_amax), in E4M3 or (e5m2) E5M2: by_row as it is, by_column
-// transposed; scale (fp32) is the inverse of the factor. rows and columns are multiples of 16, all pointers aligned.
 extern "C" int quantise(int64_t dtype, const void* x, const void* amax, double largest_value, double smallest_amax,
                         int64_t e5m2, void* by_row, void* by_column, void* scale, int64_t rows, int64_t columns,
                         cudaStream_t stream) {

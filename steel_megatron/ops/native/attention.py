@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.native import library
+from steel_megatron.ops.native.signatures import Address, Argument
 
 LARGEST_HEAD = 256  # the tiles of larger ones do not stay in a core's cache
 
@@ -75,12 +76,11 @@ def _check(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, starts: Tensor) -> tuple
     return tokens, count
 
 
-def _addresses(heads: tuple[Tensor, Tensor, Tensor]) -> list[int]:
-    """As 64-bit integers: call demands contiguous tensors, and this kernel takes strides."""
-    return [x.data_ptr() for x in heads]
+def _addresses(heads: tuple[Tensor, Tensor, Tensor]) -> list[Address]:
+    return [Address(x.data_ptr()) for x in heads]
 
 
-def _call(kernel: str, heads: tuple[Tensor, Tensor, Tensor], starts: Tensor, *given: Tensor | int) -> None:
+def _call(kernel: str, heads: tuple[Tensor, Tensor, Tensor], starts: Tensor, *given: Argument) -> None:
     q, k, _ = heads
     strides = [stride for x in heads for stride in x.stride()[:2]]
     shape = len(starts) - 1, q.shape[1], k.shape[1], q.shape[2]

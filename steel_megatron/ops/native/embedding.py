@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.native import library
 from steel_megatron.ops.native.library import DTYPES, call, no_result
 
 # Sorted ids whose rows one block sums; as in csrc/ops/embedding.cu.
@@ -31,7 +32,7 @@ def embedding_gradient_(target_VH: Tensor, grad_TH: Tensor, ids_T: Tensor) -> No
     grad_TH = grad_TH.contiguous()
     sorted_T, order_T = ids_T.sort(stable=True)
     partial = None  # on a GPU: sums of ids that go on from one part into the next
-    if grad_TH.is_cuda:
+    if library.kind(grad_TH.device) == "cuda":
         partial = grad_TH.new_empty(-(-len(ids_T) // PART), 2, grad_TH.shape[1], dtype=torch.float32)
     tensors = (target_VH, grad_TH, sorted_T, order_T, partial)
     call("embedding_gradient", grad_TH, DTYPES[target_VH.dtype], *tensors, len(ids_T), *target_VH.shape)

@@ -1,8 +1,8 @@
 """Finds the compiled kernels and calls them with tensors.
 
 The CPU kernels are the Python module ``steel_megatron._ops``; the CUDA kernels a shared library beside it,
-``_ops_cuda.so``. All take raw pointers, 64-bit integers and doubles, and the kernel of an operation has the same name
-and arguments in both, but for the last: the number of threads, or the stream.
+``_ops_cuda.so``. The kernel of an operation has the same name and parameters in both, but for the last: the number of
+threads, or the stream. csrc/ops/declarations.h is the list of all, and both libraries tell it themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+
+from steel_megatron.ops.native import signatures
+from steel_megatron.ops.native.signatures import Argument, Kind, Signature
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CUDA_LIBRARY = Path(__file__).parents[2] / "_ops_cuda.so"
@@ -35,10 +38,41 @@ def cpu_module() -> ModuleType | None:
     return best
 
 
+class CudaLibrary:
+    """A shared library of CUDA kernels."""
+
+    def __init__(self, path: Path) -> None:
+        self._library = ctypes.CDLL(str(path))
+        tell = self._library.kernel_signatures
+        tell.restype = ctypes.c_char_p
+        self.signatures = signatures.parse(tell().decode())
+        for signature in self.signatures.values():
+            launcher = getattr(self._library, signature.name)
+            launcher.argtypes = [*(_C_TYPES[kind] for kind, _ in signature.parameters), ctypes.c_void_p]
+            launcher.restype = ctypes.c_int
+
+    def launch(self, name: str, values: list[int | float], device: torch.device) -> int:
+        """Queues a kernel on the device's current stream; its error code, 0 for none."""
+        with torch.cuda.device(device):
+            return self.launch_on(torch.cuda.current_stream().cuda_stream, name, values)
+
+    def launch_on(self, stream: int, name: str, values: list[int | float]) -> int:
+        """The same on the stream with this address."""
+        return int(getattr(self._library, name)(*values, stream))
+
+
+_C_TYPES = {Kind.POINTER: ctypes.c_void_p, Kind.INTEGER: ctypes.c_int64, Kind.DOUBLE: ctypes.c_double}
+
+
 @functools.cache
-def cuda_library() -> ctypes.CDLL | None:
+def cuda_library() -> CudaLibrary | None:
     """The CUDA kernels; None where they were not built."""
-    return ctypes.CDLL(str(CUDA_LIBRARY)) if CUDA_LIBRARY.exists() else None
+    return CudaLibrary(CUDA_LIBRARY) if CUDA_LIBRARY.exists() else None
+
+
+def kind(device: torch.device) -> str:
+    """Which kernels run on a device: "cpu" or "cuda"."""
+    return device.type
 
 
 def built(device_type: str) -> bool:
@@ -53,30 +87,26 @@ def fits(*tensors: Tensor | None) -> bool:
     return first.dtype in DTYPES and all(t.dtype == first.dtype and t.device == first.device for t in given)
 
 
-def call(name: str, like: Tensor, *arguments: Tensor | int | float | None) -> None:
+def call(name: str, like: Tensor, *arguments: Argument) -> None:
     """Runs a kernel in the type and on the device of ``like``; None is a null pointer.
 
     Raises:
+        TypeError: the arguments are not those of the kernel.
         ValueError: a tensor is not contiguous, or not where ``like`` is.
         RuntimeError: the kernel was refused by the device.
     """
     for argument in arguments:
         if isinstance(argument, Tensor) and not (argument.is_contiguous() and argument.device == like.device):
             raise ValueError(f"{name}: a tensor is not contiguous on {like.device}: {tuple(argument.shape)}")
-    if like.device.type == "cpu":
+    given = (DTYPES[like.dtype], *arguments)
+    if kind(like.device) == "cpu":
         module = cpu_module()
         assert module is not None, "checked by the policy in backends.py"
-        values = [
-            a.data_ptr() if isinstance(a, Tensor) else 0 if a is None else a for a in (DTYPES[like.dtype], *arguments)
-        ]
-        getattr(module, name)(*values, torch.get_num_threads())
+        getattr(module, name)(*_cpu_signatures()[name].values(given), torch.get_num_threads())
         return
     library = cuda_library()
     assert library is not None, "checked by the policy in backends.py"
-    with torch.cuda.device(like.device):
-        stream = torch.cuda.current_stream().cuda_stream
-        passed = [_c_value(a) for a in (DTYPES[like.dtype], *arguments)]
-        status = getattr(library, name)(*passed, ctypes.c_void_p(stream))
+    status = library.launch(name, library.signatures[name].values(given), like.device)
     if status:
         raise RuntimeError(f"{name} on {like.device}: CUDA error {status} for {tuple(like.shape)} {like.dtype}")
 
@@ -85,7 +115,8 @@ def no_result(*arguments: object) -> None:
     """The fake of an operation that returns nothing: what it writes has its shape."""
 
 
-def _c_value(argument: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:
-    if argument is None or isinstance(argument, Tensor):
-        return ctypes.c_void_p(None if argument is None else argument.data_ptr())
-    return ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.c_double(argument)
+@functools.cache
+def _cpu_signatures() -> dict[str, Signature]:
+    from steel_megatron import _ops
+
+    return signatures.parse(_ops.SIGNATURES)

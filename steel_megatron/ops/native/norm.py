@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.native import library
 from steel_megatron.ops.native.library import call
 
 # Partial sums of the weight's gradient: fixed, so that the result depends on nothing but the rows.
@@ -85,7 +86,7 @@ def _backward_kernel(
     grad_x, totals = torch.empty_like(x), x.new_empty(kinds, hidden, dtype=torch.float32)
     if rows == 0:  # tensors without elements look like null pointers
         return grad_x, totals.zero_()
-    partial = totals.new_empty(min(rows, PARTIAL_ROWS[x.device.type]), kinds, hidden)
+    partial = totals.new_empty(min(rows, PARTIAL_ROWS[library.kind(x.device)]), kinds, hidden)
     call("norm_backward", x, grad, grad_sum, x, weight, mean_T, rstd_T, grad_x, totals, partial, rows, hidden)
     return grad_x, totals
 

@@ -7,7 +7,6 @@ results do not depend on the number of threads.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 
 import torch
@@ -64,14 +63,9 @@ def adamw_(
     like = parameters[0] if parameters else masters[0]
     if scale.dtype != torch.float64 or scale.device != masters[0].device:
         raise ValueError(f"a scale of {scale.dtype} on {scale.device}: it is fp64 on {masters[0].device}")
-    given: Tensor | float = scale
-    if scale.device.type == "cpu":
-        given = float(scale)
-        if math.isnan(given):
-            return
     numbers = (lr, beta1, beta2, epsilon, weight_decay, 1.0 - beta1**step, 1.0 - beta2**step)
     moments = (DTYPES[exp_avgs[0].dtype], DTYPES[exp_avg_sqs[0].dtype])
-    call("adamw", like, *moments, table, chunks, len(chunks), given, *map(float, numbers), step)
+    call("adamw", like, *moments, table, chunks, len(chunks), scale, *map(float, numbers), step)
 
 
 @torch.library.custom_op("steel::sum_of_squares", mutates_args=())

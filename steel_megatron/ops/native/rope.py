@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.native.library import call
+from steel_megatron.ops.native.signatures import Address
 
 
 @torch.library.custom_op("steel::rope", mutates_args=())
@@ -54,8 +55,7 @@ def _turn(x_BSND: Tensor, y: Tensor, cosine: Tensor, sine: Tensor, back: bool, *
     if tables not in (1, batch) or cosine.shape != (tables, length, 1, half) or 2 * half > size:
         raise ValueError(f"angles of shape {tuple(cosine.shape)} for heads of shape {tuple(x_BSND.shape)}")
     x = x_BSND if x_BSND.stride(-1) == 1 else x_BSND.contiguous()
-    # Addresses are 64-bit integers like the others: call demands contiguous tensors, and this kernel takes strides.
-    places = x.data_ptr(), cosine.contiguous(), sine.contiguous(), y.data_ptr()
+    places = Address(x.data_ptr()), cosine.contiguous(), sine.contiguous(), Address(y.data_ptr())
     strides = (*x.stride()[:3], *y.stride()[:3])
     call("rope", y, *places, *x.shape, half if turned else 0, *strides, tables, -1.0 if back else 1.0)
 
