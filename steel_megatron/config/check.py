@@ -199,7 +199,7 @@ def _check_attention(config: RunConfig) -> None:
             rule="dropout on attention probabilities is counted by element, and fused kernels have none of that kind",
             fix="--attention-dropout 0, or --attention-backend auto",
         )
-    if backend not in ("flash2", "flash3", "cudnn", "fused"):
+    if backend not in ("flash2", "flash3", "flash4", "sdpa_flash3", "sdpa_flash4", "cudnn", "fused"):
         return
     if config.training.precision == "fp32":
         raise ConfigError(

@@ -88,10 +88,13 @@ class TrainingConfig:
     )
     attention_backend: str = knob(
         "auto",
-        "Attention by flash-attn (flash2, flash3), cuDNN (cudnn, fused), this package's kernel for CPUs (steel), the "
-        "kernel that torch picks (sdpa), or plain matmuls (unfused, local); flash: the newest FlashAttention that is "
-        "there, torch's own at last.",
-        choices=("auto", "steel", "flash", "flash2", "flash3", "fused", "cudnn", "sdpa", "unfused", "local"),
+        "Attention by flash-attn (flash2, flash3, flash4; inside torch's own: sdpa_flash3, sdpa_flash4), cuDNN (cudnn, "
+        "fused), this package's kernel for CPUs (steel), the kernel that torch picks (sdpa) or plain matmuls (unfused, "
+        "local); flash: the newest FlashAttention that is there, torch's own at last.",
+        choices=(
+            *("auto", "steel", "flash", "flash2", "flash3", "flash4", "sdpa_flash3", "sdpa_flash4"),
+            *("fused", "cudnn", "sdpa", "unfused", "local"),
+        ),
     )
     compile_blocks: bool = knob(
         False,

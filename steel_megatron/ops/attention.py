@@ -141,6 +141,7 @@ def _sample_starts(batch: int, length: int) -> Tensor:
 
 _WHOLE: dict[str, Callable[..., Tensor]] = {
     "steel_cpu": _steel,
+    "flash4": functools.partial(flash_attention.whole, 4),
     "flash3": functools.partial(flash_attention.whole, 3),
     "flash2": functools.partial(flash_attention.whole, 2),
     "cudnn": functools.partial(_with_kernel, SDPBackend.CUDNN_ATTENTION),
@@ -151,6 +152,7 @@ _WHOLE: dict[str, Callable[..., Tensor]] = {
 # For all documents at once; the others of _WHOLE run document by document.
 _PACKED: dict[str, Callable[..., Tensor]] = {
     "steel_cpu": _steel_packed,
+    "flash4": functools.partial(_flash_packed, 4),
     "flash3": functools.partial(_flash_packed, 3),
     "flash2": functools.partial(_flash_packed, 2),
     "varlen": _varlen,

@@ -56,11 +56,15 @@ def _te_fits(*tensors: Tensor | None) -> bool:
 
 
 def _flash2_missing(device_type: str) -> str | None:
-    return why_no_gpu(device_type) or why_not_importable(flash_attention.MODULES[2])
+    return why_no_gpu(device_type) or flash_attention.why_not_installed(2)
 
 
 def _flash3_missing(device_type: str) -> str | None:
-    return why_no_gpu(device_type, least=(9, 0), below=(10, 0)) or why_not_importable(flash_attention.MODULES[3])
+    return why_no_gpu(device_type, least=(9, 0), below=(10, 0)) or flash_attention.why_not_installed(3)
+
+
+def _flash4_missing(device_type: str) -> str | None:
+    return why_no_gpu(device_type, least=(9, 0)) or flash_attention.why_not_installed(4)
 
 
 def _cudnn_missing(device_type: str) -> str | None:
@@ -81,6 +85,18 @@ def _for_torch(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> torch.backends
     return torch.backends.cuda.SDPAParams(q, k, v, None, 0.0, True, q.shape[1] != k.shape[1])
 
 
+def turn_on_in_torch(version: int) -> str | None:
+    """Lets torch's own flash attention run FlashAttention 3 or 4 from now on; returns why it cannot, or None."""
+    activate = getattr(torch.nn.attention, "activate_flash_attention_impl", None)
+    if activate is None:
+        return f"torch {torch.__version__} has no switch for it"
+    try:
+        activate(f"FA{version}")
+    except Exception as error:  # the package is missing, or whatever its code raises
+        return f"torch cannot turn it on: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    return None
+
+
 BACKENDS = {
     "torch": Backend(lambda device_type: None, _anything),
     "steel": Backend(served.why_not, library.fits, "pip install . where g++ (and nvcc for CUDA) are"),
@@ -92,6 +108,7 @@ BACKENDS = {
         library.fits,
         "APEX_CPP_EXT=1 APEX_CUDA_EXT=1 pip install --no-build-isolation git+https://github.com/NVIDIA/apex",
     ),
+    "flash4": Backend(_flash4_missing, flash_attention.fits_4, "pip install flash-attn-4"),
     "flash3": Backend(
         _flash3_missing,
         flash_attention.fits,

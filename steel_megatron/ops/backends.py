@@ -21,8 +21,8 @@ from torch import Tensor
 
 from steel_megatron.config import ConfigError
 from steel_megatron.ops import measured
-from steel_megatron.ops.available import BACKENDS
-from steel_megatron.ops.packages import NEEDS_GPU
+from steel_megatron.ops.available import BACKENDS, turn_on_in_torch
+from steel_megatron.ops.packages import NEEDS_GPU, why_no_gpu
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,10 @@ OURS = ("steel", "steel_cpu", "steel_cuda")
 _ON_CPU = "faster than torch's where it was measured, on CPUs with AVX-512"
 _ON_GPU = "fewer passes over memory than torch's, not timed on this card"
 _OURS = {"cpu": {"steel": _ON_CPU}, "cuda": {"steel": _ON_GPU}}
+_NEWEST = {
+    "flash3": "the newest FlashAttention for this card, not timed on it",
+    "flash4": "the newest FlashAttention for this card, not timed on it",
+}
 _ONE_LAUNCH = "one launch for all documents, no mask"
 OPERATIONS = {
     "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS),
@@ -81,14 +85,14 @@ OPERATIONS = {
     "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {"cuda": {"steel_cuda": _ON_GPU}}),
     "attention": Operation(
         "attention",
-        ("flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cpu": {"steel_cpu": _ON_CPU}, "cuda": {"sdpa": "torch picks its kernel by card and shape"}},
+        ("flash4", "flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
+        {"cpu": {"steel_cpu": _ON_CPU}, "cuda": {**_NEWEST, "sdpa": "torch picks its kernel by card and shape"}},
         "--attention-backend",
     ),
     "packed_attention": Operation(
         "attention within documents",
-        ("flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cpu": {"steel_cpu": _ONE_LAUNCH}, "cuda": {"varlen": _ONE_LAUNCH}},
+        ("flash4", "flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
+        {"cpu": {"steel_cpu": _ONE_LAUNCH}, "cuda": {**_NEWEST, "varlen": _ONE_LAUNCH}},
         "--attention-backend",
     ),
 }
@@ -105,9 +109,12 @@ FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "--attention-backend": {
         "auto": (),
         "steel": ("steel_cpu",),
-        "flash": ("flash3", "flash2", "varlen", "sdpa_flash"),
+        "flash": ("flash3", "flash4", "flash2", "varlen", "sdpa_flash"),
         "flash2": ("flash2",),
         "flash3": ("flash3",),
+        "flash4": ("flash4",),
+        "sdpa_flash3": ("varlen", "sdpa_flash"),
+        "sdpa_flash4": ("varlen", "sdpa_flash"),
         "fused": ("cudnn",),
         "cudnn": ("cudnn",),
         "sdpa": ("varlen", "sdpa"),
@@ -115,6 +122,8 @@ FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
         "local": ("unfused",),
     },
 }
+# torch's own flash attention with another FlashAttention inside.
+IN_TORCH = {"sdpa_flash3": 3, "sdpa_flash4": 4}
 _requested: dict[str, str] = {}
 _orders: dict[tuple[str, str], tuple[str, ...]] = {}
 
@@ -136,6 +145,14 @@ def use_attention_backend(name: str, device_type: str) -> None:
     Raises:
         ConfigError: it is not there.
     """
+    if name in IN_TORCH:
+        why = why_no_gpu(device_type, least=(9, 0)) or turn_on_in_torch(IN_TORCH[name])
+        if why is not None:
+            raise ConfigError(
+                f"--attention-backend {name} on {device_type}",
+                rule=why,
+                fix=f"{BACKENDS[f'flash{IN_TORCH[name]}'].install}, or --attention-backend auto",
+            )
     _use("--attention-backend", name, device_type)
 
 

@@ -1,6 +1,6 @@
-"""The flash-attn packages: version 2 (``flash_attn``) and version 3 for Hopper (``flash_attn_interface``).
+"""The flash-attn packages: 2 (``flash_attn``), 3 for Hopper (``flash_attn_interface``) and 4 (``flash_attn.cute``).
 
-Both take whole sequences (B, S, N or K, D) and packed ones (T, N or K, D) with ``cu_seqlens``, share keys and values
+All take whole sequences (B, S, N or K, D) and packed ones (T, N or K, D) with ``cu_seqlens``, share keys and values
 between query heads without copying, and have a deterministic backward pass, which is used when torch is asked for
 deterministic algorithms (``torch.use_deterministic_algorithms``).
 
@@ -17,13 +17,33 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-MODULES = {2: "flash_attn", 3: "flash_attn_interface"}
+from steel_megatron.ops.packages import why_not_importable
+
+# Where each version may be; wheels of version 3 are installed under either name.
+MODULES = {
+    2: ("flash_attn",),
+    3: ("flash_attn_interface", "flash_attn_3.flash_attn_interface"),
+    4: ("flash_attn.cute",),
+}
+FUNCTIONS = ("flash_attn_func", "flash_attn_varlen_func")
 
 
-def fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
+def why_not_installed(version: int) -> str | None:
+    """None if a version is here and has what is called; else why not: not installed, or broken."""
+    said = [why_not_importable(name, functions=FUNCTIONS) for name in MODULES[version]]
+    broken = [why for why in said if why is not None and "broken" in why]
+    return None if None in said else (broken or said)[0]
+
+
+def fits(q: Tensor, k: Tensor, v: Tensor, largest: int = 256) -> bool:
     """Half precision, heads up to 256 channels in steps of 8."""
     size = q.shape[-1]
-    return q.dtype in (torch.bfloat16, torch.float16) and size <= 256 and size % 8 == 0
+    return q.dtype in (torch.bfloat16, torch.float16) and size <= largest and size % 8 == 0
+
+
+def fits_4(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Version 4 has kernels for up to 128 channels on all of its cards."""
+    return fits(q, k, v, largest=128)
 
 
 def whole(version: int, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
@@ -58,9 +78,10 @@ def packed(version: int, q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, cu_seqlens
 
 @functools.cache
 def _package(version: int) -> ModuleType:
-    return importlib.import_module(MODULES[version])
+    found = [name for name in MODULES[version] if why_not_importable(name, functions=FUNCTIONS) is None]
+    return importlib.import_module(found[0])
 
 
 def _output(result: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Early releases of version 3 return the statistics as well."""
+    """Early releases of version 3, and version 4, return the statistics as well."""
     return result[0] if isinstance(result, tuple) else result

@@ -11,19 +11,26 @@ NEEDS_GPU = "it needs a GPU"
 
 
 @functools.cache
-def why_not_importable(*modules: str) -> str | None:
-    """None if all modules load; else the first that does not, and why.
+def why_not_importable(*modules: str, functions: tuple[str, ...] = ()) -> str | None:
+    """None if all modules load and have these functions; else the first that does not, and why.
 
-    A module that is there but does not load (built for another torch, as a rule) says so.
+    A module that is there but does not load (built for another torch, as a rule) says so. A folder without code of its
+    own, which another package has left under the name, counts as not installed.
     """
     for name in modules:
         try:
-            importlib.import_module(name)
+            module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             whole = error.name is not None and (name == error.name or name.startswith(error.name + "."))
-            return f"{name} is not installed" if whole else f"{name} does not load: {error}"
-        except (ImportError, OSError, RuntimeError, AttributeError) as error:
-            return f"{name} does not load: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            return f"{name} is not installed" if whole else f"{name} is installed but broken: {error}"
+        except Exception as error:  # whatever the code of others raises: a wrong symbol, a missing attribute, …
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return f"{name} is installed but broken: {said}"
+        lacking = [function for function in functions if not callable(getattr(module, function, None))]
+        if lacking and getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+            return f"{name} is not installed: another package has left a folder of this name"
+        if lacking:
+            return f"{name} is installed but broken: it has no {lacking[0]}"
     return None
 
 

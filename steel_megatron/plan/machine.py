@@ -35,10 +35,15 @@ PACKAGES = {  # name for pip → module
     "wandb": "wandb",
     "triton": "triton",
     "flash-attn": "flash_attn",
+    "flash-attn-3": "flash_attn_interface",
+    "flash-attn-4": "flash_attn.cute",
     "transformer-engine": "transformer_engine",
     "apex": "apex",
 }
-OPTIONAL = ("pyarrow", "matplotlib", "wandb", "triton", "flash-attn", "transformer-engine", "apex")
+OPTIONAL = (
+    *("pyarrow", "matplotlib", "wandb", "triton"),
+    *("flash-attn", "flash-attn-3", "flash-attn-4", "transformer-engine", "apex"),
+)
 
 
 def describe_machine() -> dict[str, Any]:
@@ -212,8 +217,17 @@ def packages() -> dict[str, str | None]:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "unknown version" if importlib.util.find_spec(module) is not None else None
+            found[name] = "unknown version" if _has_code(module) else None
     return found
+
+
+def _has_code(module: str) -> bool:
+    """Whether a module can be imported; a folder without code of its own does not count."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):  # a package above it is missing or broken
+        return False
+    return spec is not None and spec.origin is not None
 
 
 def backends() -> Any:

@@ -99,8 +99,9 @@ def measure(
                         left_out[f"{known.name}, {backend}"] = disagreeing
                         continue
                     times.setdefault(operation, {})[backend] = _median(case.run, seconds)
-            except RuntimeError as error:
-                left_out[f"{known.name}, {backend}"] = str(error).splitlines()[0]
+            except Exception as error:  # whatever the code of others raises: it must not end the measurement
+                said = str(error).splitlines()[0] if str(error) else type(error).__name__
+                left_out[f"{known.name}, {backend}"] = said
     return times, left_out
 
 

@@ -78,8 +78,8 @@ def test_a_package_that_does_not_load_is_told_from_one_that_is_not_there(tmp_pat
     packages.why_not_importable.cache_clear()
     assert packages.why_not_importable("math") is None
     assert packages.why_not_importable("not.there") == "not.there is not installed"
-    assert "does not load: undefined symbol" in packages.why_not_importable("math", "built_for_another_torch")
-    assert "does not load: No module named 'not_there_either'" in packages.why_not_importable("needs_another")
+    assert "installed but broken: undefined symbol" in packages.why_not_importable("math", "built_for_another_torch")
+    assert "installed but broken: No module named 'not_there_either'" in packages.why_not_importable("needs_another")
     sys.modules.pop("needs_another", None)
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from steel_megatron.config import ConfigError
-from steel_megatron.ops import available, backends, flash_attention
+from steel_megatron.ops import available, backends, flash_attention, packages
 from steel_megatron.ops.attention import Packing, attention
 
 calls: list[tuple[str, bool]] = []
@@ -104,10 +104,34 @@ def flash_attn_3(with_statistics: bool):
     return flash_attn_func, flash_attn_varlen_func
 
 
+def flash_attn_4():
+    """The parameters of flash-attn-4 (flash_attn.cute), which always returns (output, logsumexp or None)."""
+
+    def flash_attn_func(
+        q, k, v, softmax_scale=None, causal=False, window_size=(None, None), learnable_sink=None, softcap=0.0,
+        num_splits=1, pack_gqa=None, deterministic=False, mask_mod=None, return_lse=False,
+    ):  # fmt: skip
+        assert q.ndim == 4
+        calls.append(("whole", deterministic))
+        return attend(q, k, v, softmax_scale, causal).to(q.dtype), None
+
+    def flash_attn_varlen_func(
+        q, k, v, cu_seqlens_q=None, cu_seqlens_k=None, max_seqlen_q=None, max_seqlen_k=None, seqused_q=None,
+        seqused_k=None, page_table=None, softmax_scale=None, causal=False, window_size=(None, None),
+        learnable_sink=None, softcap=0.0, num_splits=1, pack_gqa=None, deterministic=False, return_lse=False,
+    ):  # fmt: skip
+        calls.append(("packed", deterministic))
+        found = pack(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal)
+        return found.to(q.dtype), None
+
+    return flash_attn_func, flash_attn_varlen_func
+
+
 STAND_INS = {
     "flash2": lambda: flash_attn_2(),
     "flash3": lambda: flash_attn_3(False),
     "early flash3": lambda: flash_attn_3(True),
+    "flash4": lambda: flash_attn_4(),
 }
 
 
@@ -115,19 +139,21 @@ STAND_INS = {
 def backend(request, monkeypatch):
     """A CPU that flash-attn runs on, and the flag that asks for it."""
     name = request.param.removeprefix("early ")
-    module = types.ModuleType(flash_attention.MODULES[int(name[-1])])
+    module = types.ModuleType(flash_attention.MODULES[int(name[-1])][0])
     module.flash_attn_func, module.flash_attn_varlen_func = STAND_INS[request.param]()
+    if "." in module.__name__:
+        monkeypatch.setitem(sys.modules, module.__name__.partition(".")[0], types.ModuleType("flash_attn"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(available, "why_no_gpu", lambda device_type, **limits: None)
     monkeypatch.setattr(backends, "_requested", {})
     monkeypatch.setattr(backends, "_orders", {})
     flash_attention._package.cache_clear()
-    available.why_not_importable.cache_clear()
+    packages.why_not_importable.cache_clear()
     backends.use_attention_backend(name, "cpu")
     calls.clear()
     yield name
     flash_attention._package.cache_clear()
-    available.why_not_importable.cache_clear()
+    packages.why_not_importable.cache_clear()
 
 
 def heads(dtype=torch.bfloat16, size=16, groups=2):
@@ -180,7 +206,7 @@ def test_flash_takes_the_newest_that_is_there(backend):
 
 def test_without_the_package_the_flag_is_refused(monkeypatch):
     monkeypatch.setattr(available, "why_no_gpu", lambda device_type, **limits: None)
-    monkeypatch.setattr(available, "why_not_importable", lambda *names: f"{names[0]} is not installed")
+    packages.why_not_importable.cache_clear()
     with pytest.raises(
         ConfigError, match=r"flash_attn is not installed(.|\n)*pip install --no-build-isolation flash-attn"
     ):
@@ -193,5 +219,116 @@ def test_version_3_is_for_hopper(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for capability, fits in (((8, 0), False), ((9, 0), True), ((10, 0), False)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda capability=capability: capability)
-        monkeypatch.setattr(available, "why_not_importable", lambda *names: None)
+        monkeypatch.setattr(flash_attention, "why_not_importable", lambda *names, functions: None)
         assert (backends.BACKENDS["flash3"].missing("cuda") is None) == fits
+
+
+WORKING = """
+def flash_attn_func(*arguments, **named): ...
+def flash_attn_varlen_func(*arguments, **named): ...
+"""
+INSTALLED = {  # what lies on the path, and what is said of versions 2, 3 and 4
+    "nothing": ({}, ("not installed", "not installed", "not installed")),
+    "version 2": ({"flash_attn/__init__.py": WORKING}, (None, "not installed", "not installed")),
+    "version 4 alone": (
+        {"flash_attn/cute/__init__.py": WORKING},
+        ("another package has left a folder", "not installed", None),
+    ),
+    "versions 2 and 4": (
+        {"flash_attn/__init__.py": WORKING, "flash_attn/cute/__init__.py": WORKING},
+        (None, "not installed", None),
+    ),
+    "version 3 from source": ({"flash_attn_interface.py": WORKING}, ("not installed", None, "not installed")),
+    "version 3 from a wheel": (
+        {"flash_attn_3/flash_attn_interface.py": WORKING},
+        ("not installed", None, "not installed"),
+    ),
+    "built for another torch": (
+        {
+            "flash_attn/__init__.py": "raise ImportError('flash_attn_2_cuda.so: undefined symbol: _ZN3c10')",
+            "flash_attn_interface.py": "raise OSError('libcudart.so.11: cannot open shared object file')",
+        },
+        ("broken: flash_attn_2_cuda.so: undefined symbol", "broken: libcudart.so.11", "broken: flash_attn_2_cuda.so"),
+    ),
+    "a dependency is missing": (
+        {"flash_attn/cute/__init__.py": "import cutlass_that_is_not_there"},
+        ("another package has left a folder", "not installed", "broken: No module named 'cutlass_that_is_not_there'"),
+    ),
+    "other functions": (
+        {"flash_attn/__init__.py": "", "flash_attn_interface.py": "def flash_attn_func(): ..."},
+        ("broken: it has no flash_attn_func", "broken: it has no flash_attn_varlen_func", "not installed"),
+    ),
+    "an error of its own": (
+        {"flash_attn/__init__.py": "{}['sm_35']", "flash_attn_interface.py": "raise RuntimeError()"},
+        ("broken: 'sm_35'", "broken: RuntimeError", "broken: 'sm_35'"),
+    ),
+}
+
+
+@pytest.fixture(params=list(INSTALLED))
+def installed(request, tmp_path, monkeypatch):
+    """A machine with a GPU of Hopper's kind and some flash-attn; what is said of each version."""
+
+    def forget():
+        for name in list(sys.modules):
+            if name.startswith("flash_attn"):
+                del sys.modules[name]
+        packages.why_not_importable.cache_clear()
+        flash_attention._package.cache_clear()
+
+    files, said = INSTALLED[request.param]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(backends, "_requested", {})
+    monkeypatch.setattr(backends, "_orders", {})
+    forget()
+    yield said
+    forget()
+
+
+def test_what_is_installed_never_breaks_a_run(installed):
+    for version, said in zip((2, 3, 4), installed, strict=True):
+        missing = backends.BACKENDS[f"flash{version}"].missing("cuda")
+        assert missing is None if said is None else said in missing
+        if said is None:
+            backends.use_attention_backend(f"flash{version}", "cuda")
+            assert backends.choice("attention", "cuda").implementation == f"flash{version}"
+            assert flash_attention._package(version).flash_attn_func is not None
+        else:
+            with pytest.raises(ConfigError) as caught:
+                backends.use_attention_backend(f"flash{version}", "cuda")
+            assert missing in str(caught.value)
+    backends.use_attention_backend("flash", "cuda")
+    newest = [f"flash{version}" for version in (3, 4, 2) if installed[version - 2] is None]
+    assert backends.choice("attention", "cuda").implementation == [*newest, "sdpa_flash"][0]
+    backends.use_attention_backend("auto", "cuda")
+    assert backends.choice("packed_attention", "cuda").implementation in {"flash3", "flash4", "varlen"}
+
+
+def test_torch_runs_another_flash_attention_inside_its_own(monkeypatch):
+    turned_on = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.nn.attention, "activate_flash_attention_impl", turned_on.append, raising=False)
+    monkeypatch.setattr(backends, "_requested", {})
+    monkeypatch.setattr(backends, "_orders", {})
+    backends.use_attention_backend("sdpa_flash3", "cuda")
+    assert turned_on == ["FA3"]
+    assert backends.choice("attention", "cuda").implementation == "sdpa_flash"
+    assert backends.choice("packed_attention", "cuda").implementation == "varlen"
+
+    def broken(name):
+        raise RuntimeError(f"{name}: module does not expose kernels\nand more")
+
+    monkeypatch.setattr(torch.nn.attention, "activate_flash_attention_impl", broken)
+    with pytest.raises(ConfigError, match=r"turn it on: FA4: module does not expose kernels\n(.|\n)*flash-attn-4"):
+        backends.use_attention_backend("sdpa_flash4", "cuda")
+    monkeypatch.delattr(torch.nn.attention, "activate_flash_attention_impl")
+    with pytest.raises(ConfigError, match="has no switch"):
+        backends.use_attention_backend("sdpa_flash4", "cuda")
+    with pytest.raises(ConfigError, match="needs a GPU"):
+        backends.use_attention_backend("sdpa_flash4", "cpu")
