@@ -2,7 +2,7 @@
 
 pyproject.toml holds everything else. What was built, and why a part was not, is printed (pip shows it with -v) and
 written to steel_megatron/build_info.json, which ``steel doctor`` shows. csrc/cuda_build.py has the variables that
-choose what is built for GPUs.
+choose what is built for GPUs, csrc/parallel_build.py that for the number of compilers at once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "csrc"))
 import cuda_build  # noqa: E402 - an isolated build does not look here by itself
+from parallel_build import ParallelBuild  # noqa: E402
 
 # Threads come from OpenMP, the pool that torch uses as well; square roots set no errno, so that loops are vectorised.
 KERNEL_FLAGS = ["-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
@@ -48,7 +48,7 @@ def sources(folder: str, suffix: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / folder).glob(f"*{suffix}"))
 
 
-class BuildExtensions(build_ext):
+class BuildExtensions(ParallelBuild):
     """Builds, tells what was built, and leaves the record in the package."""
 
     def run(self) -> None:
@@ -59,6 +59,10 @@ class BuildExtensions(build_ext):
         for name, status in record.items():
             print(f"steel_megatron: {name}: {status}")
         (package / "build_info.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def flags_of(self, source: str) -> list[str]:
+        # Loops are elsewhere, and pybind11's templates take a third longer to compile at -O3.
+        return ["-O1"] if source.endswith("binding.cpp") else []
 
     def build_extension(self, ext: Extension) -> None:
         try:

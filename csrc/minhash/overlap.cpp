@@ -77,4 +77,11 @@ bool Overlap::judge(Found& best) {
   return found;
 }
 
+template void Overlap::add_item(const uint8_t*, size_t);
+template void Overlap::add_item(const uint16_t*, size_t);
+template void Overlap::add_item(const uint32_t*, size_t);
+template bool Overlap::find(const uint8_t*, size_t, Found&);
+template bool Overlap::find(const uint16_t*, size_t, Found&);
+template bool Overlap::find(const uint32_t*, size_t, Found&);
+
 }  // namespace minhash

@@ -58,4 +58,12 @@ class Overlap {
   std::vector<uint32_t> touched_;
 };
 
+// Compiled in overlap.cpp for the three widths of characters of a Python string.
+extern template void Overlap::add_item(const uint8_t*, size_t);
+extern template void Overlap::add_item(const uint16_t*, size_t);
+extern template void Overlap::add_item(const uint32_t*, size_t);
+extern template bool Overlap::find(const uint8_t*, size_t, Found&);
+extern template bool Overlap::find(const uint16_t*, size_t, Found&);
+extern template bool Overlap::find(const uint32_t*, size_t, Found&);
+
 }  // namespace minhash

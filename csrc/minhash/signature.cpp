@@ -113,4 +113,11 @@ void Minima::finish(uint16_t* signature) {
   }
 }
 
+template uint64_t sign(const uint8_t*, size_t, Minima&, uint16_t*);
+template uint64_t sign(const uint16_t*, size_t, Minima&, uint16_t*);
+template uint64_t sign(const uint32_t*, size_t, Minima&, uint16_t*);
+template void append_plain(const uint8_t*, size_t, std::vector<char>&);
+template void append_plain(const uint16_t*, size_t, std::vector<char>&);
+template void append_plain(const uint32_t*, size_t, std::vector<char>&);
+
 }  // namespace minhash

@@ -98,4 +98,12 @@ void append_plain(const Char* text, size_t length, std::vector<char>& out) {
   out.resize(before + (end - start));
 }
 
+// Compiled in signature.cpp for the three widths of characters of a Python string.
+extern template uint64_t sign(const uint8_t*, size_t, Minima&, uint16_t*);
+extern template uint64_t sign(const uint16_t*, size_t, Minima&, uint16_t*);
+extern template uint64_t sign(const uint32_t*, size_t, Minima&, uint16_t*);
+extern template void append_plain(const uint8_t*, size_t, std::vector<char>&);
+extern template void append_plain(const uint16_t*, size_t, std::vector<char>&);
+extern template void append_plain(const uint32_t*, size_t, std::vector<char>&);
+
 }  // namespace minhash

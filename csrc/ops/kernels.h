@@ -26,8 +26,10 @@ namespace avx512 {
 #define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
 #include "declarations.h"
 }
+// Only what multiplies differs from avx512.
 namespace avx512_bf16 {
-#define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
-#include "declarations.h"
-}
+using namespace avx512;
+decltype(avx512::attention_forward) attention_forward;
+decltype(avx512::attention_backward) attention_backward;
+}  // namespace avx512_bf16
 #endif

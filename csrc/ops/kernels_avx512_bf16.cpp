@@ -1,4 +1,4 @@
-// The kernels for avx512 with products of bf16 numbers.
+// The kernels for avx512 with products of bf16 numbers: those that multiply.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -15,13 +15,6 @@
 #define STEEL_BF16_DOT 1
 namespace avx512_bf16 {
 #include "scalars.h"
-#include "norm.h"
-#include "activation.h"
-#include "cross_entropy.h"
-#include "rounding.h"
-#include "optimizer.h"
-#include "embedding.h"
-#include "rope.h"
 #include "tiles.h"
 #include "attention.h"
 }  // namespace avx512_bf16
