@@ -29,6 +29,7 @@ class Message:
 
     ``elements``: of the whole tensor that the group shares: what is gathered, or what is reduced or scattered. ``own``:
     this rank's part of it, where there is one. ``peer``: the global rank at the other end of a send or receive.
+    ``batch``: number of the batch of sends and receives that it is started with.
     """
 
     kind: str
@@ -38,6 +39,12 @@ class Message:
     own: int
     peer: int | None = None
     backward: bool = False
+    batch: int | None = None
+
+    @property
+    def call(self) -> tuple[Any, ...]:
+        """What all ranks of a collective have to agree on."""
+        return self.kind, self.ranks, self.dtype, self.elements, self.own
 
     @property
     def bytes(self) -> int:
@@ -51,7 +58,7 @@ class Message:
         return self.bytes * share.get(self.kind, 1.0)
 
 
-def message_of(name: str, args: Any, backward: bool) -> Message:
+def message_of(name: str, args: Any, backward: bool, batch: int | None = None) -> Message:
     """The message of a ``c10d`` operation."""
     ranks: tuple[int, ...] = ()
     for value in args:
@@ -66,4 +73,10 @@ def message_of(name: str, args: Any, backward: bool) -> Message:
     if kind in ("send", "receive"):
         number = next(value for value in args if isinstance(value, int) and not isinstance(value, bool))
         peer = ranks[number]
-    return Message(kind, ranks, dtype, max(sizes), min(sizes), peer, backward)
+    whole = max(sizes) if len(tensors) < 3 else sum(sizes) - sizes[-1]
+    return Message(kind, ranks, dtype, whole, min(sizes), peer, backward, batch if peer is not None else None)
+
+
+def objects_message(group: dist.ProcessGroup | None) -> Message:
+    """The message of a gathering of Python objects, whose size nobody knows before."""
+    return Message("all-gather of objects", tuple(dist.get_process_group_ranks(group)), torch.uint8, 0, 0)

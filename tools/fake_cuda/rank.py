@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from fake_cuda import kernels, stand_ins
+from fake_cuda.messages import objects_message
 from fake_cuda.recorder import Recorder
 from fake_cuda.scopes import CROSS_ENTROPY, Scopes
 from steel_megatron.config import RunConfig, check_run
 from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.model.gpt import GPT
-from steel_megatron.ops import backends, measured, rope
+from steel_megatron.ops import backends, measured
 from steel_megatron.ops.native import library
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import Optimizer
@@ -32,15 +34,16 @@ from steel_megatron.training.engine import Engine
 from steel_megatron.training.loop import Trainer
 from steel_megatron.training.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
+from steel_megatron.training.validation import Validation
 
 
 @contextlib.contextmanager
 def fake_rank(
-    config: RunConfig, rank: int, world: int, gpu: stand_ins.FakeGPU, dataset: str
+    config: RunConfig, rank: int, world: int, gpu: stand_ins.FakeGPU, dataset: str, initialise: bool = False
 ) -> Iterator[tuple[Trainer, Recorder]]:
     """The trainer of a rank, and what watches it; everything that runs inside the context is on the fake device."""
     config = copy.deepcopy(config)
-    config.data.train_data_path = [dataset]
+    config.data.data_path = [dataset]
     check_run(config, world)
     scopes = Scopes()
     recorder = Recorder(scopes)
@@ -55,15 +58,14 @@ def fake_rank(
             mesh = Mesh.create(config.parallel, device) if world > 1 else Mesh.single(device)
             batch_size, state = BatchSize(config.training), RunState()
             datasets = build_data(config, mesh, None, batch_size, state)
-            parts = build_parts(config, mesh, batch_size, datasets, initialise=False)
+            parts = build_parts(config, mesh, batch_size, datasets, initialise=initialise)
             yield Trainer(config, parts, state, []), recorder
     finally:
         if datasets is not None:
             datasets.close()
         for step in reversed(undo):
             step()
-        for cached in (rope._table, rope._frequencies_on):
-            cached.cache_clear()
+        _forget_tensors()
         if world > 1:
             dist.destroy_process_group()
 
@@ -82,12 +84,16 @@ def _patches(recorder: Recorder, scopes: Scopes) -> list[Callable[[], None]]:
         scopes.wrap(DataParallel, "gather_parameters", "data parallel"),
         _replace(library, "built", lambda device_type: True),
         _replace(measured, "times", lambda device_type: None),
-        _replace(dist, "all_gather_object", _all_gather_object),
+        _replace(dist, "all_gather_object", functools.partial(_all_gather_object, recorder)),
+        _around(dist, "batch_isend_irecv", recorder.batch),
+        _around(Engine, "train", recorder.passes),
+        _around(Engine, "evaluate", recorder.passes),
+        # Validation reads its sums at the end, and waits for nothing before.
+        _around(Engine, "evaluate", recorder.working),
+        _around(Validation, "evaluate", recorder.reading),
+        _around(Trainer, "read", recorder.reading),
         _replace(F, "rms_norm", kernels.rms_norm),
     ]
-    for name, around in (("train", recorder.passes), ("evaluate", recorder.passes)):
-        undo.append(_around(Engine, name, around))
-    undo.append(_around(Trainer, "read", recorder.reading))
     backends.forget_orders()
     return undo
 
@@ -109,9 +115,19 @@ def _replace(holder: Any, name: str, value: Any) -> Callable[[], None]:
     return lambda: setattr(holder, name, before)
 
 
-def _all_gather_object(everywhere: list[Any], own: Any, group: Any = None) -> None:
+def _all_gather_object(recorder: Recorder, everywhere: list[Any], own: Any, group: Any = None) -> None:
     """All ranks have the same object."""
+    recorder.messages.append(objects_message(group))
     everywhere[:] = [own] * len(everywhere)
+
+
+def _forget_tensors() -> None:
+    """Empties the caches of the package's functions: they may hold tensors of this rank's device."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("steel_megatron"):
+            for function in list(vars(module).values()):
+                if hasattr(function, "cache_clear"):
+                    function.cache_clear()
 
 
 def random_dataset(folder: Path, samples: int, length: int, vocab_size: int) -> str:

@@ -63,9 +63,11 @@ class Recorder(TorchDispatchMode):
         self.operations: list[Operation] = []
         self.messages: list[Message] = []
         self.waits: Counter[str] = Counter()
+        self.strict = True  # waits count
         self.allocated = self.peak = 0  # bytes
         self._storages: dict[int, weakref.ref[Any]] = {}
         self._readings = 0
+        self._batch = 0
         self._passes = 0
 
     def clear(self) -> None:
@@ -82,6 +84,22 @@ class Recorder(TorchDispatchMode):
             self._readings -= 1
 
     @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """The host may not wait inside, whatever is around."""
+        before, self._readings = self._readings, 0
+        try:
+            yield
+        finally:
+            self._readings = before
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Sends and receives inside are started together."""
+        self._batch += 1
+        yield
+        self._batch += 1
+
+    @contextlib.contextmanager
     def passes(self) -> Iterator[None]:
         """What runs inside are forward and backward passes."""
         self._passes += 1
@@ -92,7 +110,7 @@ class Recorder(TorchDispatchMode):
 
     def waited(self, call: str) -> None:
         """Takes note that the host would wait for the device."""
-        if not self._readings:
+        if self.strict and not self._readings:
             self.waits[f"{call} in {self.scopes.current}"] += 1
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -114,9 +132,9 @@ class Recorder(TorchDispatchMode):
         name = str(function)
         if not any(map(on_device, inputs + outputs)):
             return
-        self._watch(name, inputs, outputs)
+        self._watch(name, args, inputs, outputs)
         if function.namespace == "c10d":
-            self.messages.append(message_of(name, args, self._phase() == "backward"))
+            self.messages.append(message_of(name, args, self._phase() == "backward", self._batch))
             return
         if name in FREE:
             return
@@ -129,8 +147,8 @@ class Recorder(TorchDispatchMode):
             accumulated = accumulated_bytes(name, args, kwargs)
         self.operations.append(Operation(name, kind, self._phase(), flops, read, written, accumulated))
 
-    def _watch(self, name: str, inputs: list[Tensor], outputs: list[Tensor]) -> None:
-        if name.startswith(WAITING):
+    def _watch(self, name: str, args: Any, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        if name.startswith(WAITING) or (name.startswith("aten.index") and _by_mask(args)):
             self.waited(name)
         elif name.startswith(("aten._to_copy", "aten.copy_")):
             source = inputs[1] if name.startswith("aten.copy_") else inputs[0]
@@ -162,3 +180,11 @@ def _pinned(tensor: Tensor) -> bool:
     """Whether a copy of a tensor of the host to the device is queued and not waited for."""
     with no_dispatch():
         return tensor.is_pinned()
+
+
+def _by_mask(args: Any) -> bool:
+    """Whether an indexing operation has to count a mask's elements; one value for all of them goes without."""
+    masks = [
+        leaf for leaf in tree_leaves(args[1]) if isinstance(leaf, Tensor) and leaf.dtype in (torch.bool, torch.uint8)
+    ]
+    return bool(masks) and not (len(args) > 2 and isinstance(args[2], Tensor) and args[2].numel() == 1)
