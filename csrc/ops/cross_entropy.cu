@@ -5,7 +5,7 @@ namespace {
 
 constexpr int kThreads = 512;
 
-// Largest value so far, and the sum of exp relative to it.
+// Largest value so far, and the sum of exp relative to it. A NaN is never the largest, but makes the sum one.
 struct Running {
   float top = -INFINITY;
   float sum = 0.0f;
@@ -19,9 +19,9 @@ struct Running {
       sum *= __expf(top - largest);
       top = largest;
     }
-    if (top == -INFINITY) return;  // -inf - -inf is no number
+    const float base = top == -INFINITY ? 0.0f : top;  // -inf - -inf is no number
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum += __expf(values[i] - top);
+    for (int i = 0; i < N; ++i) sum += __expf(values[i] - base);
   }
 };
 
@@ -43,10 +43,10 @@ __global__ void __launch_bounds__(kThreads) forward(const T* logits, const int64
     running.add(value);
   }
   const float top = block_max(running.top, shared);
-  const float sum = block_sum(running.top == -INFINITY ? 0.0f : running.sum * __expf(running.top - top), shared);
+  const float sum = block_sum(running.top == -INFINITY ? running.sum : running.sum * __expf(running.top - top), shared);
   if (threadIdx.x == 0) {
     const int64_t label = labels[blockIdx.x] - first;
-    lse[blockIdx.x] = top == -INFINITY ? top : top + logf(sum);
+    lse[blockIdx.x] = top + (top == -INFINITY ? sum : logf(sum));
     target[blockIdx.x] = label >= 0 && label < real ? to_float(x[label]) : 0.0f;
   }
 }

@@ -87,7 +87,8 @@ KERNEL(embedding_gradient, int64_t dtype, int64_t target_dtype, void* target, co
 CUDA_KERNEL(largest_magnitude, int64_t dtype, const void* x, void* amax, int64_t count)
 
 // x (rows, columns) times largest_value / max(amax, smallest_amax), in E4M3 or (e5m2) E5M2: by_row as it is, by_column
-// transposed, each of which may be null; scale (fp32) is the inverse of the factor. rows and columns are multiples of 16.
+// transposed, each of which may be null; scale (fp32) is the inverse of the factor. rows and columns are multiples of 16,
+// and x, by_row and by_column begin at multiples of 16 bytes.
 CUDA_KERNEL(quantise, int64_t dtype, const void* x, const void* amax, double largest_value, double smallest_amax,
             int64_t e5m2, void* by_row, void* by_column, void* scale, int64_t rows, int64_t columns)
 

@@ -118,6 +118,7 @@ extern "C" int quantise(int64_t dtype, const void* x, const void* amax, double l
                         cudaStream_t stream) {
   const int64_t column_tiles = (columns + kTile - 1) / kTile, tiles = (rows + kTile - 1) / kTile * column_tiles;
   if (tiles == 0) return 0;
+  if (!aligned(x) || !aligned(by_row) || !aligned(by_column)) return static_cast<int>(cudaErrorMisalignedAddress);
   const unsigned blocks = tiles <= INT32_MAX ? static_cast<unsigned>(tiles) : 0;  // 0 is refused by the launch
   return with_type(dtype, [=](auto type) {
     using T = decltype(type);

@@ -68,8 +68,11 @@ def quantise(x_TC: Tensor, dtype: torch.dtype, amax: Tensor) -> Scaled:
     data = torch.empty(x_TC.shape, dtype=dtype, device=x_TC.device)
     # One pass: the product is fp32, because the factor has a dimension, and is rounded when it is written. It does not
     # go beyond the largest value by more than fp32's rounding, so nothing has to be cut off.
-    torch.mul(x_TC, (LARGEST[dtype] / amax).reshape(1), out=data)
-    return Scaled(data, amax / LARGEST[dtype])
+    # Tensor by tensor: where one of them is a number, torch divides by way of a rounded reciprocal, the number's or the
+    # tensor's, which gives other bits than a division, and on a GPU others than on a CPU.
+    largest = torch.full_like(amax, LARGEST[dtype])
+    torch.mul(x_TC, (largest / amax).reshape(1), out=data)
+    return Scaled(data, amax / largest)
 
 
 def quantise_both(x_TC: Tensor, dtype: torch.dtype, amax: Tensor) -> tuple[Scaled, Scaled]:

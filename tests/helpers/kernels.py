@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers.cuda_emulator import build
 from steel_megatron.ops import backends
 from steel_megatron.ops.native import library
 
@@ -20,7 +21,15 @@ GPU = pytest.param(
         pytest.mark.skipif(not library.built("cuda"), reason="the CUDA kernels were not built"),
     ],
 )
-DEVICES = [pytest.param("cpu", marks=needs_cpu_kernels), GPU]
+REAL_DEVICES = [pytest.param("cpu", marks=needs_cpu_kernels), GPU]
+# The CUDA kernels on a CPU: tests/ops/native/conftest.py routes what is marked so.
+EMULATED = pytest.param(
+    "cpu",
+    id="emulated",
+    marks=[pytest.mark.emulated, pytest.mark.skipif(build.why_not() is not None, reason=str(build.why_not()))],
+)
+CUDA_DEVICES = [GPU, EMULATED]
+DEVICES = [*REAL_DEVICES, EMULATED]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 # Half a unit in the last place of the result, and of what fp32 arithmetic adds.
 RELATIVE = {torch.float32: 2e-5, torch.bfloat16: 2**-8, torch.float16: 2**-11}

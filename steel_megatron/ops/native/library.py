@@ -39,17 +39,25 @@ def cpu_module() -> ModuleType | None:
 
 
 class CudaLibrary:
-    """A shared library of CUDA kernels."""
+    """A shared library of CUDA kernels, and what it tells of itself.
+
+    ``architectures``: what it was compiled for, as "8.0 9.0+PTX"; ``runtime``: its CUDA, 1000 * major + 10 * minor.
+    """
 
     def __init__(self, path: Path) -> None:
         self._library = ctypes.CDLL(str(path))
-        tell = self._library.kernel_signatures
-        tell.restype = ctypes.c_char_p
-        self.signatures = signatures.parse(tell().decode())
+        self.signatures = signatures.parse(self._text("kernel_signatures"))
+        self.architectures = self._text("cuda_architectures")
+        self.runtime = int(self._library.cuda_runtime())
         for signature in self.signatures.values():
             launcher = getattr(self._library, signature.name)
             launcher.argtypes = [*(_C_TYPES[kind] for kind, _ in signature.parameters), ctypes.c_void_p]
             launcher.restype = ctypes.c_int
+
+    def _text(self, function: str) -> str:
+        tell = getattr(self._library, function)
+        tell.restype = ctypes.c_char_p
+        return str(tell().decode())
 
     def launch(self, name: str, values: list[int | float], device: torch.device) -> int:
         """Queues a kernel on the device's current stream; its error code, 0 for none."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from steel_megatron.ops.native import library
 
 E5M2 = torch.float8_e5m2
+ALIGNMENT = 16  # bytes; the kernel reads as many at once
 
 
 def fits(x_TC: Tensor) -> bool:
@@ -33,6 +34,8 @@ def quantise(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(x in ``dtype``, (T, C); its transpose, (C, T); scale): each of the first two is empty if it is not asked for."""
     x_TC = x_TC.contiguous()
+    if x_TC.data_ptr() % ALIGNMENT:
+        x_TC = x_TC.clone()
     rows, columns, scale = _empty(x_TC, dtype, by_row, by_column)
     library.call(
         "quantise",

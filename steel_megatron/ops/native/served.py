@@ -63,10 +63,7 @@ def why_not_driver(driver: int, runtime: int) -> str | None:
 def _built_for() -> tuple[str, int]:
     """(Architectures, CUDA runtime) of the library."""
     found = library.cuda_library()
-    if found is None or not hasattr(found, "cuda_architectures"):
-        return "", 0
-    found.cuda_architectures.restype = ctypes.c_char_p
-    return found.cuda_architectures().decode(), found.cuda_runtime()
+    return ("", 0) if found is None else (found.architectures, found.runtime)
 
 
 def _driver() -> int:

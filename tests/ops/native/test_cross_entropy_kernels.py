@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.kernels import DEVICES, DTYPES, close, instruction_sets, needs_cpu_kernels, random
+from helpers.kernels import CUDA_DEVICES, DEVICES, DTYPES, close, instruction_sets, needs_cpu_kernels, random
 from steel_megatron.ops.native import library
 from steel_megatron.ops.native.cross_entropy import cross_entropy_gradient_, cross_entropy_statistics
 
@@ -64,6 +64,36 @@ def test_logits_of_minus_infinity():
     partition, target = cross_entropy_statistics(logits, torch.tensor([1, 0]), 0, 3)
     assert partition.tolist() == [0.0, -torch.inf]
     assert target.tolist() == [0.0, -torch.inf]
+
+
+@pytest.mark.parametrize("device", CUDA_DEVICES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [7, 300, 4096, 8192 + 8])
+def test_a_nan_anywhere_is_seen_by_every_kind_of_thread(device, dtype, columns):
+    """In a thread's first pack or a later one, alone or filling it, in the tail, in all of the row."""
+    pack = 16 // dtype.itemsize
+    real = columns - 3
+    bad = [slice(n, n + 1) for n in (0, real // 2, real - 1)]
+    bad += [slice(n, n + pack) for n in (0, real // 2 // pack * pack)] + [slice(0, real)]
+    logits = random((len(bad) + 2, columns), dtype, device, columns)
+    for row, place in zip(logits, bad, strict=False):
+        row[place] = torch.nan
+    logits[-2, : real // 2] = -torch.inf
+    logits[-1, real:] = torch.nan  # padding does not count
+    labels = torch.full((len(logits),), 3, device=device)
+    partition, _ = cross_entropy_statistics(logits, labels, 0, real)
+    assert partition[:-2].isnan().all()
+    close(partition[-2:], torch.logsumexp(logits[-2:, :real].double(), 1), absolute=1e-5)
+    elsewhere, _ = cross_entropy_statistics(logits, labels + columns, 0, real)
+    assert torch.equal(elsewhere.isnan(), partition.isnan())
+
+
+@pytest.mark.parametrize("device", CUDA_DEVICES)
+def test_minus_infinity_is_the_sum_of_nothing(device):
+    logits = torch.full((2, 64), -torch.inf, device=device)
+    logits[0, 40] = 2.0
+    partition, target = cross_entropy_statistics(logits, torch.tensor([40, 0], device=device), 0, 64)
+    assert partition.tolist() == target.tolist() == [2.0, -torch.inf]
 
 
 @needs_cpu_kernels

@@ -8,7 +8,16 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.kernels import DEVICES, DTYPES, GPU, close, instruction_sets, needs_cpu_kernels, random, set_backend
+from helpers.kernels import (
+    CUDA_DEVICES,
+    DEVICES,
+    DTYPES,
+    close,
+    instruction_sets,
+    needs_cpu_kernels,
+    random,
+    set_backend,
+)
 from steel_megatron.ops.native import library
 from steel_megatron.ops.native import norm as native
 from steel_megatron.ops.norm import add_layer_norm, add_rms_norm, layer_norm
@@ -88,12 +97,22 @@ def test_with_the_residual_addition(device, kind, rows, hidden, dtype, strided, 
     closes(parameters, exact)
 
 
-@pytest.mark.parametrize("device", [GPU])
+@pytest.mark.parametrize("device", CUDA_DEVICES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("hidden", [4096, 4104, 5003, 20000, 65536])
-def test_wide_rows(device, kind, hidden):
-    """Beyond what the registers and the shared memory of a block hold."""
-    x, grad = (random((700, hidden), torch.bfloat16, device, n) for n in (0, 1))
+@pytest.mark.parametrize(
+    ("rows", "hidden"),
+    [
+        (3, 4096),
+        (514, 4104),
+        (3, 5003),
+        (3, 20000),
+        (3, 65536),
+        *(pytest.param(700, hidden, marks=pytest.mark.slow) for hidden in (4096, 5003, 20000, 65536)),
+    ],
+)
+def test_wide_rows(device, kind, rows, hidden):
+    """Beyond what the registers and the shared memory of a block hold; more rows than partial sums."""
+    x, grad = (random((rows, hidden), torch.bfloat16, device, n) for n in (0, 1))
     parameters, x = parameters_of(kind, hidden, torch.bfloat16, device), x.requires_grad_()
     y = (native.rms_norm if kind == "rms" else native.layer_norm)(x, *parameters, 1e-5)[0]
     y.backward(grad)

@@ -7,13 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.kernels import DTYPES, GPU, random, set_backend
+from helpers.kernels import CUDA_DEVICES, DTYPES, random, set_backend
 from steel_megatron.ops import backends, scaled_matmul
+from steel_megatron.ops.native import library
 from steel_megatron.ops.native import quantise as native
 from steel_megatron.ops.scaled_matmul import E4M3, E5M2, largest_magnitude, quantise, quantise_both
 
 
-@pytest.mark.parametrize("device", [GPU])
+@pytest.mark.parametrize("device", CUDA_DEVICES)
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.integers(1, 40),
@@ -38,7 +39,7 @@ def test_both_ways_are_what_torch_makes(device, rows, columns, exponent, dtype, 
         assert torch.equal(found.scale, wanted.scale)
 
 
-@pytest.mark.parametrize("device", [GPU])
+@pytest.mark.parametrize("device", CUDA_DEVICES)
 @pytest.mark.parametrize("count", [1, 7, 256, 100_003])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_largest_magnitude(device, count, dtype):
@@ -51,7 +52,27 @@ def test_the_largest_magnitude(device, count, dtype):
     assert native.largest_magnitude(x[:0]) == 0.0
 
 
-@pytest.mark.parametrize("device", [GPU])
+@pytest.mark.parametrize("device", CUDA_DEVICES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tensor_that_does_not_begin_at_16_bytes(device, dtype):
+    x = random((32 * 48 + 1,), dtype, device, 3)[1:].view(32, 48)
+    amax, copy = native.largest_magnitude(x), x.clone()
+    assert amax == x.abs().max().float()
+    for found, wanted in zip(
+        *(native.quantise(t, amax, E4M3, 448.0, 1e-30, True, True) for t in (x, copy)), strict=True
+    ):
+        assert torch.equal(found.float(), wanted.float())
+
+
+@pytest.mark.parametrize("device", CUDA_DEVICES)
+def test_the_kernel_refuses_what_is_not_aligned(device):
+    x = random((32 * 48 + 1,), torch.bfloat16, device, 3)[1:]
+    amax, rows, scale = native.largest_magnitude(x), torch.empty(32, 48, dtype=E4M3, device=device), torch.empty(1)
+    with pytest.raises(RuntimeError, match="CUDA error 716"):
+        library.call("quantise", x, x, amax, 448.0, 1e-30, 0, rows, None, scale.to(device), 32, 48)
+
+
+@pytest.mark.parametrize("device", CUDA_DEVICES)
 def test_nan_and_infinity_are_seen_in_the_product(device):
     for bad in (float("nan"), float("-inf")):
         x = torch.ones(32, 32, dtype=torch.bfloat16, device=device)
@@ -61,7 +82,7 @@ def test_nan_and_infinity_are_seen_in_the_product(device):
         assert all(rounded.values().isnan().any() for rounded in both)
 
 
-@pytest.mark.parametrize("device", [GPU])
+@pytest.mark.parametrize("device", CUDA_DEVICES)
 def test_the_operators_hold_to_their_fakes(device):
     x = random((32, 48), torch.bfloat16, device, 1)
     amax = native.largest_magnitude(x)
