@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend
 
-from steel_megatron.ops import flash_attention
+from steel_megatron.ops import flash_attention, sdpa
 from steel_megatron.ops.backends import pick
 from steel_megatron.ops.dropout import ATTENTION_PROBABILITIES, DropoutKey, drop_elements
+from steel_megatron.ops.matmul import multiply
 from steel_megatron.ops.native import attention as native
 
 
@@ -76,7 +76,7 @@ def cached_attention(q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, padding_B: 
     """Attention of the last S of P positions over all P; ``padding_B`` positions at the left of a row do not count."""
     new, total = q_BSND.shape[1], k_BPKD.shape[1]
     if padding_B is None and new == total:
-        return _causal(q_BSND, k_BPKD, v_BPKD)
+        return sdpa.causal(q_BSND, k_BPKD, v_BPKD)
     mask = None
     if new > 1 or padding_B is not None:
         key = torch.arange(total, device=q_BSND.device)
@@ -86,23 +86,7 @@ def cached_attention(q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, padding_B: 
             # A padding query sees itself, so that its softmax is not empty; nobody reads its output.
             real = key.view(1, 1, 1, total) >= padding_B.view(-1, 1, 1, 1)
             mask = (mask & real) | (key == query.unsqueeze(1))
-    q, k, v = (x.transpose(1, 2) for x in (q_BSND, k_BPKD, v_BPKD))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=_grouped(q, k)).transpose(1, 2)
-
-
-def _causal(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
-    q, k, v = (x.transpose(1, 2) for x in (q_BSND, k_BSKD, v_BSKD))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=_grouped(q, k)).transpose(1, 2)
-
-
-def _grouped(q_BNSD: Tensor, k_BKSD: Tensor) -> bool:
-    return q_BNSD.shape[1] != k_BKSD.shape[1]
-
-
-def _with_kernel(kernel: SDPBackend, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
-    """That kernel of torch's and no other."""
-    with sdpa_kernel(kernel):
-        return _causal(q_BSND, k_BSKD, v_BSKD)
+    return sdpa.masked(q_BSND, k_BPKD, v_BPKD, mask)
 
 
 def _varlen(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing) -> Tensor:
@@ -144,10 +128,10 @@ _WHOLE: dict[str, Callable[..., Tensor]] = {
     "flash4": functools.partial(flash_attention.whole, 4),
     "flash3": functools.partial(flash_attention.whole, 3),
     "flash2": functools.partial(flash_attention.whole, 2),
-    "cudnn": functools.partial(_with_kernel, SDPBackend.CUDNN_ATTENTION),
-    "sdpa_flash": functools.partial(_with_kernel, SDPBackend.FLASH_ATTENTION),
-    "unfused": functools.partial(_with_kernel, SDPBackend.MATH),
-    "sdpa": _causal,
+    "cudnn": functools.partial(sdpa.causal, kernel=SDPBackend.CUDNN_ATTENTION),
+    "sdpa_flash": functools.partial(sdpa.causal, kernel=SDPBackend.FLASH_ATTENTION),
+    "unfused": functools.partial(sdpa.causal, kernel=SDPBackend.MATH),
+    "sdpa": sdpa.causal,
 }
 # For all documents at once; the others of _WHOLE run document by document.
 _PACKED: dict[str, Callable[..., Tensor]] = {
@@ -195,11 +179,11 @@ def _explicit(
         q = q_BSND[sample, here].transpose(0, 1)
         k, v = (x[sample, here].transpose(0, 1).repeat_interleave(heads // x.shape[2], 0) for x in (k_BSKD, v_BSKD))
         future = torch.ones(stop - start, stop - start, dtype=torch.bool, device=device).triu(1)
-        scores = (q @ k.transpose(1, 2)).float().mul(1 / math.sqrt(size)).masked_fill(future, -torch.inf)
+        scores = multiply(q, k.transpose(1, 2)).float().mul(1 / math.sqrt(size)).masked_fill(future, -torch.inf)
         probabilities = scores.softmax(-1)
         # Columns are counted within the sample, so packed and whole samples agree where they see the same keys.
         dropped = drop_elements(probabilities, keys_BNS[sample, :, here], dropout.rate, first_column=start)
-        outputs.append((dropped.to(v.dtype) @ v).transpose(0, 1))
+        outputs.append(multiply(dropped.to(v.dtype), v).transpose(0, 1))
     return torch.cat(outputs).view(batch, length, heads, size)
 
 

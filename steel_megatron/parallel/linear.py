@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from steel_megatron.ops import matmul
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.regions import SEQUENCE, leave_region
@@ -29,7 +29,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     await_parameter(weight)
     if main_grad_of(weight) is None or not torch.is_grad_enabled():
-        return F.linear(x, weight, bias)
+        return matmul.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)
 
 
@@ -82,12 +82,12 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(x)
         # Not through save_for_backward: activation recomputation hands back detached tensors, without main_grad.
         ctx.weight, ctx.bias = weight, bias
-        return F.linear(x, weight, bias)
+        return matmul.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (x,), dy = ctx.saved_tensors, grads[0]
-        dx = dy @ ctx.weight if ctx.needs_input_grad[0] else None
+        dx = matmul.input_gradient(dy, ctx.weight) if ctx.needs_input_grad[0] else None
         return (dx, *_parameter_gradients(ctx, dy, x))
 
 
@@ -97,7 +97,7 @@ class _ColumnLinear(torch.autograd.Function):
         ctx.save_for_backward(x)
         ctx.weight, ctx.bias, ctx.mesh = weight, bias, mesh
         whole = collectives.all_gather(x, mesh.tp, SEQUENCE).wait() if mesh.sequence_parallel else x
-        return F.linear(whole, weight, bias)
+        return matmul.linear(whole, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -107,7 +107,7 @@ class _ColumnLinear(torch.autograd.Function):
             whole = collectives.all_gather(x, mesh.tp, SEQUENCE)
             if not mesh.overlap_tensor_parallel:
                 whole.wait()
-        partial = dy @ ctx.weight
+        partial = matmul.input_gradient(dy, ctx.weight)
         X = whole.wait()
         if mesh.sequence_parallel:
             dx = collectives.reduce_scatter(partial, mesh.tp, SEQUENCE)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.cross_entropy import gradient_over_logits, probability_scale, statistics, z_losses
+from steel_megatron.ops.matmul import input_gradient_into, linear_into
 from steel_megatron.parallel.cross_entropy import joined_statistics, own_columns
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.regions import enter_region
@@ -115,7 +116,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(x_TH), chunk):
             rows = slice(start, start + chunk)
             logits_CV = room_CV[: len(x_TH[rows])]
-            torch.mm(x_TH[rows], weight_VH.t(), out=logits_CV)
+            linear_into(logits_CV, x_TH[rows], weight_VH)
             own = statistics(logits_CV, labels_T[rows], first, real)
             partition_C, target_C = joined_statistics(own, mesh.tp)
             losses_T[rows], z_losses_T[rows] = partition_C - target_C, z_losses(partition_C, z_loss)
@@ -124,7 +125,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             label_C = weights_T[rows] * loss_gradient
             probability_C = probability_scale(label_C, label_C, partition_C, z_loss)
             gradient_over_logits(logits_CV, labels_T[rows], partition_C, probability_C, label_C, first, real)
-            torch.mm(logits_CV, weight_VH, out=grad_TH[rows])
+            input_gradient_into(grad_TH[rows], logits_CV, weight_VH)
             linear_weight_gradient(weight_VH, logits_CV, x_TH[rows])
         for values_T in (losses_T, z_losses_T):
             values_T.masked_fill_(~mask_T, 0.0)

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.chunks import row_chunks
+from steel_megatron.ops.cpu_products import in_fp32
 from steel_megatron.ops.embedding import add_rows
+from steel_megatron.ops.matmul import add_weight_gradient, weight_gradient
 
 
 def main_grad_of(parameter: Tensor) -> Tensor | None:
@@ -34,8 +36,10 @@ def linear_weight_gradient(weight: Tensor, grad_TO: Tensor, x_TI: Tensor) -> Ten
     """dW = gradᵀ x. Added to ``main_grad`` (then None), else returned for autograd."""
     main_grad = main_grad_of(weight)
     if main_grad is None:
-        return grad_TO.t() @ x_TI
-    if main_grad.dtype == grad_TO.dtype:
+        return weight_gradient(grad_TO, x_TI)
+    if in_fp32(grad_TO):
+        add_weight_gradient(main_grad, grad_TO, x_TI)
+    elif main_grad.dtype == grad_TO.dtype:
         main_grad.addmm_(grad_TO.t(), x_TI)
     elif grad_TO.is_cuda and main_grad.dtype == torch.float32 and _fp32_accumulation(grad_TO.dtype, grad_TO.device):
         torch.addmm(main_grad, grad_TO.t(), x_TI, out_dtype=torch.float32, out=main_grad)

@@ -20,7 +20,9 @@ from steel_megatron.model.activations import (
 )
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.chunks import CPU_ELEMENTS
+from steel_megatron.ops.cpu_products import cpu_in_fp32
 from steel_megatron.ops.cross_entropy import GPU_ELEMENTS
+from steel_megatron.ops.matmul import working_elements
 from steel_megatron.parallel.linear_cross_entropy import chunk_tokens
 from steel_megatron.parallel.pipeline.actions import Action, Kind
 from steel_megatron.parallel.pipeline.layout import StageLayers
@@ -99,7 +101,7 @@ def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
     head_working += 0 if chunked else tokens * sizes.H * width  # the gradient of the head's input
     if device_type(config) == "cuda":
         head_working += 2 * FP32 * min(GPU_ELEMENTS, tokens * sizes.V)
-    head_working += _gradient_copies(config, sizes.V * sizes.H)
+    head_working += _gradient_copies(config, min(chunk, tokens), sizes.V, sizes.H)
     if sequence_parallel:
         # The gathered input, as it comes and in order of the sequence, and the gradient on its way.
         head_working += 3 * sizes.H * width * tokens
@@ -117,9 +119,15 @@ def device_type(config: RunConfig) -> str:
     return "cpu" if config.training.device == "cpu" else "cuda"
 
 
-def _gradient_copies(config: RunConfig, elements: int) -> int:
-    """Bytes of a weight's gradient before it is added to the buffer, a part of it in fp32; a GPU's matmul adds it."""
-    width = param_dtype(config.training.precision).itemsize
+def _gradient_copies(config: RunConfig, tokens: int, rows: int, features: int) -> int:
+    """Bytes of a weight's gradient before it is added to the buffer, a part of it in fp32; a GPU's matmul adds it.
+
+    Where a CPU multiplies 16-bit matrices in fp32: what is cast of them at a time, and no copy of the gradient.
+    """
+    dtype, elements = param_dtype(config.training.precision), rows * features
+    if device_type(config) == "cpu" and cpu_in_fp32(dtype):
+        return FP32 * working_elements(tokens, rows, features)
+    width = dtype.itemsize
     exact = config.training.accumulate_allreduce_grads_in_fp32 and width < FP32
     if not exact or device_type(config) != "cpu":
         return 0
@@ -136,7 +144,7 @@ def _block_working(config: RunConfig, s: Sizes, width: int, tokens: int, activat
     rows += s.F if activation_again else 0
     wide = (2 if config.model.gated else 1) * s.F
     rounded = 2 * tokens if s.eight_bit else 0  # a gradient in 8 bits, by rows and transposed
-    gradient = FP32 * s.H * s.F if s.eight_bit else _gradient_copies(config, s.H * s.F)
+    gradient = FP32 * s.H * s.F if s.eight_bit else _gradient_copies(config, tokens, s.H, s.F)
     before = (rows + s.F) * width * tokens + s.H * rounded + gradient
     after = (rows + wide) * width * tokens + wide * rounded
     return round(max(before, after))

@@ -232,10 +232,11 @@ def _has_code(module: str) -> bool:
 
 def backends() -> Any:
     """Which implementation each operation will use, and why."""
+    from steel_megatron.ops import cpu_products
     from steel_megatron.ops.backends import report
     from steel_megatron.ops.scaled_matmul import support
 
-    return {**report(), "8-bit matmuls": support()}
+    return {**report(), **cpu_products.report(), "8-bit matmuls": support()}
 
 
 def storage() -> Facts:

@@ -8,13 +8,16 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import RunConfig, check_run, save_run_config
 from steel_megatron.model.flops import model_flops
+from steel_megatron.ops import cpu_products
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.mesh import Mesh, initialize, launch_from, shutdown
+from steel_megatron.parallel.spec import param_dtype
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.checkpointing import Checkpointing
 from steel_megatron.training.console import Console
@@ -127,9 +130,18 @@ def describe(config: RunConfig, parts: Parts) -> str:
             f"batch: {training.micro_batch_size} × {mesh.dp.size} dp, {training.global_batch_size} samples of "
             f"{training.seq_length} tokens per step; {parts.batch_size.total_steps:,} steps, "
             f"{parts.batch_size.total_samples * training.seq_length:,} tokens",
+            *_products(training.precision, mesh.device.type),
             parts.datasets.describe(),
         ]
     )
+
+
+def _products(precision: str, device_type: str) -> list[str]:
+    """How matrices are multiplied where that is not in the run's precision."""
+    dtype = param_dtype(precision)
+    if device_type != "cpu" or not cpu_products.in_fp32(torch.empty(0, dtype=dtype)):
+        return []
+    return [f"matmuls: stored in {precision}, multiplied by {cpu_products.how(dtype)}"]
 
 
 def set_up_logging(rank: int) -> None:

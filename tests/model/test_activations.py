@@ -18,6 +18,7 @@ from steel_megatron.model.activations import Sizes, block_kept, chunk_kept, embe
 from steel_megatron.model.context import Context
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
+from steel_megatron.ops import cpu_products
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.parallel import linear_cross_entropy
@@ -116,14 +117,19 @@ def test_the_list_with_torch(monkeypatch, options):
     assert kept_by_a_loss(model, dropout=key) == listed(config, Recompute(), 4)
 
 
-@pytest.mark.parametrize("backend", ["auto", "torch"])
-def test_packed_documents(monkeypatch, backend):
+@pytest.mark.parametrize(
+    ("backend", "products"), [("auto", "torch"), ("torch", "torch"), ("auto", "fp32"), ("torch", "fp32")]
+)
+def test_packed_documents(monkeypatch, backend, products):
     set_backend(monkeypatch, backend)
+    monkeypatch.setenv(cpu_products.VARIABLE, products)
     config = tiny_config()
     model = model_of(config, Mesh.single(), torch.bfloat16, Recompute())
     packing = Packing.from_lengths([5, 11, 16], "cpu")
     # Document by document, torch's outputs are kept beside the tensor that they are put together in.
     copies = config.num_layers * config.hidden_size * 2 * TOKENS if backend == "torch" else 0
+    if (backend, products) == ("torch", "fp32"):  # these are computed again, and so are their sums of exp
+        copies = -config.num_layers * config.num_attention_heads * 4 * TOKENS
     assert kept_by_a_loss(model, packing=packing) == listed(config, Recompute(), 2) + copies
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from helpers.kernels import set_backend
+from steel_megatron.ops import cpu_products
 from steel_megatron.parallel import linear_cross_entropy
 from steel_megatron.plan.memory import estimate_memory
 
@@ -50,12 +51,18 @@ def memory() -> ModuleType:
 def test_one_process(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: ModuleType, knobs: dict[str, Any]
 ) -> None:
+    monkeypatch.setenv(cpu_products.VARIABLE, "torch")
     check(monkeypatch, tmp_path, memory, knobs)
 
 
 def test_a_head_in_chunks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: ModuleType) -> None:
     monkeypatch.setitem(linear_cross_entropy.CHUNK_BYTES, "cpu", 1 << 20)
     check(monkeypatch, tmp_path, memory, {})
+
+
+def test_16_bits_multiplied_in_fp32(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: ModuleType) -> None:
+    monkeypatch.setenv(cpu_products.VARIABLE, "fp32")
+    check(monkeypatch, tmp_path, memory, {"kernel_backend": "torch"})
 
 
 def check(monkeypatch: pytest.MonkeyPatch, folder: Path, memory: ModuleType, knobs: dict[str, Any]) -> None:
