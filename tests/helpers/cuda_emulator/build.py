@@ -40,7 +40,7 @@ VARIANTS = {
     "checked": Variant(("-fsanitize=alignment,bounds",), ("-DEMULATOR_CHECKS",)),
     # Races of threads and blocks: ThreadSanitizer's instrumentation, answered by races.cpp.
     "races": Variant(("-fsanitize=thread",), ("-DEMULATOR_RACES",)),
-    # The sanitizers' own libraries, which have to be loaded before Python: see sanitizer_library.
+    # The sanitizers' own libraries, which have to be loaded before Python: see preloaded().
     "address": Variant(*[("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")] * 3),
 }
 
@@ -68,10 +68,14 @@ def why_not() -> str | None:
     return None
 
 
-def sanitizer_library(name: str) -> Path:
-    """libasan or libubsan, to be loaded before Python (``LD_PRELOAD``)."""
-    found = subprocess.run(["g++", f"-print-file-name={name}.so"], capture_output=True, text=True, check=True)
-    return Path(found.stdout.strip()).resolve()
+def preloaded() -> str:
+    """What ``LD_PRELOAD`` has to hold for the variant "address": the sanitizers' libraries come before all others."""
+    found = [_told(f"-print-file-name={name}.so") for name in ("libasan", "libubsan")]
+    return " ".join(str(Path(path).resolve()) for path in found)
+
+
+def _told(question: str) -> str:
+    return subprocess.run(["g++", question], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def build(variant: str = "checked", sources: Sequence[Path] | None = None) -> Path:
@@ -102,8 +106,7 @@ def build(variant: str = "checked", sources: Sequence[Path] | None = None) -> Pa
 
 
 def _digest(variant: str, sources: Sequence[Path]) -> str:
-    compiler = subprocess.run(["g++", "--version"], capture_output=True, check=True).stdout
-    content = hashlib.sha256(compiler + repr((FLAGS, VARIANTS[variant], str(toolkit()))).encode())
+    content = hashlib.sha256(repr((_told("--version"), FLAGS, VARIANTS[variant], str(toolkit()))).encode())
     headers = [*OPS.glob("*.h"), *OPS.glob("*.cuh")]
     own = [path for path in HERE.iterdir() if path.suffix in (".h", ".cpp", ".py")]
     for path in sorted({*sources, *headers, *own}):

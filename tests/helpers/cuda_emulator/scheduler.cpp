@@ -125,10 +125,11 @@ void run_turn() {
 void report(const char* what, const char* file, int line) {
   if (failed) return;
   failed = true;
-  char text[1024];
-  std::snprintf(text, sizeof text, "%s: %s at %s:%d, block (%u, %u, %u), thread (%u, %u, %u)", kernel, what, file, line,
-                here.block.x, here.block.y, here.block.z, here.thread.x, here.thread.y, here.thread.z);
-  failure = text;
+  char place[256];
+  std::snprintf(place, sizeof place, ", block (%u, %u, %u), thread (%u, %u, %u)", here.block.x, here.block.y,
+                here.block.z, here.thread.x, here.thread.y, here.thread.z);
+  failure = std::string(kernel) + ": " + what;
+  if (line > 0) failure += std::string(" at ") + file + ":" + std::to_string(line) + place;
   error = cudaErrorLaunchFailure;
 }
 
@@ -297,7 +298,7 @@ void Launch::run(void (*body)(const void*), const void* call) const {
     here.block = {static_cast<unsigned>(n % grid_.x), static_cast<unsigned>(n / grid_.x % grid_.y),
                   static_cast<unsigned>(n / grid_.x / grid_.y)};
     run_block();
-    if (const char* race = races::found()) report(race, "the race detector", 0);
+    if (const char* race = races::found()) report(race, "", 0);
   }
   forget_waiting_threads();
   for (auto& [key, shared] : static_memory) std::free(shared.memory);
