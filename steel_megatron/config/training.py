@@ -96,6 +96,11 @@ class TrainingConfig:
             *("fused", "cudnn", "sdpa", "unfused", "local"),
         ),
     )
+    measure_kernels: bool = knob(
+        True,
+        "On a GPU whose kernels were not yet timed with these versions, do that first, once, in about half a minute; "
+        "otherwise auto goes by a table.",
+    )
     compile_blocks: bool = knob(
         False,
         "Let torch.compile fuse what lies between the matmuls of each block (norms, RoPE, activation), instead of the "

@@ -4,8 +4,8 @@ Everything has a torch implementation that is always there and always right. An 
 implementations by the name of their backend and asks :func:`pick` which one takes given tensors; what is chosen and why
 is told by :func:`report`, which ``steel doctor`` prints.
 
-``auto`` goes by the times that were measured on this machine; where there are none, by the table below; else it is
-torch.
+``auto`` goes by the times that were measured on this machine; where there are none, by the table in
+operations.py; else it is torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 from steel_megatron.config import ConfigError
 from steel_megatron.ops import measured
 from steel_megatron.ops.available import BACKENDS, turn_on_in_torch
+from steel_megatron.ops.operations import FLAGS, IN_TORCH, OPERATIONS, OURS
 from steel_megatron.ops.packages import NEEDS_GPU, why_no_gpu
 
 log = logging.getLogger(__name__)
@@ -38,92 +39,6 @@ class Choice:
         return f"{self.implementation} ({self.reason})"
 
 
-@dataclass(frozen=True)
-class Operation:
-    """An operation with a choice.
-
-    Args:
-        name: in reports.
-        backends: what implements it; the last takes everything.
-        auto: by kind of device: what ``auto`` tries before the last, in turn, and why each is worth it.
-        flag: what chooses.
-    """
-
-    name: str
-    backends: tuple[str, ...]
-    auto: Mapping[str, Mapping[str, str]]
-    flag: str = "--kernel-backend"
-
-
-# Compiled in this package: --kernel-backend torch keeps auto from all of them.
-OURS = ("steel", "steel_cpu", "steel_cuda")
-_ON_CPU = "faster than torch's where it was measured, on CPUs with AVX-512"
-_ON_GPU = "fewer passes over memory than torch's, not timed on this card"
-_OURS = {"cpu": {"steel": _ON_CPU}, "cuda": {"steel": _ON_GPU}}
-_NEWEST = {
-    "flash3": "the newest FlashAttention for this card, not timed on it",
-    "flash4": "the newest FlashAttention for this card, not timed on it",
-}
-_ONE_LAUNCH = "one launch for all documents, no mask"
-OPERATIONS = {
-    "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS),
-    "layer_norm": Operation("LayerNorm", ("steel", "te", "apex", "torch"), _OURS),
-    "rope": Operation("RoPE", ("steel", "torch"), _OURS),
-    "activation": Operation("activation", ("steel", "torch"), _OURS),
-    "gelu": Operation(
-        "exact GELU without a gate",
-        ("steel", "torch"),
-        {
-            "cpu": {"torch": "torch's was measured faster, on CPUs with AVX-512, and ours keeps more digits"},
-            "cuda": {"torch": "one pass as well"},
-        },
-    ),
-    "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS),
-    "embedding_gradient": Operation("embedding gradient", ("steel", "torch"), _OURS),
-    "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS),
-    "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS),
-    "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {"cuda": {"steel_cuda": _ON_GPU}}),
-    "attention": Operation(
-        "attention",
-        ("flash4", "flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cpu": {"steel_cpu": _ON_CPU}, "cuda": {**_NEWEST, "sdpa": "torch picks its kernel by card and shape"}},
-        "--attention-backend",
-    ),
-    "packed_attention": Operation(
-        "attention within documents",
-        ("flash4", "flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cpu": {"steel_cpu": _ONE_LAUNCH}, "cuda": {**_NEWEST, "varlen": _ONE_LAUNCH}},
-        "--attention-backend",
-    ),
-}
-
-# What each value of a flag asks for: the first that is there.
-FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
-    "--kernel-backend": {
-        "auto": (),
-        "steel": ("steel", "steel_cuda"),
-        "torch": ("torch",),
-        "te": ("te",),
-        "apex": ("apex",),
-    },
-    "--attention-backend": {
-        "auto": (),
-        "steel": ("steel_cpu",),
-        "flash": ("flash3", "flash4", "flash2", "varlen", "sdpa_flash"),
-        "flash2": ("flash2",),
-        "flash3": ("flash3",),
-        "flash4": ("flash4",),
-        "sdpa_flash3": ("varlen", "sdpa_flash"),
-        "sdpa_flash4": ("varlen", "sdpa_flash"),
-        "fused": ("cudnn",),
-        "cudnn": ("cudnn",),
-        "sdpa": ("varlen", "sdpa"),
-        "unfused": ("unfused",),
-        "local": ("unfused",),
-    },
-}
-# torch's own flash attention with another FlashAttention inside.
-IN_TORCH = {"sdpa_flash3": 3, "sdpa_flash4": 4}
 _requested: dict[str, str] = {}
 _orders: dict[tuple[str, str], tuple[str, ...]] = {}
 
@@ -183,22 +98,27 @@ def choice(operation: str, device_type: str) -> Choice:
         return Choice(first, f"as {known.flag} {requested} asks")
     times = measured.times(device_type)
     if times is not None and first in times["seconds"].get(operation, {}):
-        here = ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in times["seconds"][operation].items())
-        return Choice(first, f"fastest here on {times['date']}: {here}")
+        here = [f"{name} {1e3 * seconds:.3g} ms" for name, seconds in times["seconds"][operation].items()]
+        here += [f"{name} failed: {why}" for name, why in measured.failed(operation, device_type).items()]
+        return Choice(first, f"fastest here on {times['date']}: {', '.join(here)}")
     auto = known.auto.get(device_type, {})
     if first in auto:
         before = list(auto)[: list(auto).index(first)]
-        return Choice(first, "; ".join([auto[first], *_why_not(before, device_type)]))
+        return Choice(first, "; ".join([auto[first], *_why_not(operation, before, device_type)]))
     others = [name for name in known.backends[:-1] if BACKENDS[name].missing(device_type) != NEEDS_GPU]
-    return Choice(first, "; ".join(_why_not(others, device_type)) or "there is no other")
+    return Choice(first, "; ".join(_why_not(operation, others, device_type)) or "there is no other")
 
 
-def _why_not(names: Iterable[str], device_type: str) -> list[str]:
+def _why_not(operation: str, names: Iterable[str], device_type: str) -> list[str]:
     """What keeps ``auto`` from each of these backends."""
     away = _requested.get("--kernel-backend") == "torch"
     return [
         f"{name}: "
-        + (BACKENDS[name].missing(device_type) or ("not with --kernel-backend torch" if away else "not timed here"))
+        + (
+            BACKENDS[name].missing(device_type)
+            or measured.failed(operation, device_type).get(name)
+            or ("not with --kernel-backend torch" if away and name in OURS else "not timed here")
+        )
         for name in names
     ]
 
@@ -233,6 +153,34 @@ def forced(operation: str, backend: str, device_type: str) -> Iterator[None]:
 def forget_orders() -> None:
     """After a change of flags or measured times: orders are made anew when next asked for."""
     _orders.clear()
+
+
+def unmeasured(device_type: str) -> bool:
+    """Whether something is here of which the measured times say nothing."""
+    return any(
+        BACKENDS[name].missing(device_type) is None and name not in measured.tried(operation, device_type)
+        for operation, known in OPERATIONS.items()
+        if known.measured
+        for name in known.backends
+    )
+
+
+def slow_paths(device_type: str) -> str | None:
+    """What a run on a GPU pays for operations that torch does in several passes; None where it does not."""
+    paid = [
+        f"{known.name} {known.price:.2g} ×"
+        for operation, known in OPERATIONS.items()
+        if known.price > 1.0
+        and choice(operation, device_type).implementation == "torch"
+        and not measured.fastest_first(operation, device_type)
+    ]
+    if device_type != "cuda" or not paid:
+        return None
+    why = BACKENDS["steel"].missing(device_type) or "they are not asked for"
+    return (
+        f"slow path: torch's operations move more bytes than fused kernels: {', '.join(paid)} (traced on steel_1b; "
+        f"together they cost a quarter of a step). Fused kernels do not run because {why}; {BACKENDS['steel'].install}"
+    )
 
 
 def chosen(device_type: str) -> dict[str, str]:
@@ -274,8 +222,12 @@ def _order(operation: str, device_type: str) -> tuple[str, ...]:
         known = OPERATIONS[operation]
         asked = [name for name in FLAGS[known.flag][_requested.get(known.flag, "auto")] if name in known.backends]
         last = known.backends[-1]
-        fastest = tuple(name for name in measured.fastest_first(operation, device_type) if name in known.backends)
-        auto = fastest or tuple(known.auto.get(device_type, {}))
+        fastest = (name for name in measured.fastest_first(operation, device_type) if name in known.backends)
+        failed = measured.failed(operation, device_type)
+        # Those of the table also stand behind the fastest, for tensors that it does not take.
+        auto = tuple(
+            dict.fromkeys([*fastest, *(name for name in known.auto.get(device_type, {}) if name not in failed)])
+        )
         if _requested.get("--kernel-backend") == "torch":
             auto = tuple(name for name in auto if name not in OURS)
         tried = dict.fromkeys([*asked, *auto, last])

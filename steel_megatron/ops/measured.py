@@ -1,21 +1,30 @@
-"""The file in which ``steel doctor --measure`` leaves how long each implementation took on this machine.
+"""How long each implementation took on this machine, and which failed its self-test: the file in which that is kept.
 
 One JSON object for every kind of device that was measured, so that a home folder can be shared by different machines:
-``{device: {"torch": version, "date": day, "shape": words, "seconds": {operation: {backend: seconds}}}}``.
+``{device: {"versions": words, "date": day, "shape": words, "seconds": {operation: {backend: seconds}},
+"failed": {operation: {backend: why}}, "refused": {operation: {backend: why}}}}``; refused: it does not take
+such tensors.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import functools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import steel_megatron
+
 FILE_VARIABLE = "STEEL_KERNEL_TIMES"  # names another file
+Results = dict[str, dict[str, Any]]  # by operation and backend
+_in_memory: dict[str, dict[str, Any]] = {}
 
 
 def file() -> Path:
@@ -34,35 +43,106 @@ def device_name(device_type: str) -> str:
     return f"{device_type}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
 
 
+def versions() -> str:
+    """The versions that times are valid for: of torch with its CUDA, and of this package."""
+    return f"torch {torch.__version__}, CUDA {torch.version.cuda}, steel_megatron {steel_megatron.__version__}"
+
+
+def record(shape: str, seconds: Results, failed: Results, refused: Results) -> dict[str, Any]:
+    """What was measured with these versions, today."""
+    day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    return {
+        "versions": versions(),
+        "date": day,
+        "shape": shape,
+        "seconds": seconds,
+        "failed": failed,
+        "refused": refused,
+    }
+
+
 @functools.cache
 def times(device_type: str) -> dict[str, Any] | None:
-    """What was measured on a device like this one with this torch; None if nothing was."""
-    try:
-        found = json.loads(file().read_text(encoding="utf-8"))[device_name(device_type)]
-        return found if found["torch"] == torch.__version__ and found["seconds"] else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    """What was measured on a device like this one with these versions; None if nothing was."""
+    found = _in_memory.get(device_type)
+    if found is None:
+        try:
+            found = json.loads(file().read_text(encoding="utf-8"))[device_name(device_type)]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+    return found if isinstance(found, dict) and found.get("versions") == versions() and found.get("seconds") else None
 
 
 def fastest_first(operation: str, device_type: str) -> list[str]:
     """Backends by their measured times; empty if the operation was not measured here."""
-    found = times(device_type)
-    seconds = {} if found is None else found["seconds"].get(operation, {})
+    seconds = _of(operation, device_type, "seconds")
     return sorted(seconds, key=seconds.__getitem__)
 
 
-def write(device_type: str, shape: str, seconds: dict[str, dict[str, float]]) -> Path:
-    """Keeps times for later runs, in place of earlier ones of the same device; returns the file."""
-    path = file()
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
-    known[device_name(device_type)] = {"torch": torch.__version__, "date": day, "shape": shape, "seconds": seconds}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(known, indent=1), encoding="utf-8")
-    os.replace(part, path)
+def failed(operation: str, device_type: str) -> dict[str, str]:
+    """Backends that did not pass their self-test on a device like this one, and why."""
+    return _of(operation, device_type, "failed")
+
+
+def tried(operation: str, device_type: str) -> set[str]:
+    """Backends of which the file says something, but that they were not here."""
+    return {name for kind in ("seconds", "failed", "refused") for name in _of(operation, device_type, kind)}
+
+
+def use(device_type: str, found: dict[str, Any] | None) -> None:
+    """Times for the rest of this process, in place of the file's; None: those of the file again."""
+    if found is None:
+        _in_memory.pop(device_type, None)
+    else:
+        _in_memory[device_type] = found
     times.cache_clear()
+
+
+def write(device_type: str, found: dict[str, Any], *, keep_earlier: bool = False) -> Path:
+    """Keeps a record for later runs; returns the file.
+
+    Args:
+        keep_earlier: of two runs that measured at once, the first is right; its times are then those of the file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path, name = file(), device_name(device_type)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        earlier = known.get(name) if isinstance(known, dict) else None
+        if not (keep_earlier and isinstance(earlier, dict) and _says_as_much(earlier, found)):
+            known = {**(known if isinstance(known, dict) else {}), name: found}
+            part = path.with_name(f"{path.name}.{os.getpid()}")
+            part.write_text(json.dumps(known, indent=1), encoding="utf-8")
+            os.replace(part, path)
+    use(device_type, None)
     return path
+
+
+def _says_as_much(earlier: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether an earlier record speaks, for the same versions, of all that a new one speaks of."""
+
+    def named(of: dict[str, Any]) -> set[tuple[str, str]]:
+        kinds = ("seconds", "failed", "refused")
+        return {(op, name) for kind in kinds for op, results in of.get(kind, {}).items() for name in results}
+
+    return earlier.get("versions") == found["versions"] and named(found) <= named(earlier)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two processes of one machine write one after the other; where files cannot be locked, as they come."""
+    with open(path.with_name(f"{path.name}.lock"), "a", encoding="utf-8") as lock:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _of(operation: str, device_type: str, kind: str) -> dict[str, Any]:
+    found = times(device_type)
+    return {} if found is None else found.get(kind, {}).get(operation, {})

@@ -7,8 +7,9 @@ All cases take a model's shapes, a batch of so many samples of a length, a devic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,29 @@ class Case:
     results: Callable[[], Iterable[Tensor]]
 
 
+@dataclass(frozen=True)
+class Timing:
+    """What came of an implementation of an operation: its seconds, or why there are none.
+
+    Args:
+        failed: it computed something else, or ended in an error.
+        refused: it does not take such tensors.
+        missing: it is not here.
+    """
+
+    operation: str
+    backend: str
+    seconds: float | None = None
+    failed: str = ""
+    refused: str = ""
+    missing: str = ""
+
+    @property
+    def name(self) -> str:
+        """Operation and backend, for reports."""
+        return f"{backends.OPERATIONS[self.operation].name}, {self.backend}"
+
+
 def measure_here(preset: str | None = None) -> str:
     """Measures on the GPU if there is one, else on the CPU; keeps the times for later runs, and tells them.
 
@@ -55,33 +79,56 @@ def measure_here(preset: str | None = None) -> str:
         preset: whose shapes are used; None: a small model on a CPU, one of 1 B on a GPU.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    default, batch, length = ("tinyllama_1.1b", 4, 2048) if device.type == "cuda" else ("demo", 4, 512)
-    config = load_run_config(preset=preset or default).model
-    config.vocab_size = config.vocab_size or 32000
-    times, left_out = measure(config, batch, length, device, torch.bfloat16)
-    shape = f"{preset or default}, micro-batch {batch} x {length}, bf16"
-    path = measured.write(device.type, shape, times)
+    config, batch, length, shape = usual_shape(device.type, preset)
+    timings = list(measure(config, batch, length, device, torch.bfloat16))
+    path = measured.write(device.type, record_of(timings, shape))
     backends.forget_orders()
     lines = [f"{measured.device_name(device.type)}; {shape}; forward and backward:"]
-    for operation, found in times.items():
+    for operation, found in record_of(timings, shape)["seconds"].items():
         ranked = sorted(found, key=found.__getitem__)
         words = ", ".join(f"{backend} {1e3 * found[backend]:.3f} ms" for backend in ranked)
         lines.append(f"  {backends.OPERATIONS[operation].name}: {words}")
-    lines += ["Left out:", *(f"  {name}: {why}" for name, why in left_out.items())] if left_out else []
+    left_out = [timing for timing in timings if timing.seconds is None]
+    lines += ["Left out:"] if left_out else []
+    lines += [f"  {timing.name}: {timing.failed or timing.refused or timing.missing}" for timing in left_out]
     return "\n".join([*lines, f"Kept in {path}: auto takes the first of each from now on."])
 
 
+def usual_shape(device_type: str, preset: str | None = None) -> tuple[ModelConfig, int, int, str]:
+    """A model, samples of a micro-batch, tokens of a sample, and all of it in words."""
+    default, batch, length = ("tinyllama_1.1b", 4, 2048) if device_type == "cuda" else ("demo", 4, 512)
+    config = load_run_config(preset=preset or default).model
+    config.vocab_size = config.vocab_size or 32000
+    return config, batch, length, f"{preset or default}, micro-batch {batch} x {length}, bf16"
+
+
+def record_of(timings: Iterable[Timing], shape: str) -> dict[str, Any]:
+    """What is kept for later runs; of what is not here, nothing."""
+    kinds: dict[str, dict[str, dict[str, Any]]] = {"seconds": {}, "failed": {}, "refused": {}}
+    for timing in timings:
+        for kind, results in kinds.items():
+            value = getattr(timing, kind)
+            if value not in (None, ""):
+                results.setdefault(timing.operation, {})[timing.backend] = value
+    return measured.record(shape, **kinds)
+
+
 def measure(
-    config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype, seconds: float = 0.3
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Seconds of each operation by backend, and why others were left out, by "operation, backend".
+    config: ModelConfig,
+    batch: int,
+    length: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    seconds: float = 0.3,
+    wanted: Callable[[str, str], bool] = lambda operation, backend: True,
+) -> Iterator[Timing]:
+    """Every implementation of every operation, held against torch in fp32 and then timed.
 
     Args:
         config: a model whose shapes are used; ``vocab_size`` is set.
         seconds: how long each implementation is timed.
+        wanted: is asked just before an operation's backend is tried; without its consent it is passed over.
     """
-    times: dict[str, dict[str, float]] = {}
-    left_out: dict[str, str] = {}
     for operation, make in CASES.items():
         known = backends.OPERATIONS[operation]
         with backends.forced(operation, known.backends[-1], device.type):
@@ -89,20 +136,23 @@ def measure(
         case = make(config, batch, length, device, dtype)
         for backend in reversed(known.backends):
             missing = backends.BACKENDS[backend].missing(device.type)
-            if missing or not backends.BACKENDS[backend].fits(*case.tensors):
-                left_out[f"{known.name}, {backend}"] = missing or "it does not take these tensors"
-                continue
-            try:
-                with backends.forced(operation, backend, device.type):
-                    disagreeing = disagreement(_numbers(case), expected)
-                    if disagreeing and backend != known.backends[-1]:
-                        left_out[f"{known.name}, {backend}"] = disagreeing
-                        continue
-                    times.setdefault(operation, {})[backend] = _median(case.run, seconds)
-            except Exception as error:  # whatever the code of others raises: it must not end the measurement
-                said = str(error).splitlines()[0] if str(error) else type(error).__name__
-                left_out[f"{known.name}, {backend}"] = said
-    return times, left_out
+            if missing:
+                yield Timing(operation, backend, missing=missing)
+            elif not backends.BACKENDS[backend].fits(*case.tensors):
+                yield Timing(operation, backend, refused="it does not take these tensors")
+            elif wanted(operation, backend):
+                yield _try(operation, backend, case, expected, device.type, seconds)
+
+
+def _try(operation: str, backend: str, case: Case, expected: list[Tensor], device_type: str, seconds: float) -> Timing:
+    try:
+        with backends.forced(operation, backend, device_type):
+            disagreeing = disagreement(_numbers(case), expected)
+            if disagreeing and backend != backends.OPERATIONS[operation].backends[-1]:
+                return Timing(operation, backend, failed=disagreeing)
+            return Timing(operation, backend, _median(case.run, seconds))
+    except Exception as error:  # whatever the code of others raises: it must not end the measurement
+        return Timing(operation, backend, failed=str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
 def disagreement(found: Iterable[Tensor], expected: Iterable[Tensor]) -> str | None:

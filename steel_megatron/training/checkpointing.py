@@ -9,6 +9,7 @@ from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.checkpoint.version import code_version
 from steel_megatron.config import CheckpointConfig
 from steel_megatron.model.blocks import model_blocks
+from steel_megatron.ops.backends import chosen
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 
@@ -57,5 +58,6 @@ def saved_facts(trainer: Trainer) -> dict[str, Any]:
         "phases": parts.datasets.phases,
         "tokenizer_fingerprint": parts.datasets.tokenizer.fingerprint,
         "code_version": code_version(),
+        "kernels": chosen(mesh.device.type),
         "layout": {"world": mesh.world.size, "tp": mesh.tp.size, "pp": mesh.pp.size, "dp": mesh.dp.size},
     }

@@ -1,28 +1,53 @@
-"""Which kernels a run uses: what its flags ask for, and the same on every rank."""
+"""Which kernels a run uses: what its flags ask for, what was measured, and the same on every rank."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 import torch.distributed as dist
 
 from steel_megatron.config import ConfigError, TrainingConfig
-from steel_megatron.ops import cpu_products
-from steel_megatron.ops.backends import OPERATIONS, chosen, use_attention_backend, use_kernel_backend
+from steel_megatron.ops import cpu_products, measured
+from steel_megatron.ops.backends import (
+    OPERATIONS,
+    chosen,
+    forget_orders,
+    slow_paths,
+    unmeasured,
+    use_attention_backend,
+    use_kernel_backend,
+)
 from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.plan.measure_apart import MeasuringError, measure_apart
+
+log = logging.getLogger(__name__)
 
 
 def choose_kernels(training: TrainingConfig, mesh: Mesh) -> None:
-    """Follows ``--kernel-backend`` and ``--attention-backend``. A collective call.
+    """Follows ``--kernel-backend`` and ``--attention-backend``, and measures what ``auto`` needs. A collective call.
 
     Raises:
         ConfigError: what is asked for is not here, or ``auto`` comes to different choices on different ranks.
     """
-    use_kernel_backend(training.kernel_backend, mesh.device.type)
-    use_attention_backend(training.attention_backend, mesh.device.type)
+    device = mesh.device.type
+    use_kernel_backend(training.kernel_backend, device)
+    use_attention_backend(training.attention_backend, device)
+    _share_times(training, mesh)
+    for operation, known in OPERATIONS.items():
+        for backend, why in measured.failed(operation, device).items():
+            log.warning("%s by %s failed its self-test and is not used by auto: %s", known.name, backend, why)
+    slow = slow_paths(device)
+    if slow is not None and mesh.world.rank == 0:
+        log.warning("%s", slow)
     if mesh.world.size == 1:
         return
     everywhere: list[dict[str, str]] = [{} for _ in range(mesh.world.size)]
-    dist.all_gather_object(everywhere, chosen(mesh.device.type))
-    if mesh.device.type == "cpu":
+    dist.all_gather_object(everywhere, chosen(device))
+    if device == "cpu":
         _agree_on_products(mesh)
     for operation, known in OPERATIONS.items():
         first = everywhere[0][operation]
@@ -31,8 +56,8 @@ def choose_kernels(training: TrainingConfig, mesh: Mesh) -> None:
                 raise ConfigError(
                     f"{known.name}: {first} on rank 0, {choices[operation]} on rank {rank}",
                     rule="all ranks run the same kernels: weights that several ranks hold would drift apart",
-                    fix=f"install the same on every machine, copy one machine's measured times to the others, or name "
-                    f"one with {known.flag}; `steel doctor` tells what each would use",
+                    fix=f"install the same on every machine, or name one with {known.flag}; `steel doctor` tells what "
+                    "each would use",
                 )
 
 
@@ -48,3 +73,56 @@ def _agree_on_products(mesh: Mesh) -> None:
                     rule="all ranks multiply alike: weights that several ranks hold would drift apart",
                     fix=f"set {cpu_products.VARIABLE}=fp32 on every machine",
                 )
+
+
+def _share_times(training: TrainingConfig, mesh: Mesh) -> None:
+    """Rank 0's times are everybody's; on a GPU that nothing is known of, it measures first."""
+    device = mesh.device.type
+    found: list[dict[str, Any] | None] = [None]
+    if mesh.world.rank == 0:
+        by_auto = "auto" in (training.kernel_backend, training.attention_backend)
+        if device == "cuda" and training.measure_kernels and by_auto and unmeasured(device):
+            _measure(mesh.device)
+        found[0] = measured.times(device)
+    if mesh.world.size > 1:
+        dist.broadcast_object_list(found, src=0, device=mesh.device)
+    measured.use(device, found[0])
+    forget_orders()
+
+
+def _measure(device: torch.device) -> None:
+    started, name = time.monotonic(), measured.device_name(device.type)
+    log.info("measuring kernels on %s, once for this card and these versions: seconds to a minute", name)
+    try:
+        found = measure_apart(device)
+    except (MeasuringError, OSError) as error:
+        log.warning("kernels were not measured, auto goes by its table: %s", error)
+        return
+    try:
+        where = f"kept in {measured.write(device.type, found, keep_earlier=True)}"
+    except OSError as error:
+        measured.use(device.type, found)
+        where = f"not kept, so the next start measures again: {error}; {measured.FILE_VARIABLE} names a file elsewhere"
+    words = []
+    for operation, seconds in found["seconds"].items():
+        first, *others = sorted(seconds, key=seconds.__getitem__)
+        beside = ", ".join(f"{other} {1e3 * seconds[other]:.3g}" for other in others)
+        words.append(
+            f"{OPERATIONS[operation].name} {first} {1e3 * seconds[first]:.3g} ms" + (f" ({beside})" if beside else "")
+        )
+    log.info("measured in %.0f s, %s: %s", time.monotonic() - started, where, "; ".join(words))
+
+
+def tell_other_choices(recorded: Mapping[str, str], mesh: Mesh) -> None:
+    """Says in what this run's kernels differ from those that a checkpoint's steps ran."""
+    now = chosen(mesh.device.type)
+    changed = [
+        f"{OPERATIONS[operation].name} {then} there, {now[operation]} here"
+        for operation, then in recorded.items()
+        if operation in now and now[operation] != then
+    ]
+    if changed:
+        log.warning(
+            "the checkpoint's steps ran other kernels: %s; the run goes on, but not to the last bit as without a stop",
+            "; ".join(changed),
+        )

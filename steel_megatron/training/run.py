@@ -23,6 +23,7 @@ from steel_megatron.training.checkpointing import Checkpointing
 from steel_megatron.training.console import Console
 from steel_megatron.training.exits import Exits
 from steel_megatron.training.garbage import GarbageCollection
+from steel_megatron.training.kernels import tell_other_choices
 from steel_megatron.training.lock import FolderLock
 from steel_megatron.training.loop import Callback, Trainer
 from steel_megatron.training.metrics import MetricsFile, TensorboardEvents, WandbRun
@@ -75,6 +76,8 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
         start.check(config.model, datasets.tokenizer.fingerprint)
         parts = build_parts(config, mesh, batch_size, datasets, initialise=start.store is None)
         load_start(config, parts, start)
+        if start.store is not None and not start.weights_only:
+            tell_other_choices(start.facts.get("kernels", {}), mesh)
         if main and folder is not None:
             save_run_config(config, folder / "config.yaml")
             if tokenizer is not None:

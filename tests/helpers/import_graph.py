@@ -20,10 +20,10 @@ FLOORS = {
     "model": 3,
     "checkpoint": 4,
     "optim": 4,
-    "training": 5,
     "convert": 5,
     "plan": 5,
-    "cli": 6,
+    "training": 6,
+    "cli": 7,
 }
 
 

@@ -16,15 +16,20 @@ CPU = torch.device("cpu")
 
 
 def test_what_runs_here_is_timed_and_the_rest_says_why():
-    times, left_out = measuring.measure(SHAPE, 2, 16, CPU, torch.bfloat16, seconds=1e-4)
-    assert times.keys() == measuring.CASES.keys()
-    for operation, found in times.items():
+    timings = list(measuring.measure(SHAPE, 2, 16, CPU, torch.bfloat16, seconds=1e-4))
+    record = measuring.record_of(timings, "tiny")
+    assert record["seconds"].keys() == measuring.CASES.keys()
+    for operation in measuring.CASES:
         known = backends.OPERATIONS[operation]
-        assert known.backends[-1] in found
-        named = {*found, *(name.split(", ")[1] for name in left_out if name.startswith(f"{known.name}, "))}
-        assert named == set(known.backends)
-        assert all(seconds > 0 for seconds in found.values())
-    assert left_out["RMSNorm, apex"] == "it needs a GPU"
+        assert known.backends[-1] in record["seconds"][operation]
+        assert {timing.backend for timing in timings if timing.operation == operation} == set(known.backends)
+    for timing in timings:
+        if timing.seconds is None:
+            assert [timing.failed, timing.refused, timing.missing].count("") == 2
+        else:
+            assert timing.seconds > 0
+    assert measuring.Timing("rms_norm", "apex", missing="it needs a GPU") in timings
+    assert {name for name, known in backends.OPERATIONS.items() if known.measured} == measuring.CASES.keys()
 
 
 def test_an_implementation_that_computes_something_else_is_left_out(monkeypatch):
@@ -34,14 +39,14 @@ def test_an_implementation_that_computes_something_else_is_left_out(monkeypatch)
     monkeypatch.setitem(backends.BACKENDS, "te", there)
 
     def refuses(x, weight_H, epsilon):
-        raise RuntimeError("CUDA error: no kernel image\nand more")
+        raise AttributeError("module has no attribute rms_norm\nand more")
 
     monkeypatch.setitem(norm._RMS_NORM, "apex", lambda x, weight_H, epsilon: x * weight_H)
     monkeypatch.setitem(norm._RMS_NORM, "te", refuses)
-    times, left_out = measuring.measure(SHAPE, 2, 16, CPU, torch.bfloat16, seconds=1e-4)
-    assert not {"apex", "te"} & times["rms_norm"].keys()
-    assert "away from fp32's" in left_out["RMSNorm, apex"]
-    assert left_out["RMSNorm, te"] == "CUDA error: no kernel image"
+    record = measuring.record_of(measuring.measure(SHAPE, 2, 16, CPU, torch.bfloat16, seconds=1e-4), "tiny")
+    assert not {"apex", "te"} & record["seconds"]["rms_norm"].keys()
+    assert "away from fp32's" in record["failed"]["rms_norm"]["apex"]
+    assert record["failed"]["rms_norm"]["te"] == "module has no attribute rms_norm"
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 2.0])
@@ -56,13 +61,13 @@ def test_the_times_are_kept_for_later_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(measuring, "CASES", {"rms_norm": measuring.CASES["rms_norm"]})
     monkeypatch.setattr(backends, "_requested", {})
     monkeypatch.setattr(backends, "_orders", {})
-    measured.times.cache_clear()
+    measured.use("cpu", None)
     text = measuring.measure_here("demo")
     assert "RMSNorm: " in text
     assert str(tmp_path / "times.json") in text
     first = measured.fastest_first("rms_norm", "cpu")[0]
     assert backends.choice("rms_norm", "cpu").implementation == first
-    measured.times.cache_clear()
+    measured.use("cpu", None)
 
 
 @pytest.mark.gpu
@@ -72,7 +77,6 @@ def test_all_that_is_installed_on_a_gpu_agrees_with_fp32(dtype):
     shape = ModelConfig(
         num_layers=2, hidden_size=512, ffn_hidden_size=768, num_attention_heads=8, num_query_groups=2, vocab_size=1000
     )
-    times, left_out = measuring.measure(shape, 2, 256, torch.device("cuda"), dtype, seconds=1e-3)
-    assert times.keys() == measuring.CASES.keys()
-    reasons = ("not installed", "it does not take", "needs compute", "were not built", "is for CPUs", "is for GPUs")
-    assert {name: why for name, why in left_out.items() if not any(reason in why for reason in reasons)} == {}
+    timings = list(measuring.measure(shape, 2, 256, torch.device("cuda"), dtype, seconds=1e-3))
+    assert measuring.record_of(timings, "")["seconds"].keys() == measuring.CASES.keys()
+    assert {timing.name: timing.failed for timing in timings if timing.failed} == {}

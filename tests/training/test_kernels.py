@@ -1,4 +1,4 @@
-"""The kernels of a run: as its flags ask, and the same on every rank."""
+"""The kernels of a run: as its flags ask, as was measured, and the same on every rank."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from helpers.processes import run_processes
 from helpers.tiny_run import run_config, train
 from steel_megatron.config import ConfigError, ParallelConfig, TrainingConfig
-from steel_megatron.ops import backends, cpu_products
+from steel_megatron.ops import backends, cpu_products, measured
 from steel_megatron.ops.native import library
 from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.training import kernels
 from steel_megatron.training.kernels import choose_kernels
 
 
@@ -77,6 +78,124 @@ def test_one_process_follows_its_flags(monkeypatch):
     choose_kernels(TrainingConfig(kernel_backend="torch", attention_backend="unfused"), Mesh.single())
     assert backends.choice("rms_norm", "cpu").implementation == "torch"
     assert backends.choice("attention", "cpu").implementation == "unfused"
+
+
+RECORD = {"rms_norm": {"steel": 0.001, "torch": 0.002}, "rope": {"torch": 0.001, "steel": 0.003}}
+
+
+@pytest.fixture
+def unknown_gpu(monkeypatch, tmp_path):
+    """A GPU, by its device's name only, of which nothing was measured; how often it was measured since."""
+    monkeypatch.setenv(measured.FILE_VARIABLE, str(tmp_path / "cache" / "times.json"))
+    monkeypatch.setattr(backends, "_requested", {})
+    monkeypatch.setattr(backends, "_orders", {})
+    monkeypatch.setattr(library, "built", lambda device_type: True)
+    measured.use("cuda", None)
+    times = []
+
+    def measure(device):
+        times.append(device)
+        failed = {"activation": {"steel": "its results are 3 of their norm away from fp32's"}}
+        refused = {
+            operation: dict.fromkeys(known.backends, "of no interest")
+            for operation, known in backends.OPERATIONS.items()
+        }
+        return measured.record("tiny", RECORD, failed, refused)
+
+    monkeypatch.setattr(kernels, "measure_apart", measure)
+    yield times
+    measured.use("cuda", None)
+
+
+def gpu_mesh() -> Mesh:
+    return Mesh.single(torch.device("cuda", 0))
+
+
+def restart():
+    measured.use("cuda", None)
+    backends.forget_orders()
+
+
+def test_the_first_start_on_a_card_measures_and_later_ones_remember(unknown_gpu, caplog):
+    caplog.set_level("INFO")
+    choose_kernels(TrainingConfig(), gpu_mesh())
+    assert len(unknown_gpu) == 1
+    assert backends.choice("rms_norm", "cuda").implementation == "steel"
+    assert backends.choice("rope", "cuda").implementation == "torch"
+    assert "RMSNorm steel 1 ms (torch 2); RoPE torch 1 ms (steel 3)" in caplog.text
+    for _ in range(2):
+        restart()
+        caplog.clear()
+        choose_kernels(TrainingConfig(), gpu_mesh())
+        assert len(unknown_gpu) == 1
+        assert backends.choice("rope", "cuda").implementation == "torch"
+        assert "activation by steel failed its self-test and is not used by auto" in caplog.text
+
+
+def test_a_home_folder_that_cannot_be_written_keeps_nothing_and_says_so(unknown_gpu, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(measured.FILE_VARIABLE, str(tmp_path / "file" / "times.json"))
+    choose_kernels(TrainingConfig(), gpu_mesh())
+    assert backends.choice("rope", "cuda").implementation == "torch", "as measured"
+    assert "not kept, so the next start measures again" in caplog.text
+    restart()
+    choose_kernels(TrainingConfig(), gpu_mesh())
+    assert len(unknown_gpu) == 2
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [{"measure_kernels": False}, {"kernel_backend": "steel", "attention_backend": "sdpa"}],
+)
+def test_where_nothing_is_to_be_measured_the_table_holds(unknown_gpu, flags):
+    choose_kernels(TrainingConfig(**flags), gpu_mesh())
+    assert unknown_gpu == []
+    assert backends.choice("rope", "cuda").implementation == "steel"
+
+
+def test_a_measurement_that_fails_leaves_the_table(unknown_gpu, monkeypatch, caplog):
+    def fails(device):
+        raise kernels.MeasuringError("it ended the process (CUDA error: all devices are busy)")
+
+    monkeypatch.setattr(kernels, "measure_apart", fails)
+    choose_kernels(TrainingConfig(), gpu_mesh())
+    assert backends.choice("rope", "cuda").implementation == "steel"
+    assert "kernels were not measured, auto goes by its table: it ended the process (CUDA error: all" in caplog.text
+
+
+def shares(seconds: dict[str, dict[str, float]]) -> tuple[str, str]:
+    """What a rank chooses where rank 0 alone has these times."""
+    mesh = Mesh.create(ParallelConfig(), torch.device("cpu"))
+    library.built = lambda device_type: True
+    if mesh.world.rank == 0:
+        measured.use("cpu", measured.record("tiny", seconds, {}, {}))
+    choose_kernels(TrainingConfig(), mesh)
+    chosen = backends.choice("rope", "cpu")
+    return chosen.implementation, chosen.reason
+
+
+def test_the_times_of_rank_0_are_everybodys():
+    first, second = run_processes(shares, 2, RECORD)
+    assert first == second
+    assert first[0] == "torch"
+    assert "fastest here" in first[1]
+
+
+def test_a_run_on_a_gpu_with_torchs_operations_alone_is_told_what_it_pays(unknown_gpu, monkeypatch, caplog):
+    monkeypatch.setattr(library, "built", lambda device_type: False)
+    choose_kernels(TrainingConfig(measure_kernels=False), gpu_mesh())
+    assert "cross entropy 11 ×" in caplog.text
+    assert "pip install ." in caplog.text
+
+
+def test_a_run_that_goes_on_with_other_kernels_says_so(tmp_path):
+    config = run_config(tmp_path, train_iters=3, save_interval=2)
+    train(config)
+    assert "other kernels" not in train(config, "--train-iters", "4")
+    said = train(config, "--train-iters", "5", "--kernel-backend", "torch")
+    assert "RMSNorm steel there, torch here" in said
+    assert "not to the last bit" in said
 
 
 def test_a_run_learns_the_same_through_other_kernels(tmp_path, monkeypatch):

@@ -12,15 +12,13 @@ from xml.sax.saxutils import escape
 
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
 WIDTH, LEFT, GAP = 980, 90, 10
-COLOURS = ("#f2f2f2", "#e3edf7", "#d3e5d5", "#fdebd0", "#f5dcdc", "#e6dff0", "#d9d9d9")
+COLOURS = ("#f2f2f2", "#e3edf7", "#d3e5d5", "#fdebd0", "#f5dcdc", "#e6dff0", "#dceef0", "#d9d9d9")
 
 # From the top: floor, then folder → what it holds.
 FLOORS: tuple[tuple[int, dict[str, str]], ...] = (
-    (6, {"cli": "steel COMMAND: parses, calls, prints"}),
-    (
-        5,
-        {"training": "loop, callbacks, metrics", "convert": "Hugging Face in and out", "plan": "memory, time, machine"},
-    ),
+    (7, {"cli": "steel COMMAND: parses, calls, prints"}),
+    (6, {"training": "loop, callbacks, metrics"}),
+    (5, {"convert": "Hugging Face in and out", "plan": "memory, time, machine, times of kernels"}),
     (4, {"checkpoint": "save, load, reshard, keep", "optim": "AdamW, clip, schedule"}),
     (3, {"model": "GPT, block, attention, MLP, FLOPs, presets"}),
     (2, {"parallel": "mesh, tensor, pipeline, data (ZeRO-1)", "dataset": "indexed files → order → windows → batches"}),

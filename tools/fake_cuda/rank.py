@@ -44,6 +44,7 @@ def fake_rank(
     """The trainer of a rank, and what watches it; everything that runs inside the context is on the fake device."""
     config = copy.deepcopy(config)
     config.data.data_path = [dataset]
+    config.training.measure_kernels = False  # there is nothing to be timed
     check_run(config, world)
     scopes = Scopes()
     recorder = Recorder(scopes)
@@ -84,6 +85,8 @@ def _patches(recorder: Recorder, scopes: Scopes) -> list[Callable[[], None]]:
         scopes.wrap(DataParallel, "gather_parameters", "data parallel"),
         _replace(library, "built", lambda device_type: True),
         _replace(measured, "times", lambda device_type: None),
+        _replace(measured, "use", lambda device_type, found: None),
+        _replace(dist, "broadcast_object_list", lambda objects, **_: None),
         _replace(dist, "all_gather_object", functools.partial(_all_gather_object, recorder)),
         _around(dist, "batch_isend_irecv", recorder.batch),
         _around(Engine, "train", recorder.passes),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import json
 import re
 from pathlib import Path
@@ -22,10 +21,11 @@ def why_not(device_type: str) -> str | None:
     """
     if not library.built(device_type):
         return f"compiled kernels for {device_type} were not built{_why_not_built(device_type)}"
-    if device_type == "cuda" and torch.cuda.is_available():
-        architectures, runtime = _built_for()
-        return why_not_card(torch.cuda.get_device_capability(), architectures) or why_not_driver(_driver(), runtime)
-    return None
+    found = library.cuda_library() if device_type == "cuda" and torch.cuda.is_available() else None
+    if found is None:
+        return None
+    capability = torch.cuda.get_device_capability()
+    return why_not_card(capability, found.architectures) or why_not_driver(_driver(), found.runtime)
 
 
 def why_not_card(capability: tuple[int, int], architectures: str) -> str | None:
@@ -57,13 +57,6 @@ def why_not_driver(driver: int, runtime: int) -> str | None:
     if not driver or not runtime or driver // 1000 >= runtime // 1000:
         return None
     return f"the compiled kernels need a driver for CUDA {runtime // 1000}, and this one is for {driver // 1000}"
-
-
-@functools.cache
-def _built_for() -> tuple[str, int]:
-    """(Architectures, CUDA runtime) of the library."""
-    found = library.cuda_library()
-    return ("", 0) if found is None else (found.architectures, found.runtime)
 
 
 def _driver() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,7 +42,8 @@ def test_drivers(driver, runtime, runs):
 @pytest.fixture
 def turing_card(monkeypatch):
     monkeypatch.setattr(library, "built", lambda device_type: True)
-    monkeypatch.setattr(served, "_built_for", lambda: ("8.0 8.9 9.0+PTX", 0))
+    built = SimpleNamespace(architectures="8.0 8.9 9.0+PTX", runtime=0)
+    monkeypatch.setattr(library, "cuda_library", lambda: built)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     monkeypatch.setattr(backends, "_requested", {})
@@ -67,7 +69,7 @@ def test_a_build_without_cuda_kernels_says_why(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(not library.CUDA_LIBRARY.exists(), reason="the CUDA kernels were not built here: no nvcc")
 def test_the_library_tells_what_it_was_built_for():
-    architectures, runtime = served._built_for()
-    assert served.why_not_card((8, 0), architectures) is None
-    assert served.why_not_card((99, 0), architectures) is None
-    assert runtime >= 11080
+    found = library.cuda_library()
+    assert served.why_not_card((8, 0), found.architectures) is None
+    assert served.why_not_card((99, 0), found.architectures) is None
+    assert found.runtime >= 11080

@@ -1,0 +1,99 @@
+"""The operations: what implements each, what ``auto`` tries without measured times, what each flag asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation with a choice.
+
+    Args:
+        name: in reports.
+        backends: what implements it; the last takes everything.
+        auto: by kind of device: what ``auto`` tries before the last, in turn, and why each is worth it.
+        flag: what chooses.
+        price: on a GPU, by how much the bytes that torch's moves exceed those of a fused kernel, as traced.
+        measured: it is one of those that are timed.
+    """
+
+    name: str
+    backends: tuple[str, ...]
+    auto: Mapping[str, Mapping[str, str]]
+    flag: str = "--kernel-backend"
+    price: float = 1.0
+    measured: bool = True
+
+
+# Compiled in this package: --kernel-backend torch keeps auto from all of them.
+OURS = ("steel", "steel_cpu", "steel_cuda")
+_ON_CPU = "faster than torch's where it was measured, on CPUs with AVX-512"
+_ON_GPU = "fewer passes over memory than torch's, not timed on this card"
+_OURS = {"cpu": {"steel": _ON_CPU}, "cuda": {"steel": _ON_GPU}}
+_NEWEST = {
+    "flash3": "the newest FlashAttention for this card, not timed on it",
+    "flash4": "the newest FlashAttention for this card, not timed on it",
+}
+_ONE_LAUNCH = "one launch for all documents, no mask"
+OPERATIONS = {
+    "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS, price=1.5),
+    "layer_norm": Operation("LayerNorm", ("steel", "te", "apex", "torch"), _OURS),
+    "rope": Operation("RoPE", ("steel", "torch"), _OURS, price=3.6),
+    "activation": Operation("activation", ("steel", "torch"), _OURS, price=2.0),
+    "gelu": Operation(
+        "exact GELU without a gate",
+        ("steel", "torch"),
+        {
+            "cpu": {"torch": "torch's was measured faster, on CPUs with AVX-512, and ours keeps more digits"},
+            "cuda": {"torch": "one pass as well"},
+        },
+        measured=False,
+    ),
+    "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS, price=11.0),
+    "embedding_gradient": Operation("embedding gradient", ("steel", "torch"), _OURS, price=2.1),
+    "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS),
+    "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS),
+    "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {"cuda": {"steel_cuda": _ON_GPU}}),
+    "attention": Operation(
+        "attention",
+        ("flash4", "flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
+        {"cpu": {"steel_cpu": _ON_CPU}, "cuda": {**_NEWEST, "sdpa": "torch picks its kernel by card and shape"}},
+        "--attention-backend",
+    ),
+    "packed_attention": Operation(
+        "attention within documents",
+        ("flash4", "flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
+        {"cpu": {"steel_cpu": _ONE_LAUNCH}, "cuda": {**_NEWEST, "varlen": _ONE_LAUNCH}},
+        "--attention-backend",
+    ),
+}
+
+# What each value of a flag asks for: the first that is there.
+FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
+    "--kernel-backend": {
+        "auto": (),
+        "steel": ("steel", "steel_cuda"),
+        "torch": ("torch",),
+        "te": ("te",),
+        "apex": ("apex",),
+    },
+    "--attention-backend": {
+        "auto": (),
+        "steel": ("steel_cpu",),
+        "flash": ("flash3", "flash4", "flash2", "varlen", "sdpa_flash"),
+        "flash2": ("flash2",),
+        "flash3": ("flash3",),
+        "flash4": ("flash4",),
+        "sdpa_flash3": ("varlen", "sdpa_flash"),
+        "sdpa_flash4": ("varlen", "sdpa_flash"),
+        "fused": ("cudnn",),
+        "cudnn": ("cudnn",),
+        "sdpa": ("varlen", "sdpa"),
+        "unfused": ("unfused",),
+        "local": ("unfused",),
+    },
+}
+# torch's own flash attention with another FlashAttention inside.
+IN_TORCH = {"sdpa_flash3": 3, "sdpa_flash4": 4}
