@@ -10,14 +10,112 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int64_t kChunk = 16384;  // as in kernels.h
 
+constexpr int kElements = 4;  // that a thread loads at once
+
+// Whether so many can be loaded at once.
+template <class T>
+__device__ __forceinline__ bool fits_packs(const T* tensor) {
+  return reinterpret_cast<uintptr_t>(tensor) % (kElements * sizeof(T)) == 0;
+}
+
 struct AdamStep {
   const double* scale;  // on the device, so that the host need not know it; not a number: nothing is to change
-  float decay, step_size, beta1, beta2, epsilon, root_correction2;
+  float decay, step_size, beta1, beta2, epsilon, inverse_root2;  // 1 / root of the second correction
 };
 
-__device__ __forceinline__ float rounded(float value, uint32_t, float) { return value; }
-__device__ __forceinline__ bf16 rounded(float value, uint32_t noise, bf16) {
-  return __ushort_as_bfloat16(static_cast<unsigned short>(stochastic_half(__float_as_uint(value), noise)));
+// Row and column in the whole tensor of a block's element, and the key of its row.
+struct RandomPlace {
+  uint64_t of_step, key;
+  int64_t first_row;
+  uint32_t first_column, columns, row, column;
+
+  // table_row: as declarations.h has it. Within a chunk, places fit in 32 bits, which divide several times faster.
+  __device__ __forceinline__ RandomPlace(const int64_t* table_row, int64_t first, int64_t number)
+      : of_step(step_key(table_row[7], number)),
+        key(0),
+        first_row(table_row[8] + first / table_row[10]),
+        first_column(static_cast<uint32_t>(table_row[9])),
+        columns(static_cast<uint32_t>(table_row[10])),
+        row(0),
+        column(0) {}
+
+  __device__ __forceinline__ void seek(uint32_t place) {
+    row = place / columns;
+    column = place - row * columns;
+    key = row_key(of_step, first_row + row);
+  }
+
+  __device__ __forceinline__ uint32_t bits(uint32_t after) const {
+    return random_bits(static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32), first_column + column + after);
+  }
+
+  // Of N elements from `place` on. Rarely do they lie in more than one row.
+  template <int N>
+  __device__ __forceinline__ void fill(uint32_t place, uint32_t (&noise)[N]) {
+    seek(place);
+    if (column + N <= columns) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) noise[i] = bits(static_cast<uint32_t>(i));
+    } else {
+#pragma unroll 1
+      for (int i = 1; i <= N; ++i) {
+        // Moved up by one each time, so that no element is addressed by a variable.
+        const uint32_t own = bits(0);
+#pragma unroll
+        for (int k = 0; k + 1 < N; ++k) noise[k] = noise[k + 1];
+        noise[N - 1] = own;
+        seek(place + static_cast<uint32_t>(i));
+      }
+    }
+  }
+};
+
+template <int N>
+__device__ __forceinline__ void store_moment(float* to, const float (&values)[N], const uint32_t (&)[N], uint32_t) {
+  store<float, N>(to, values);
+}
+
+template <int N>
+__device__ __forceinline__ void store_moment(bf16* to, const float (&values)[N], const uint32_t (&noise)[N],
+                                             uint32_t shift) {
+  Pack<bf16, N> pack;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    const uint32_t half = stochastic_half(__float_as_uint(values[i]), noise[i] >> shift & 0xffffu);
+    pack.values[i] = __ushort_as_bfloat16(static_cast<unsigned short>(half));
+  }
+  *reinterpret_cast<Pack<bf16, N>*>(to) = pack;
+}
+
+template <class T, class M, class V>
+struct Tensors {
+  T* parameter;
+  float* master;
+  const float* grad;
+  M* exp_avg;
+  V* exp_avg_sq;
+};
+
+// N neighbouring elements.
+template <class T, class M, class V, int N>
+__device__ __forceinline__ void adamw_elements(const Tensors<T, M, V>& t, int64_t j, const AdamStep& step, float scale,
+                                               float decay, const uint32_t (&noise)[N]) {
+  float g[N], m[N], v[N], value[N];
+  load<float, N>(t.grad + j, g);
+  load<float, N>(t.master + j, value);
+  load<M, N>(t.exp_avg + j, m);
+  load<V, N>(t.exp_avg_sq + j, v);
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    g[i] *= scale;
+    m[i] = step.beta1 * m[i] + (1.0f - step.beta1) * g[i];
+    v[i] = step.beta2 * v[i] + (1.0f - step.beta2) * (g[i] * g[i]);
+    value[i] = value[i] * decay - step.step_size * m[i] / (sqrtf(v[i]) * step.inverse_root2 + step.epsilon);
+  }
+  store_moment<N>(t.exp_avg + j, m, noise, 16);
+  store_moment<N>(t.exp_avg_sq + j, v, noise, 0);
+  store<float, N>(t.master + j, value);
+  if (t.parameter != nullptr) store<T, N>(t.parameter + j, value);
 }
 
 // M, V: types of the moments.
@@ -30,34 +128,35 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t* row = table + 11 * chunks[2 * static_cast<int64_t>(blockIdx.x)];
   const int64_t first = chunks[2 * static_cast<int64_t>(blockIdx.x) + 1];
   const int64_t last = row[5] - first < kChunk ? row[5] : first + kChunk;
-  T* parameter = reinterpret_cast<T*>(row[0]);
-  float* master = reinterpret_cast<float*>(row[1]);
-  const float* grad = reinterpret_cast<const float*>(row[2]);
-  M* exp_avg = reinterpret_cast<M*>(row[3]);
-  V* exp_avg_sq = reinterpret_cast<V*>(row[4]);
+  const Tensors<T, M, V> tensors = {reinterpret_cast<T*>(row[0]), reinterpret_cast<float*>(row[1]),
+                                    reinterpret_cast<const float*>(row[2]), reinterpret_cast<M*>(row[3]),
+                                    reinterpret_cast<V*>(row[4])};
   const float decay = row[6] != 0 ? step.decay : 1.0f;
   constexpr bool exact = std::is_same_v<M, float> && std::is_same_v<V, float>;
-  // Within a chunk, places fit in 32 bits, which divide several times faster than 64.
-  const int64_t first_row = exact ? 0 : row[8] + first / row[10];
-  const uint32_t columns = exact ? 1 : static_cast<uint32_t>(row[10]);
-  const uint32_t first_column = exact ? 0 : static_cast<uint32_t>(first % row[10]);
-  for (int64_t j = first + threadIdx.x; j < last; j += kThreads) {
-    const float g = grad[j] * scale;
-    const float m = step.beta1 * to_float(exp_avg[j]) + (1.0f - step.beta1) * g;
-    const float v = step.beta2 * to_float(exp_avg_sq[j]) + (1.0f - step.beta2) * (g * g);
-    const float value = master[j] * decay - step.step_size * m / (sqrtf(v) / step.root_correction2 + step.epsilon);
-    uint32_t noise = 0;
-    if constexpr (!exact) {
-      const uint32_t place = first_column + static_cast<uint32_t>(j - first);
-      const uint64_t random = row_key(row[7], number, first_row + place / columns);
-      noise = random_bits(static_cast<uint32_t>(random), static_cast<uint32_t>(random >> 32),
-                          static_cast<uint32_t>(row[9]) + place % columns);
+  const auto run = [&](int64_t begin, int64_t end, auto width) {
+    constexpr int N = decltype(width)::value;
+    if constexpr (exact) {
+      const uint32_t none[N] = {};
+      for (int64_t j = begin + static_cast<int64_t>(threadIdx.x) * N; j < end; j += kThreads * N) {
+        adamw_elements<T, M, V, N>(tensors, j, step, scale, decay, none);
+      }
+    } else {
+      // `first` may lie within a row of this block.
+      const uint32_t offset = static_cast<uint32_t>(first % row[10]);
+      RandomPlace place(row, first, number);
+      for (int64_t j = begin + static_cast<int64_t>(threadIdx.x) * N; j < end; j += kThreads * N) {
+        uint32_t noise[N];
+        place.fill<N>(offset + static_cast<uint32_t>(j - first), noise);
+        adamw_elements<T, M, V, N>(tensors, j, step, scale, decay, noise);
+      }
     }
-    exp_avg[j] = rounded(m, noise >> 16, M{});
-    exp_avg_sq[j] = rounded(v, noise & 0xffffu, V{});
-    master[j] = value;
-    if (parameter != nullptr) parameter[j] = from_float<T>(value);
-  }
+  };
+  // A chunk begins at a multiple of what is loaded at once if the tensor does.
+  const bool packs = fits_packs(tensors.parameter) && fits_packs(tensors.master) && fits_packs(tensors.grad) &&
+                     fits_packs(tensors.exp_avg) && fits_packs(tensors.exp_avg_sq);
+  const int64_t whole = packs ? first + (last - first) / kElements * kElements : first;
+  run(first, whole, Width<kElements>{});
+  run(whole, last, Width<1>{});
 }
 
 // Calls function(T{}) with the type that dtype, fp32 or bf16, names.
@@ -114,7 +213,7 @@ extern "C" int adamw(int64_t dtype, int64_t exp_avg_dtype, int64_t exp_avg_sq_dt
                          static_cast<float>(beta1),
                          static_cast<float>(beta2),
                          static_cast<float>(epsilon),
-                         static_cast<float>(sqrt(correction2))};
+                         static_cast<float>(1.0 / sqrt(correction2))};
   return with_type(dtype, [=](auto type) {
     with_moment(exp_avg_dtype, [=](auto first_moment) {
       with_moment(exp_avg_sq_dtype, [=](auto second_moment) {

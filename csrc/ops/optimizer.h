@@ -42,11 +42,12 @@ void adamw_chunk(const int64_t* row, int64_t first, AdamStep step, int64_t numbe
   V* exp_avg_sq = reinterpret_cast<V*>(row[4]);
   const int64_t last = row[5] - first < kChunk ? row[5] : first + kChunk;
   constexpr bool exact = std::is_same_v<M, float> && std::is_same_v<V, float>;
+  const uint64_t of_step = exact ? 0 : step_key(row[7], number);
   for (int64_t j = first; j < last;) {
     const int64_t own_row = exact ? 0 : j / row[10], column = exact ? 0 : j % row[10];
     const int64_t rest = exact ? last - j : row[10] - column;
     const int64_t count = rest < last - j ? rest : last - j;
-    const uint64_t random = exact ? 0 : row_key(row[7], number, row[8] + own_row);
+    const uint64_t random = exact ? 0 : row_key(of_step, row[8] + own_row);
     adamw_run(parameter == nullptr ? nullptr : parameter + j, master + j, grad + j, exp_avg + j, exp_avg_sq + j, count,
               step, random, static_cast<uint32_t>(row[9] + column));
     j += count;

@@ -15,9 +15,13 @@ STEEL_INLINE uint64_t mixed(uint64_t x) {
   return x ^ x >> 31;
 }
 
+// What a step's rows start from.
+STEEL_INLINE uint64_t step_key(int64_t key, int64_t step) {
+  return mixed(static_cast<uint64_t>(key) + static_cast<uint64_t>(step) * 0x9e3779b97f4a7c15ull);
+}
+
 // What the random bits of a row's elements start from.
-STEEL_INLINE uint64_t row_key(int64_t key, int64_t step, int64_t row) {
-  const uint64_t of_step = mixed(static_cast<uint64_t>(key) + static_cast<uint64_t>(step) * 0x9e3779b97f4a7c15ull);
+STEEL_INLINE uint64_t row_key(uint64_t of_step, int64_t row) {
   return mixed(of_step + static_cast<uint64_t>(row) * 0xd1b54a32d192ed03ull);
 }
 
