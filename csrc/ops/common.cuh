@@ -8,6 +8,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <type_traits>
 
 // Launchers, so that the compiler compares each with the list of kernels.
 #define CUDA_KERNEL(name, ...) extern "C" int name(__VA_ARGS__, cudaStream_t stream);
@@ -59,6 +60,20 @@ __device__ __forceinline__ void store(T* to, const float (&from)[N]) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
+// N fp32 numbers, four at a time where there are so many.
+template <int N>
+__device__ __forceinline__ void load_table(const float* from, float (&to)[N]) {
+  if constexpr (N == 1) {
+    to[0] = *from;
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + i);
+      to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
+    }
+  }
+}
+
 // The sum over all threads of a block of whole warps, on every thread. shared holds 32 floats.
 __device__ __forceinline__ float block_sum(float value, float* shared) {
   for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
@@ -105,6 +120,16 @@ void with_width(bool packs, Function function) {
     function(Width<kPack<T>>{});
   } else {
     function(Width<1>{});
+  }
+}
+
+// Calls call(std::bool_constant) with the answer.
+template <class Call>
+void with_answer(bool answer, Call call) {
+  if (answer) {
+    call(std::true_type{});
+  } else {
+    call(std::false_type{});
   }
 }
 

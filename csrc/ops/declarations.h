@@ -65,6 +65,23 @@ KERNEL(rope, int64_t dtype, const void* x, const void* cosine, const void* sine,
        int64_t heads, int64_t size, int64_t half, int64_t x_batch, int64_t x_position, int64_t x_head, int64_t y_batch,
        int64_t y_position, int64_t y_head, int64_t tables, double direction)
 
+// RMSNorm of each query and key head (weights of size `size`), then RoPE as above, rounded once. x: (batch, length,
+// queries + 2 keys, size), the heads of queries, keys and values; y (batch, length, queries + keys, size) and rstd (fp32,
+// an element per head of y) leave out the values. half 0: no rotation.
+KERNEL(qk_norm_rope_forward, int64_t dtype, const void* x, const void* query_weight, const void* key_weight,
+       const void* cosine, const void* sine, void* y, void* rstd, int64_t batch, int64_t length, int64_t queries,
+       int64_t keys, int64_t size, int64_t half, int64_t tables, double epsilon)
+
+// grad_x: the whole gradient of x, in which that of values is a copy of grad_value; grad_weights: fp32 (2, size), of
+// queries' and keys' norms. The three gradients have the given strides (elements) and adjacent channels. partial: fp32,
+// (row_blocks(batch * length), 2, size).
+KERNEL(qk_norm_rope_backward, int64_t dtype, const void* grad_query, const void* grad_key, const void* grad_value,
+       const void* x, const void* query_weight, const void* key_weight, const void* rstd, const void* cosine,
+       const void* sine, void* grad_x, void* grad_weights, void* partial, int64_t batch, int64_t length,
+       int64_t queries, int64_t keys, int64_t size, int64_t half, int64_t query_batch, int64_t query_position,
+       int64_t query_head, int64_t key_batch, int64_t key_position, int64_t key_head, int64_t value_batch,
+       int64_t value_position, int64_t value_head, int64_t tables)
+
 // y = softmax(q k^T * scale) v over each token's past within its document; lse (fp32, (heads, tokens)) = log of the sum
 // of exp of the scaled scores. Tokens are numbered through; document d is those from starts[d] to starts[d + 1] (int32,
 // documents + 1). Query head n goes with key and value head n / (heads / kv_heads). q, k and v have strides (elements)

@@ -21,6 +21,7 @@ namespace avx2 {
 #include "optimizer.h"
 #include "embedding.h"
 #include "rope.h"
+#include "qk_norm_rope.h"
 #include "tiles.h"
 #include "attention.h"
 }  // namespace avx2

@@ -20,6 +20,7 @@ namespace base {
 #include "optimizer.h"
 #include "embedding.h"
 #include "rope.h"
+#include "qk_norm_rope.h"
 #include "tiles.h"
 #include "attention.h"
 }  // namespace base

@@ -1,9 +1,8 @@
 // RMSNorm and LayerNorm (kCentred: with a mean); the arguments are those of declarations.h.
 //
 // kOnce: a thread has one access of a row at most, so that rows are read once and stay in registers.
-#include <type_traits>
-
 #include "common.cuh"
+#include "partials.cuh"
 
 namespace {
 
@@ -205,31 +204,6 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
   }
 }
 
-// A warp reads 32 neighbouring columns of a row; 32 warps take turns over the rows, then their sums are added in order.
-__global__ void __launch_bounds__(1024) sum_partials(const float* partial, float* total, int64_t blocks, int64_t width) {
-  __shared__ float shared[32][33];
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + threadIdx.x;
-  float sum = 0.0f;
-  if (column < width) {
-    for (int64_t block = threadIdx.y; block < blocks; block += 32) sum += partial[block * width + column];
-  }
-  shared[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y != 0 || column >= width) return;
-  for (int lane = 1; lane < 32; ++lane) sum += shared[lane][threadIdx.x];
-  total[column] = sum;
-}
-
-// Calls call(std::bool_constant) with the answer.
-template <class Call>
-void with_answer(bool answer, Call call) {
-  if (answer) {
-    call(std::true_type{});
-  } else {
-    call(std::false_type{});
-  }
-}
-
 unsigned threads_of(int64_t accesses, int64_t most) {
   const int64_t threads = (accesses + 31) / 32 * 32;
   return static_cast<unsigned>(threads < 32 ? 32 : threads > most ? most : threads);
@@ -292,7 +266,5 @@ extern "C" int norm_backward(int64_t dtype, const void* grad, const void* grad_s
     });
   });
   if (status != 0) return status;
-  sum_partials<<<static_cast<unsigned>((columns + 31) / 32), dim3(32, 32), 0, stream>>>(
-      static_cast<const float*>(partial), static_cast<float*>(grad_weight), blocks, columns);
-  return static_cast<int>(cudaGetLastError());
+  return add_partials(static_cast<const float*>(partial), static_cast<float*>(grad_weight), blocks, columns, stream);
 }

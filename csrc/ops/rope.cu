@@ -9,20 +9,6 @@ struct Strides {
   int64_t batch, position, head;
 };
 
-// N fp32 numbers, four at a time where there are so many.
-template <int N>
-__device__ __forceinline__ void load_table(const float* from, float (&to)[N]) {
-  if constexpr (N == 1) {
-    to[0] = *from;
-  } else {
-#pragma unroll
-    for (int i = 0; i < N; i += 4) {
-      const float4 four = *reinterpret_cast<const float4*>(from + i);
-      to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
-    }
-  }
-}
-
 // A thread turns N pairs of channels of a head, or copies N channels that are not turned (copies per head). Blocks
 // follow one another along the tokens, `tiles` of them for each. x and y may be the same.
 template <class T, int N>

@@ -17,10 +17,12 @@ from steel_megatron.model.context import Context
 from steel_megatron.model.norm import Norm
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.attention import AttentionDropout, attention, cached_attention
+from steel_megatron.ops.qk_norm_rope import qk_norm_rope, split_heads
 from steel_megatron.ops.rope import Rotation, rotate, rotate_heads_
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import HFName, Init
 from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
+from steel_megatron.parallel.weight_grad import await_parameter
 
 
 class Attention(nn.Module):
@@ -135,7 +137,13 @@ class Attention(nn.Module):
             norms = self.query_norm, self.key_norm
         if self.pieces is not None:
             return self.pieces.heads(qkv_BSC, sizes, self.head_dim, rotation, norms)
-        q_BSND, k_BSKD, v_BSKD = (part.unflatten(-1, (-1, self.head_dim)) for part in qkv_BSC.split(sizes, dim=-1))
+        queries = sizes[0] // self.head_dim
+        if norms is not None and not norms[0].layer_norm:
+            weights = norms[0].weight, norms[1].weight
+            for weight in weights:
+                await_parameter(weight)  # the module's own hook is not called
+            return qk_norm_rope(qkv_BSC, *weights, norms[0].epsilon, rotation, queries)
+        q_BSND, k_BSKD, v_BSKD = split_heads(qkv_BSC, queries, self.head_dim)
         if norms is not None:
             q_BSND, k_BSKD = norms[0](q_BSND)[0], norms[1](k_BSKD)[0]
         if rotation is not None:

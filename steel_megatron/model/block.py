@@ -62,15 +62,18 @@ class Block(nn.Module):
         self.mlp_norm = norm("mlp_norm", "post_attention_layernorm", "ln_2")
         self.mlp = MLP(config, layer, mesh, dtype=dtype, device=device, recompute=recompute.activation)
 
-    def forward(self, x_BSH: Tensor, context: Context) -> Tensor:
-        """(B, S, H) → (B, S, H)."""
-        normed_BSH, x_BSH = self.attention_norm(x_BSH)
+    def forward(self, x_BSH: Tensor, branch_BSH: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
+        """The residual stream and what is to be added to it, both (B, S, H), None: nothing → the same after this block.
+
+        The next norm adds it in the same pass over memory; :func:`run_blocks` is for whole groups.
+        """
+        normed_BSH, x_BSH = self.attention_norm.after(x_BSH, branch_BSH)
         with self._normed_again(self.attention_norm, normed_BSH, x_BSH):
             attended_BSH = self.attention(normed_BSH, context)
-        normed_BSH, x_BSH = self.mlp_norm(self._drop(attended_BSH, context, ATTENTION_OUTPUT), x_BSH)
+        normed_BSH, x_BSH = self.mlp_norm.after(x_BSH, self._drop(attended_BSH, context, ATTENTION_OUTPUT))
         with self._normed_again(self.mlp_norm, normed_BSH, x_BSH):
             y_BSH = self.mlp(normed_BSH)
-        return x_BSH + self._drop(y_BSH, context, MLP_OUTPUT)
+        return x_BSH, self._drop(y_BSH, context, MLP_OUTPUT)
 
     def _normed_again(self, norm: Norm, normed_BSH: Tensor, x_BSH: Tensor) -> AbstractContextManager[None]:
         """What the projections save of their input is made again from the norm's input, which the norm keeps."""
@@ -82,6 +85,25 @@ class Block(nn.Module):
     def _drop(self, x_BSH: Tensor, context: Context, site: int) -> Tensor:
         first = first_position(x_BSH, self.mesh)
         return dropout(x_BSH, self.dropout_rate, context.dropout, self.layer, site, first_position=first)
+
+
+def run_blocks(blocks: Iterable[nn.Module], x_BSH: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
+    """The residual stream through some blocks, and what is still to be added to it (None if there are no blocks)."""
+    branch_BSH: Tensor | None = None
+    with context.region():
+        for block in blocks:
+            x_BSH, branch_BSH = block(x_BSH, branch_BSH, context)
+    return x_BSH, branch_BSH
+
+
+def through_blocks(blocks: Iterable[nn.Module], x_BSH: Tensor, context: Context) -> Tensor:
+    """:func:`run_blocks` with the last addition done."""
+    return joined(*run_blocks(blocks, x_BSH, context))
+
+
+def joined(x_BSH: Tensor, branch_BSH: Tensor | None) -> Tensor:
+    """The residual stream with nothing left to add."""
+    return x_BSH if branch_BSH is None else x_BSH + branch_BSH
 
 
 def use_pieces(blocks: Iterable[nn.Module], pieces: Pieces) -> None:

@@ -5,14 +5,12 @@ Shapes: B batch, S sequence, H hidden, V this rank's columns of the padded vocab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.model.block import Block
+from steel_megatron.model.block import Block, joined, run_blocks, through_blocks
 from steel_megatron.model.cache import KVCache
 from steel_megatron.model.context import Context
 from steel_megatron.model.embedding import Embedding, Head
@@ -179,12 +177,19 @@ class GPT(nn.Module):
     ) -> Tensor:
         x_BSH = inputs if self.embedding is None else self.embedding(inputs, positions_BS, dropout)
         context = Context(self._rotation(inputs, positions_BS), packing, dropout, cache, self.linears.region)
+        branch_BSH: Tensor | None = None  # of the last block, which the final norm adds
         for blocks, again in self.recompute.groups(list(self.blocks)):
+            x_BSH = joined(x_BSH, branch_BSH)
             if again and torch.is_grad_enabled():
-                x_BSH = checkpoint(run_blocks, blocks, x_BSH, context, use_reentrant=False, preserve_rng_state=False)
+                x_BSH = checkpoint(
+                    through_blocks, blocks, x_BSH, context, use_reentrant=False, preserve_rng_state=False
+                )
+                branch_BSH = None
             else:
-                x_BSH = run_blocks(blocks, x_BSH, context)
-        return x_BSH if self.final_norm is None else self.final_norm(x_BSH)[0]
+                x_BSH, branch_BSH = run_blocks(blocks, x_BSH, context)
+        if self.final_norm is None:
+            return joined(x_BSH, branch_BSH)
+        return self.final_norm.after(x_BSH, branch_BSH)[0]
 
     def _rotation(self, inputs: Tensor, positions_BS: Tensor | None) -> Rotation | None:
         if self.rope is None:
@@ -193,11 +198,3 @@ class GPT(nn.Module):
         if self.embedding is None and self.mesh.sequence_parallel:
             length *= self.mesh.tp.size
         return rotation(self.rope, length if positions_BS is None else positions_BS, inputs.device)
-
-
-def run_blocks(blocks: Sequence[nn.Module], x_BSH: Tensor, context: Context) -> Tensor:
-    """The residual stream through some blocks."""
-    with context.region():
-        for block in blocks:
-            x_BSH = block(x_BSH, context)
-    return x_BSH

@@ -60,3 +60,7 @@ class Norm(nn.Module):
         if residual is not None:
             return add_rms_norm(x, residual, self.weight, self.epsilon)
         return rms_norm_beside(x, self.weight, self.epsilon)
+
+    def after(self, x: Tensor, branch: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(normed, the residual stream x with its branch added, if there is one)."""
+        return self(x) if branch is None else self(branch, x)

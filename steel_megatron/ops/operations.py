@@ -41,6 +41,7 @@ OPERATIONS = {
     "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS, price=1.5),
     "layer_norm": Operation("LayerNorm", ("steel", "te", "apex", "torch"), _OURS),
     "rope": Operation("RoPE", ("steel", "torch"), _OURS, price=3.6),
+    "qk_norm_rope": Operation("norms of queries and keys with RoPE", ("steel", "torch"), _OURS),
     "activation": Operation("activation", ("steel", "torch"), _OURS, price=2.0),
     "gelu": Operation(
         "exact GELU without a gate",

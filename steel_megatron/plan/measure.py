@@ -23,6 +23,7 @@ from steel_megatron.ops.attention import Packing, attention
 from steel_megatron.ops.cross_entropy import cross_entropy
 from steel_megatron.ops.embedding import add_rows
 from steel_megatron.ops.norm import layer_norm, rms_norm
+from steel_megatron.ops.qk_norm_rope import qk_norm_rope
 from steel_megatron.ops.rope import RopeSettings, rotate, rotation
 from steel_megatron.ops.scaled_matmul import E5M2, Scaled, largest_magnitude, quantise_both
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
@@ -274,10 +275,26 @@ def _gradient_norm(config: ModelConfig, batch: int, length: int, device: torch.d
     return Case(tuple(counted), run, run)
 
 
+def _qk_norm_rope(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+    queries, keys = config.num_attention_heads, config.query_groups
+    qkv = _random(batch, length, (queries + 2 * keys) * config.head_dim, device=device, dtype=dtype)
+    query, key = (_random(config.head_dim, device=device, dtype=dtype, seed=seed) for seed in (1, 2))
+    leaves = [tensor.requires_grad_() for tensor in (qkv, query, key)]
+    grads = _heads(config, batch, length, device, dtype)
+    by = rotation(RopeSettings.from_config(config), length, device)
+
+    def run() -> list[Tensor]:
+        heads = qk_norm_rope(qkv, query, key, 1e-6, by, queries)
+        return [*heads, *torch.autograd.grad(heads, leaves, grads)]
+
+    return Case((qkv, query, key), run, run)
+
+
 CASES: dict[str, Callable[[ModelConfig, int, int, torch.device, torch.dtype], Case]] = {
     "rms_norm": _rms_norm,
     "layer_norm": _layer_norm,
     "rope": _rope,
+    "qk_norm_rope": _qk_norm_rope,
     "activation": _activation,
     "cross_entropy": _cross_entropy,
     "quantise": _quantise,

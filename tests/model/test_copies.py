@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from helpers.kernels import needs_cpu_kernels, set_backend
 from helpers.tiny_gpt import tiny_config, tiny_gpt
+from steel_megatron.model.block import through_blocks
 from steel_megatron.model.context import Context
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.chunks import CPU_ELEMENTS
@@ -51,8 +52,8 @@ def copies_of_a_block(options: dict[str, Any], packing: Packing | None = None) -
     data_parallel = DataParallel([model], Mesh.single(), shard=False)
     x = torch.randn(BATCH, LENGTH, 32, dtype=torch.bfloat16, requires_grad=True)
     context = Context(model._rotation(x[..., 0], None), packing)
-    model.blocks[0](x, context)  # tables that stay are made
-    y, forward = copies(lambda: model.blocks[0](x, context))
+    through_blocks(model.blocks, x, context)  # tables that stay are made
+    y, forward = copies(lambda: through_blocks(model.blocks, x, context))
     _, backward = copies(lambda: y.backward(torch.ones_like(y)))
     assert data_parallel.grads.count_nonzero() > 0
     return forward, backward
@@ -64,20 +65,15 @@ def copies_of_a_block(options: dict[str, Any], packing: Packing | None = None) -
     [
         ({}, []),
         ({"num_query_groups": 4, "activation": "geglu", "rotary_percent": 0.5}, []),
+        ({"qk_layernorm": True, "rotary_percent": 0.5}, []),
+        ({"qk_layernorm": True, "position_embedding_type": "none"}, []),
         (GPT2, ["cat"]),  # the gradients of queries, keys and values become the projection's
     ],
-    ids=["llama", "multi-head", "gpt2"],
+    ids=["llama", "multi-head", "norms of heads", "norms of heads, no positions", "gpt2"],
 )
 def test_our_kernels_copy_nothing(monkeypatch, options, backward):
     set_backend(monkeypatch, "auto")
     assert copies_of_a_block(options) == ([], backward)
-
-
-@needs_cpu_kernels
-def test_norms_of_heads_copy_them_out_of_the_projection(monkeypatch):
-    set_backend(monkeypatch, "auto")
-    forward, backward = copies_of_a_block({"qk_layernorm": True})
-    assert (len(forward), len(backward)) == (2, 3), (forward, backward)
 
 
 @needs_cpu_kernels

@@ -19,7 +19,7 @@ from steel_megatron.parallel.mesh import Axis, Mesh
 
 MODELS = {
     "untied": {},
-    "tied": {"untie_embeddings_and_output_weights": False},
+    "tied": {"untie_embeddings_and_output_weights": False, "qk_layernorm": True},
     "GPT-2": {"normalization": "LayerNorm", "position_embedding_type": "learned_absolute", "add_bias_linear": True},
 }
 

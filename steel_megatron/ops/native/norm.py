@@ -137,41 +137,56 @@ def _(
     return _like(x), _like(weight_H), _like(weight_H)
 
 
+# Gradients that are not there stay None in these: no zeros are written for the statistics, nor for a sum nobody reads.
+
+
 def _keep_rms(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(inputs[0], inputs[1], output[1])
 
 
-def _rms_backward(ctx: Any, grad: Tensor, *unused: Tensor | None) -> tuple[Tensor, Tensor, None]:
+def _rms_backward(ctx: Any, grad: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+    if grad is None:
+        return None, None, None
     grad_x, grad_weight = rms_norm_backward(grad, None, *ctx.saved_tensors)
     return grad_x, grad_weight, None
 
 
 def _keep_rms_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(output[1], inputs[2], output[2])
 
 
 def _add_rms_backward(
-    ctx: Any, grad: Tensor, grad_sum: Tensor | None, *unused: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, None]:
+    ctx: Any, grad: Tensor | None, grad_sum: Tensor | None, *unused: Tensor | None
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    if grad is None:
+        return grad_sum, grad_sum, None, None
     grad_x, grad_weight = rms_norm_backward(grad, grad_sum, *ctx.saved_tensors)
     return grad_x, grad_x, grad_weight, None
 
 
 def _keep_layer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(inputs[0], inputs[1], *output[1:])
 
 
-def _layer_backward(ctx: Any, grad: Tensor, *unused: Tensor | None) -> tuple[Tensor, Tensor, Tensor, None]:
+def _layer_backward(ctx: Any, grad: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return None, None, None, None
     return *layer_norm_backward(grad, None, *ctx.saved_tensors), None
 
 
 def _keep_layer_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(output[1], inputs[2], *output[2:])
 
 
 def _add_layer_backward(
-    ctx: Any, grad: Tensor, grad_sum: Tensor | None, *unused: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+    ctx: Any, grad: Tensor | None, grad_sum: Tensor | None, *unused: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return grad_sum, grad_sum, None, None, None
     grad_x, grad_weight, grad_bias = layer_norm_backward(grad, grad_sum, *ctx.saved_tensors)
     return grad_x, grad_x, grad_weight, grad_bias, None
 

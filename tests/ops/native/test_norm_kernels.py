@@ -163,6 +163,18 @@ def test_operations_trace():
     torch.library.opcheck(native.layer_norm_backward, (plain, plain, plain, plain_weight, rstd, rstd))
 
 
+@needs_cpu_kernels
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gradient_of_the_sum_alone_passes_through(kind):
+    x, residual, grad = (random((5, 8), torch.float32, "cpu", n) for n in range(3))
+    parameters, x = parameters_of(kind, 8, torch.float32, "cpu"), x.requires_grad_()
+    add_norm = native.add_rms_norm if kind == "rms" else native.add_layer_norm
+    _, total, *_ = add_norm(x, residual, *parameters, 1e-5)
+    total.backward(grad)
+    assert torch.equal(x.grad, grad)
+    assert all(parameter.grad is None for parameter in parameters)
+
+
 @pytest.mark.parametrize("backend", ["torch", "steel"])
 def test_the_sum_and_the_bias_that_may_be_missing(monkeypatch, backend):
     if backend == "steel" and not library.built("cpu"):

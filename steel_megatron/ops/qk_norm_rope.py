@@ -1,0 +1,76 @@
+"""Queries, keys and values out of a fused projection: RMSNorm of query and key heads, then RoPE (Henry et al., 2020).
+
+Shapes: B batch, S sequence, N query and K key/value heads, D head size, C = (N + 2 K) D channels of the projection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steel_megatron.ops.backends import serves
+from steel_megatron.ops.native import qk_norm_rope as native
+from steel_megatron.ops.norm import rms_norm
+from steel_megatron.ops.rope import Rotation, rotate
+
+
+def qk_norm_rope(
+    qkv_BSC: Tensor,
+    query_weight_D: Tensor,
+    key_weight_D: Tensor,
+    epsilon: float,
+    by: Rotation | None,
+    queries: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, S, N, D), (B, S, K, D) twice; values are a view of the projection.
+
+    ``queries`` is N. Our kernel computes in fp32 and rounds once; it reads the projection where it lies, and its
+    backward pass writes the projection's gradient in place. Torch rounds after the norm and after the rotation.
+    """
+    if serves("qk_norm_rope", qkv_BSC, query_weight_D, key_weight_D):
+        cosine, sine = (None, None) if by is None else (by.cos, by.sin)
+        q_BSND, k_BSKD, v_BSKD = _QKNormRope.apply(
+            qkv_BSC, query_weight_D, key_weight_D, cosine, sine, queries, epsilon
+        )
+        return q_BSND, k_BSKD, v_BSKD
+    q_BSND, k_BSKD, v_BSKD = split_heads(qkv_BSC, queries, len(query_weight_D))
+    q_BSND, k_BSKD = rms_norm(q_BSND, query_weight_D, epsilon), rms_norm(k_BSKD, key_weight_D, epsilon)
+    if by is not None:
+        q_BSND, k_BSKD = rotate(q_BSND, by), rotate(k_BSKD, by)
+    return q_BSND, k_BSKD, v_BSKD
+
+
+def split_heads(qkv_BSC: Tensor, queries: int, head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The projection's heads as views."""
+    heads = qkv_BSC.unflatten(-1, (-1, head_dim))
+    keys = (heads.shape[2] - queries) // 2
+    q_BSND, k_BSKD, v_BSKD = heads.split([queries, keys, keys], dim=2)
+    return q_BSND, k_BSKD, v_BSKD
+
+
+class _QKNormRope(torch.autograd.Function):
+    """Saves the projection, which attention keeps for its values anyway, and one fp32 number per head."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        qkv_BSC: Tensor,
+        query_weight_D: Tensor,
+        key_weight_D: Tensor,
+        cosine: Tensor | None,
+        sine: Tensor | None,
+        queries: int,
+        epsilon: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        heads_BSMD, rstd_BSM = native.qk_norm_rope(
+            qkv_BSC, query_weight_D, key_weight_D, cosine, sine, queries, epsilon
+        )
+        ctx.save_for_backward(qkv_BSC, query_weight_D, key_weight_D, rstd_BSM, cosine, sine)
+        _, _, v_BSKD = split_heads(qkv_BSC, queries, len(query_weight_D))
+        return heads_BSMD[:, :, :queries], heads_BSMD[:, :, queries:], v_BSKD
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return *native.qk_norm_rope_backward(*grads, *ctx.saved_tensors), None, None, None, None
