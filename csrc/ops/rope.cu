@@ -11,6 +11,7 @@ struct Strides {
 
 // A thread turns N pairs of channels of a head, or copies N channels that are not turned (copies per head). Blocks
 // follow one another along the tokens, `tiles` of them for each. x and y may be the same.
+// PTX: registers <= 32, loads 16, stores 16
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     rotate(const T* x, const float* cosine, const float* sine, T* y, unsigned tiles, unsigned length, int64_t heads,

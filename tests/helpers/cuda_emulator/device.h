@@ -142,6 +142,7 @@ T atomicMin(T* address, T value) {
 #define __ldg(address) (*(address))
 #define __ldcs(address) (*(address))
 #define __stcs(address, value) (void)(*(address) = (value))
+#define __stwb(address, value) (void)(*(address) = (value))
 #define __float_as_uint(x) emulator::from_bits<unsigned>(emulator::to_bits<float>(x))
 #define __float_as_int(x) emulator::from_bits<int>(emulator::to_bits<float>(x))
 #define __uint_as_float(x) emulator::from_bits<float>(emulator::to_bits<unsigned>(x))
