@@ -45,7 +45,7 @@ struct GELUTanh {
 };
 
 struct ReLU {
-  STEEL_INLINE Point at(float x) { return {x < 0.0f ? 0.0f : x, x > 0.0f ? 1.0f : 0.0f}; }
+  STEEL_INLINE Point at(float x) { return {x < 0.0f ? 0.0f : x, x <= 0.0f ? 0.0f : 1.0f}; }
 };
 
 struct SquaredReLU {

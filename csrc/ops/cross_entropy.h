@@ -2,6 +2,7 @@
 
 namespace {
 
+// The largest of those that are numbers, -inf if there are none.
 template <class T>
 float largest(const T* x, int64_t count) {
   float result = -INFINITY;
@@ -14,9 +15,17 @@ float largest(const T* x, int64_t count) {
 }
 
 template <class T>
+bool any_missing(const T* x, int64_t count) {
+  for (int64_t j = 0; j < count; ++j) {
+    if (std::isnan(to_float(x[j]))) return true;
+  }
+  return false;
+}
+
+template <class T>
 float log_sum_exp(const T* x, int64_t count) {
   const float top = largest(x, count);
-  if (top == -INFINITY) return top;
+  if (std::isinf(top)) return any_missing(x, count) ? NAN : top;  // else a missing number is in the sum
   float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
   for (int64_t j = 0; j < count; ++j) sum += exponential(to_float(x[j]) - top);

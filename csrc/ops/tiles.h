@@ -24,7 +24,7 @@ inline vec load(const float* from) {
 
 inline void store(float* to, vec value) { memcpy(to, &value, sizeof value); }
 
-// 2^x with a relative error below 3e-7 for x in [-126, 127]; 2^-126 below.
+// 2^x with a relative error below 3e-7 for x in [-126, 127]; 2^-126 below, NaN for NaN.
 inline vec power_of_two(vec x) {
   typedef int32_t lanes __attribute__((vector_size(STEEL_VECTOR_BYTES)));
   x = x < -126.0f ? vec{} - 126.0f : x;
@@ -35,7 +35,7 @@ inline vec power_of_two(vec x) {
   p = p * r + 2.4022242e-1f;
   p = p * r + 6.9314698e-1f;
   p = p * r + 1.0f;
-  return (vec)((lanes)p + ((lanes)shifted << 23));
+  return p * (vec)(((lanes)shifted << 23) + 0x3f800000);
 }
 
 // sum += the unit at `left`, in every lane, times the units at `right`.

@@ -39,6 +39,18 @@ text::Pattern pattern_of(const std::string& name) {
   throw std::invalid_argument("no pattern " + name);
 }
 
+// Fills the tables from the interpreter's own.
+void load_characters() {
+  for (uint32_t c = 0; c < 0x110000; c++) {
+    const bool alphanumeric = Py_UNICODE_ISALNUM(c);
+    text::kinds[c] = static_cast<uint8_t>(
+        (alphanumeric ? text::kAlphanumeric : 0) | (Py_UNICODE_ISSPACE(c) ? text::kSpace : 0) |
+        (Py_UNICODE_ISDECIMAL(c) ? text::kDecimal : 0) | (alphanumeric || c == '_' ? text::kWord : 0));
+    text::lower[c] = Py_UNICODE_TOLOWER(c);
+  }
+  text::mark_characters();
+}
+
 // Characters to look for, however many.
 struct CharacterSet {
   std::vector<bool> has;
@@ -93,7 +105,7 @@ struct Text {
 
 PYBIND11_MODULE(_text, module) {
   module.doc() = "Statistics and normalisation of texts";
-  text::load_characters();
+  load_characters();
   const auto long_call = py::call_guard<py::gil_scoped_release>();
 
   py::class_<CharacterSet>(module, "CharacterSet").def(py::init<const py::str&>(), py::arg("characters"));

@@ -1,7 +1,5 @@
 #include "characters.h"
 
-#include <Python.h>
-
 #include "special_characters.h"
 
 namespace text {
@@ -27,14 +25,7 @@ void mark(const Range (&ranges)[N], uint8_t kind) {
 
 }  // namespace
 
-void load_characters() {
-  for (uint32_t c = 0; c < 0x110000; c++) {
-    const bool alphanumeric = Py_UNICODE_ISALNUM(c);
-    kinds[c] = static_cast<uint8_t>((alphanumeric ? kAlphanumeric : 0) | (Py_UNICODE_ISSPACE(c) ? kSpace : 0) |
-                                    (Py_UNICODE_ISDECIMAL(c) ? kDecimal : 0) |
-                                    (alphanumeric || c == '_' ? kWord : 0));
-    lower[c] = Py_UNICODE_TOLOWER(c);
-  }
+void mark_characters() {
   mark(kSpecialCharacters, kSpecial);
   mark(kBlanks, kBlank);
   mark(kLineEnds, kLineEnd);

@@ -21,8 +21,8 @@ enum Kind : uint8_t {
   kCjk = 128,         // written without spaces: ideographs, kana, bopomofo
 };
 
-// Fills the tables from the interpreter's own; called once, when the module is loaded.
-void load_characters();
+// Adds the lists to `kinds`, which has what str's methods say by then; called once, when the module is loaded.
+void mark_characters();
 
 extern uint8_t kinds[0x110000];
 extern char32_t lower[0x110000];  // one code point each; the two of U+0130 are lower's caller's affair

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import platform
+import re
+import shutil
 import subprocess
 import sys
+
+import pytest
 
 from helpers.kernels import needs_cpu_kernels
 from steel_megatron.cli.main import main
@@ -46,6 +52,24 @@ def test_an_unknown_name_is_refused(capsys, monkeypatch):
     monkeypatch.setenv(INSTRUCTION_SET_VARIABLE, "avx3")
     assert main(["doctor"]) == 2
     assert "it is base, avx2, avx512 or avx512_bf16" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="variants are compiled for x86-64")
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump was not found")
+@pytest.mark.parametrize("module", ["_ops", "_minhash"])
+def test_wide_instructions_are_in_wide_variants_only(module):
+    """Of a function that several files compile, a template of the standard library say, the linker keeps one copy."""
+    found = importlib.import_module(f"steel_megatron.{module}").__file__
+    listing = subprocess.run(["objdump", "-d", "--no-show-raw-insn", found], capture_output=True, text=True, check=True)
+    wide: dict[str, int] = {}
+    function = ""
+    for line in listing.stdout.splitlines():
+        if line.endswith(">:"):
+            function = line.partition("<")[2]
+        elif re.search(r"\tv[a-z0-9]+ |%[yz]mm", line):
+            wide[function] = wide.get(function, 0) + 1
+    assert any("avx512" in name for name in wide)
+    assert [name for name in wide if "avx" not in name] == []
 
 
 def test_doctor_tells_the_cap(capsys, monkeypatch):
