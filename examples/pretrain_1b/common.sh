@@ -1,5 +1,9 @@
-# Shared by the scripts of this folder, which source it from the repository's root: checks of what was given, and what
-# SMOKE=1 uses instead of it. Reads DATA, PHASES, TOKENIZER, SAVE, GPUS; sets RUN_FLAGS, the flags of `steel train`.
+# Shared by the scripts of this folder, which source it: checks of what was given, how training is started, and what
+# SMOKE=1 uses. Reads DATA, PHASES, TOKENIZER, SAVE, GPUS; sets RUN_FLAGS, the flags of `steel train`, and SCRIPTS, this
+# folder. Paths are relative to the folder that the script is called from.
+
+SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PYTHONPATH="$SCRIPTS/../..${PYTHONPATH:+:$PYTHONPATH}" # where the package is not installed
 
 stop() {
   echo "error: $1" >&2
@@ -40,7 +44,11 @@ add_sources() {
     return
   fi
   local words word suffix
-  read -ra words <<< "$DATA"
+  if [ -f "$DATA.bin" ]; then # one dataset, perhaps with a blank in its name
+    words=("$DATA")
+  else
+    read -ra words <<< "$DATA"
+  fi
   for word in "${words[@]}"; do
     [[ "$word" =~ ^[0-9.]+$ ]] && continue # a weight
     for suffix in bin idx; do
@@ -48,6 +56,18 @@ add_sources() {
     done
   done
   RUN_FLAGS+=(--data-path "${words[@]}")
+}
+
+# start_training FLAGS…: torchrun with these flags, in place of this shell, so that signals reach it. It passes them on to
+# the processes, which save and leave, and gives them SAVE_SECONDS for that (torch 2.12 and later; 2.11 kills after 30 s).
+# A run that fails goes on from its last checkpoint up to MAX_RESTARTS times.
+start_training() {
+  export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${SAVE_SECONDS:-600}
+  local signals=SIGTERM,SIGINT,SIGQUIT,SIGUSR1
+  [[ "$(trap -p HUP)" == *"''"* ]] || signals+=,SIGHUP # nohup has it ignored
+  local command=(torchrun --signals-to-handle "$signals" --max-restarts "${MAX_RESTARTS:-3}" "$@")
+  [ -z "${SMOKE_FOLDER:-}" ] || { "${command[@]}"; return; } # this shell has data to remove
+  exec "${command[@]}"
 }
 
 # A dataset in SMOKE_DATA, unless it was made before: documents in which each number follows from the one before, so
@@ -75,7 +95,7 @@ smoke_inputs() {
   whole_number GPUS 1
   make_smoke_data
   SAVE=${SAVE:-$(mktemp -d)/run}
-  export SAVE OMP_NUM_THREADS=1
+  export SAVE OMP_NUM_THREADS=1 MAX_RESTARTS=${MAX_RESTARTS:-0}
   RUN_FLAGS=(
     --data-path "$SMOKE_DATA" --tokenizer-type NullTokenizer --vocab-size 1000 --save "$SAVE"
     --num-layers 2 --hidden-size 64 --ffn-hidden-size 176 --num-attention-heads 4 --num-query-groups 2 --kv-channels 16
@@ -97,7 +117,7 @@ on_nodes() {
     "$@" &
     pids+=($!)
   done
-  trap 'kill "${pids[@]}" 2> /dev/null' INT TERM
+  trap 'kill "${pids[@]}" 2> /dev/null' INT TERM HUP USR1
   while [ "${#pids[@]}" -gt 0 ] && [ "$failed" = 0 ]; do
     sleep 0.2
     for node in "${!pids[@]}"; do
@@ -108,7 +128,7 @@ on_nodes() {
   done
   [ "${#pids[@]}" = 0 ] || kill "${pids[@]}" 2> /dev/null || true
   wait
-  trap - INT TERM
+  trap - INT TERM HUP USR1
   return "$failed"
 }
 

@@ -12,13 +12,12 @@
 #
 # Needs no GPU and is the same on every machine.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-source examples/pretrain_1b/common.sh
+source "$(dirname "$0")/common.sh"
 
 if [ "${SMOKE:-0}" = 1 ]; then
   WORK=$(mktemp -d)
   LOAD=${LOAD:-$WORK/run} OUTPUT=${OUTPUT:-$WORK/model}
-  SAVE=$LOAD bash examples/pretrain_1b/train_8xa100.sh --train-iters 20 --eval-interval 20
+  SAVE=$LOAD bash "$SCRIPTS/train_8xa100.sh" --train-iters 20 --eval-interval 20
 fi
 need LOAD "folder of the run"
 need OUTPUT "folder to make"

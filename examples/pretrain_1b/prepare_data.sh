@@ -17,16 +17,15 @@
 #
 # For another machine change WORKERS, and `memory` under `dedup` in data.yaml. WORK wants a fast disk.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-source examples/pretrain_1b/common.sh
+source "$(dirname "$0")/common.sh"
 
-CONFIG=${CONFIG:-examples/pretrain_1b/data.yaml}
+CONFIG=${CONFIG:-$SCRIPTS/data.yaml}
 WORKERS=${WORKERS:-$(python -c 'import os; print(len(os.sched_getaffinity(0)))')}
 FLAGS=() TRAIN_FLAGS=()
 if [ "${SMOKE:-0}" = 1 ]; then
   WORK=${WORK:-$(mktemp -d)/data}
   CORPORA=${CORPORA:-$WORK/samples}
-  [ "$CORPORA" != "$WORK/samples" ] || python examples/pretrain_1b/make_samples.py --output "$CORPORA"
+  [ "$CORPORA" != "$WORK/samples" ] || python "$SCRIPTS/make_samples.py" --output "$CORPORA"
   if [ -z "${TOKENIZER:-}" ]; then
     TOKENIZER=$WORK/tokenizer
     [ -f "$TOKENIZER/tokenizer.json" ] || python -m steel_megatron train-tokenizer --vocab-size 2000 \
@@ -49,7 +48,7 @@ whole_number WORKERS 1
 [ "${IGNORE_DISK:-0}" = 0 ] || FLAGS+=(--ignore-disk)
 [ "${OVERWRITE:-0}" = 0 ] || FLAGS+=(--overwrite)
 
-python examples/pretrain_1b/prepare_data.py --corpora "$CORPORA" --work "$WORK" --config "$CONFIG" \
+python "$SCRIPTS/prepare_data.py" --corpora "$CORPORA" --work "$WORK" --config "$CONFIG" \
   --tokenizer "$TOKENIZER" --workers "$WORKERS" --only "${ONLY:-}" "${FLAGS[@]}" \
-  --train-config examples/pretrain_1b/steel_1b.yaml -- "${TRAIN_FLAGS[@]}"
+  --train-config "$SCRIPTS/steel_1b.yaml" -- "${TRAIN_FLAGS[@]}"
 echo "train on it: PHASES=$WORK/phases.yaml TOKENIZER=$TOKENIZER SAVE=… bash examples/pretrain_1b/train_8xa100.sh"

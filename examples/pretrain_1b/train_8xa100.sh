@@ -9,12 +9,13 @@
 #   TOKENIZER  what the data was tokenised with
 #   SAVE       folder of the run
 #   GPUS=8     processes, one per GPU
+#   SAVE_SECONDS=600  what a run gets to save and leave after SIGTERM, SIGINT, SIGHUP or SIGUSR1; see docs/gpu.md
+#   MAX_RESTARTS=3    how often a run that fails goes on by itself from its last checkpoint
 #   SMOKE=1    the whole script on two CPU processes in a few minutes: a small model, data that it makes up
 #
 # For another machine change GPUS, and behind the script's name --micro-batch-size (memory of a card).
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-source examples/pretrain_1b/common.sh
+source "$(dirname "$0")/common.sh"
 
 if [ "${SMOKE:-0}" = 1 ]; then
   GPUS=2
@@ -24,6 +25,5 @@ else
   check_inputs
 fi
 
-torchrun --standalone --nproc-per-node "$GPUS" -m steel_megatron train \
-  --config examples/pretrain_1b/steel_1b.yaml "${RUN_FLAGS[@]}" "$@"
-echo "done: $SAVE"
+start_training --standalone --local-addr 127.0.0.1 --nproc-per-node "$GPUS" -m steel_megatron train \
+  --config "$SCRIPTS/steel_1b.yaml" "${RUN_FLAGS[@]}" "$@"

@@ -11,16 +11,17 @@
 #   RUN_ID=steel      the same on all nodes; another one for another run at the same address
 #   LOCAL_ADDR        this node's address, where its name does not lead to it
 #   GPUS=8            processes on each node, one per GPU
+#   SAVE_SECONDS, MAX_RESTARTS as in train_8xa100.sh
 #   TP=1              ranks that share each layer's matrices; they stay inside a node, so TP divides GPUS
 #   DATA, PHASES, TOKENIZER, SAVE as in train_8xa100.sh; all nodes see the same files under the same names
 #   SMOKE=1           two such nodes of two CPU processes each on this machine, tensor parallel inside each, data
 #                     parallel between them: a small model, data that it makes up
 #
 # For another machine change GPUS, and behind the script's name --micro-batch-size (memory of a card). If the nodes have
-# several networks, NCCL_SOCKET_IFNAME names the interface that NCCL takes.
+# several networks, NCCL_SOCKET_IFNAME names the interface that NCCL takes, GLOO_SOCKET_IFNAME that of messages from host
+# memory, which is else the one that leads to MASTER_ADDR.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-source examples/pretrain_1b/common.sh
+source "$(dirname "$0")/common.sh"
 
 if [ "${SMOKE:-0}" = 1 ]; then
   NNODES=2 GPUS=2 TP=2
@@ -29,7 +30,7 @@ if [ "${SMOKE:-0}" = 1 ]; then
   if [ -z "${MASTER_ADDR:-}" ]; then # not yet one of the two nodes
     MASTER_PORT=$(free_port)
     export MASTER_ADDR=127.0.0.1 LOCAL_ADDR=127.0.0.1 MASTER_PORT
-    on_nodes "$NNODES" bash examples/pretrain_1b/train_multi_node.sh "$@"
+    on_nodes "$NNODES" bash "$SCRIPTS/train_multi_node.sh" "$@"
     echo "done: $SAVE"
     exit
   fi
@@ -47,9 +48,8 @@ else
   check_inputs
 fi
 
-# In place of this shell, so that signals reach torchrun, which saves and ends the run on SIGTERM.
-exec torchrun --nnodes "$NNODES" --nproc-per-node "$GPUS" \
+start_training --nnodes "$NNODES" --nproc-per-node "$GPUS" \
   --rdzv-backend c10d --rdzv-endpoint "$MASTER_ADDR:$MASTER_PORT" --rdzv-id "${RUN_ID:-steel}" \
   ${LOCAL_ADDR:+--local-addr "$LOCAL_ADDR"} \
-  -m steel_megatron train --config examples/pretrain_1b/steel_1b.yaml \
+  -m steel_megatron train --config "$SCRIPTS/steel_1b.yaml" \
   --tensor-model-parallel-size "$TP" "${RUN_FLAGS[@]}" "$@"

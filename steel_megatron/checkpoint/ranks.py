@@ -22,8 +22,12 @@ def world_size() -> int:
 
 
 def host_group() -> dist.ProcessGroup | None:
-    """A group that sends from host memory, so that a save needs no GPU memory; None: the default one, or no group."""
-    if not dist.is_initialized() or dist.get_backend() == "gloo":
+    """A group that sends from host memory, so that a save needs no GPU memory; None: the default one, or no group.
+
+    The default group of a run does that beside NCCL, with the run's timeout. Only a program that has joined over NCCL
+    alone gets a group of its own here.
+    """
+    if not dist.is_initialized() or "cpu:gloo" in dist.get_backend_config():
         return None
     return _gloo_group(dist.group.WORLD)
 

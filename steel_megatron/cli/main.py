@@ -36,31 +36,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``steel`` with the given arguments (``sys.argv`` when None) and returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        if not argv or argv[0] in ("-h", "--help"):
-            print(usage())
-            return 0
-        if argv[0] in ("-V", "--version"):
-            print(f"steel_megatron {__version__}")
-            return 0
-        name = argv[0]
-        if name not in COMMANDS:
-            raise ConfigError(
-                f"steel: unknown command {name!r}",
-                rule=f"commands are {', '.join(COMMANDS)}",
-                fix=nearest(name, COMMANDS) or "see 'steel --help'",
-            )
-        check_instruction_set(os.environ)
-        return run_command(name, argv[1:])
+        if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+            return one_of_several(argv)
+        return dispatch(argv)
     except SteelError as error:
-        rank = os.environ.get("RANK", "0")
-        if rank == "0":
-            print(f"error: {error}", file=sys.stderr)
-        elif not isinstance(error, ConfigError):  # a wrong configuration is the same on every rank
-            print(f"[rank {rank}] error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+
+
+def one_of_several(argv: list[str]) -> int:
+    """Runs the command in a process of torchrun's, which leaves hard: what it says first reaches the user.
+
+    Also when all went well. Gloo's threads have been seen to abort a process while the interpreter takes itself apart,
+    which torchrun would report as a failed run.
+    """
+    from steel_megatron.parallel.failure import leave, leave_hard
+
+    leave_hard()
+    try:
+        status = dispatch(argv)
+    except BaseException as error:
+        leave(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def dispatch(argv: list[str]) -> int:
+    """Help, version, or a command."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"steel_megatron {__version__}")
+        return 0
+    name = argv[0]
+    if name not in COMMANDS:
+        raise ConfigError(
+            f"steel: unknown command {name!r}",
+            rule=f"commands are {', '.join(COMMANDS)}",
+            fix=nearest(name, COMMANDS) or "see 'steel --help'",
+        )
+    check_instruction_set(os.environ)
+    return run_command(name, argv[1:])
 
 
 def run_command(name: str, argv: Sequence[str]) -> int:

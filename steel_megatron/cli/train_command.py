@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 
 from steel_megatron.config import KNOBS, add_run_flags, load_run_config
 
@@ -14,15 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from steel_megatron.parallel.mesh import launch_from
     from steel_megatron.training.run import train
 
     given = {name: value for name, value in vars(args).items() if name in KNOBS}
     train(load_run_config(args.config, given, args.preset))
-    if launch_from(os.environ) is not None:
-        # Everything is written. Gloo's threads have been seen to abort a process while the interpreter takes itself
-        # apart, which torchrun would report as a failed run: leave without that.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
     return 0

@@ -3,7 +3,7 @@
 from steel_megatron.config.check import check_batch, check_layout, check_model, check_run
 from steel_megatron.config.checkpoint import CheckpointConfig
 from steel_megatron.config.data import DataConfig
-from steel_megatron.config.errors import CheckpointError, ConfigError, DataError, SteelError
+from steel_megatron.config.errors import CheckpointError, ConfigError, DataError, DeviceMemoryError, SteelError
 from steel_megatron.config.flags import Parser, add_run_flags, nearest
 from steel_megatron.config.instruction_set import (
     INSTRUCTION_SET_VARIABLE,
@@ -28,6 +28,7 @@ __all__ = [
     "ConfigError",
     "DataConfig",
     "DataError",
+    "DeviceMemoryError",
     "LoggingConfig",
     "ModelConfig",
     "OptimizerConfig",

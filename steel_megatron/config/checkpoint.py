@@ -22,5 +22,8 @@ class CheckpointConfig:
     no_load_optim: bool = knob(False, "Do not load the optimizer's state.")
     no_load_rng: bool = knob(False, "Do not load random states.")
     save_interval: int | None = knob(1000, "Steps between checkpoints.", unit="steps")
+    save_interval_in_mins: float | None = knob(
+        None, "Also save when this time has passed since the last checkpoint; never by time when unset.", unit="minutes"
+    )
     save_retain: int | None = knob(None, "Keep this many of the newest checkpoints; all when unset.")
     save_retain_interval: int | None = knob(None, "Always keep checkpoints at multiples of this step.", unit="steps")

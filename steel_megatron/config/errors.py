@@ -30,6 +30,10 @@ class ConfigError(SteelError):
     """A flag, a YAML key or a combination of values that cannot work."""
 
 
+class DeviceMemoryError(SteelError):
+    """A model, batch or layout that the memory of a GPU does not hold."""
+
+
 class DataError(SteelError):
     """A dataset, manifest, tokenizer or corpus that is missing, damaged or does not fit."""
 

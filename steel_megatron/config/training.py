@@ -78,7 +78,9 @@ class TrainingConfig:
     eval_iters: int = knob(10, "Global batches per validation; 0: no validation.")
     exit_interval: int | None = knob(None, "Save and leave when the step is a multiple of this.", unit="steps")
     exit_duration_in_mins: float | None = knob(None, "Save and leave after this time.", unit="minutes")
-    exit_signal_handler: bool = knob(True, "SIGTERM and SIGUSR1 save and leave.")
+    exit_signal_handler: bool = knob(
+        True, "SIGTERM, SIGUSR1, SIGINT (Ctrl-C; a second one leaves at once) and SIGHUP save and leave."
+    )
     device: str = knob("auto", "Where the model runs; auto: cuda if present.", choices=("auto", "cpu", "cuda"))
     kernel_backend: str = knob(
         "auto",

@@ -46,6 +46,13 @@ def all_reduce(x: Tensor, axis: Axis, op: dist.ReduceOp.RedOpType = dist.ReduceO
     return Pending([dist.all_reduce(x, op, group=axis.group, async_op=True)], lambda: x)
 
 
+def any_rank(wish: bool, axis: Axis) -> bool:
+    """Whether any rank of the axis wishes something; asked in host memory, so it waits for the ranks, not for GPUs."""
+    if axis.size == 1:
+        return wish
+    return bool(all_reduce(torch.tensor(int(wish)), axis, dist.ReduceOp.MAX).wait().item())
+
+
 def reduce_scatter_flat(flat: Tensor, axis: Axis) -> Pending:
     """Sums a contiguous 1-D tensor of ``size × n`` elements over the axis; rank r's n elements end up in place.
 

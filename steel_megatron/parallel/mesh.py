@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -71,14 +71,17 @@ class Mesh:
         """Places this rank and creates every group once; a collective call after ``init_process_group``."""
         world_size, rank = dist.get_world_size(), dist.get_rank()
         sizes = axis_sizes(parallel, world_size)
+        device = torch.device(device)
+        everyone = dist.group.WORLD if world_size > 1 else None
         axes = {}
         for name in AXES:
             groups = axis_groups(sizes, parallel.rank_order, name)
             ranks = next(group for group in groups if rank in group)
-            # Every rank calls this for every axis in the same order, as torch demands.
-            group = new_group(groups, parallel) if len(ranks) > 1 else None
+            group = everyone if len(ranks) == world_size else None
+            if 1 < len(ranks) < world_size:
+                # Every rank calls this for every axis in the same order, as torch demands.
+                group = new_group(groups, parallel, group_options(parallel, device, high_priority=name == "tp"))
             axes[name] = Axis(name, len(ranks), ranks.index(rank), group, ranks)
-        everyone = dist.group.WORLD if world_size > 1 else None
         world = Axis("world", world_size, rank, everyone, tuple(range(world_size)))
         sequence_parallel = parallel.sequence_parallel and axes["tp"].size > 1
         return cls(
@@ -86,7 +89,7 @@ class Mesh:
             axes["dp"],
             axes["pp"],
             world,
-            torch.device(device),
+            device,
             sequence_parallel=sequence_parallel,
             overlap_tensor_parallel=parallel.overlap_tensor_parallel,
             ends=pipeline_ends(axes["pp"], axis_groups(sizes, parallel.rank_order, "pp"), parallel),
@@ -106,16 +109,34 @@ def pipeline_ends(pp: Axis, groups: list[tuple[int, ...]], parallel: ParallelCon
 
 def stage_group(mesh: Mesh, parallel: ParallelConfig) -> dist.ProcessGroup | None:
     """The group of all ranks of this rank's pipeline stage (tp × dp), None if it is alone. A collective call."""
-    if mesh.pp.size == 1 or mesh.pp.size == mesh.world.size:
-        return mesh.world.group if mesh.pp.size == 1 else None
+    if mesh.pp.size == 1:
+        return mesh.world.group
+    if 1 in (mesh.tp.size, mesh.dp.size):
+        return mesh.tp.group or mesh.dp.group
     pipelines = axis_groups(axis_sizes(parallel, mesh.world.size), parallel.rank_order, "pp")
     return new_group([tuple(sorted(stage)) for stage in zip(*pipelines, strict=True)], parallel)
 
 
-def new_group(groups: list[tuple[int, ...]], parallel: ParallelConfig) -> dist.ProcessGroup:
-    """This rank's group among groups that part all ranks; the timeout is not inherited, so it is given again."""
+def new_group(groups: list[tuple[int, ...]], parallel: ParallelConfig, options: Any = None) -> dist.ProcessGroup:
+    """This rank's group among groups that part all ranks; the timeout is not inherited, so it is given again.
+
+    Each costs a communicator, with memory on every GPU: an axis that is everyone takes the group of all ranks instead.
+    """
     timeout = timedelta(minutes=parallel.distributed_timeout_minutes)
-    return dist.new_subgroups_by_enumeration([list(group) for group in groups], timeout=timeout)[0]
+    members = [list(group) for group in groups]
+    return dist.new_subgroups_by_enumeration(members, timeout=timeout, pg_options=options)[0]
+
+
+def group_options(parallel: ParallelConfig, device: torch.device, high_priority: bool) -> Any:
+    """NCCL's options of a group; None for its defaults, and without NCCL.
+
+    The tensor-parallel group runs at high priority: its kernels take multiprocessors as they become free, while a
+    matmul runs beside them.
+    """
+    nccl = getattr(dist, "ProcessGroupNCCL", None)  # not in a torch without it
+    if nccl is None or not high_priority or device.type != "cuda" or parallel.distributed_backend == "gloo":
+        return None
+    return nccl.Options(is_high_priority_stream=True)
 
 
 def axis_sizes(parallel: ParallelConfig, world_size: int) -> dict[str, int]:
@@ -153,97 +174,3 @@ def axis_groups(sizes: Mapping[str, int], rank_order: str, axis: str) -> list[tu
         first = sum(index * strides[name] for name, index in zip(others, place, strict=True))
         groups.append(tuple(first + i * strides[axis] for i in range(sizes[axis])))
     return groups
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What torchrun told this process."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-    local_world_size: int
-
-
-def launch_from(environment: Mapping[str, str]) -> Launch | None:
-    """Torchrun's variables; None when the process was started by hand.
-
-    Raises:
-        ConfigError: some of the variables are there and others are not.
-    """
-    if "WORLD_SIZE" not in environment and "RANK" not in environment:
-        return None
-    needed = ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"]
-    missing = [name for name in needed if name not in environment]
-    if missing:
-        there = ", ".join(f"{name}={environment[name]}" for name in needed if name in environment)
-        raise ConfigError(
-            f"{there} without {', '.join(missing)}",
-            rule="torchrun sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT together",
-            fix="start with torchrun --nproc-per-node N, or unset them to run one process",
-        )
-    rank, world_size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    local = int(environment.get("LOCAL_WORLD_SIZE", world_size))
-    return Launch(rank, world_size, int(environment.get("LOCAL_RANK", rank % local)), local)
-
-
-def initialize(parallel: ParallelConfig, device_choice: str = "auto") -> Mesh:
-    """Joins the run that torchrun started, or makes a grid of one process when it did not.
-
-    Args:
-        parallel: layout, backend and timeout.
-        device_choice: ``auto`` (CUDA if present), ``cpu`` or ``cuda``.
-
-    Raises:
-        ConfigError: no such device, a layout that the processes do not fill, or half of torchrun's variables.
-    """
-    launch = launch_from(os.environ)
-    device = choose_device(device_choice, launch.local_rank if launch else 0)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    sizes = axis_sizes(parallel, launch.world_size if launch else 1)
-    axis_groups(sizes, parallel.rank_order, "tp")  # a wrong order is refused before processes wait for one another
-    if launch is None or launch.world_size == 1:
-        return Mesh.single(device)
-    if parallel.rank_order.startswith("tp") and launch.local_world_size % sizes["tp"]:
-        raise ConfigError(
-            f"tensor parallel {sizes['tp']} with {launch.local_world_size} processes per node",
-            rule="a tensor-parallel group stays inside a node",
-            fix="choose a --tensor-model-parallel-size that divides the processes per node",
-        )
-    dist.init_process_group(
-        choose_backend(parallel.distributed_backend, device),
-        timeout=timedelta(minutes=parallel.distributed_timeout_minutes),
-        device_id=device if device.type == "cuda" else None,
-    )
-    return Mesh.create(parallel, device)
-
-
-def shutdown() -> None:
-    """Leaves the run; safe to call when there is none."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def choose_device(choice: str, local_rank: int) -> torch.device:
-    """The device of this process among those of its node."""
-    if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ConfigError("--device cuda, but torch sees no CUDA device", fix="use --device auto or cpu")
-    if local_rank >= torch.cuda.device_count():
-        raise ConfigError(
-            f"process {local_rank} of this node with {torch.cuda.device_count()} GPUs",
-            rule="each process has a GPU of its own",
-            fix="start fewer processes per node, or use --device cpu",
-        )
-    return torch.device("cuda", local_rank)
-
-
-def choose_backend(choice: str, device: torch.device) -> str:
-    """The backend string for torch; with GPUs, tensors in host memory still travel over gloo."""
-    if choice == "nccl" and device.type == "cpu":
-        raise ConfigError("--distributed-backend nccl on CPU", rule="NCCL needs GPUs", fix="use gloo or auto")
-    if device.type == "cpu":
-        return "gloo"
-    return "gloo" if choice == "gloo" else "cpu:gloo,cuda:nccl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from steel_megatron.checkpoint.rng import capture_random_state
@@ -10,19 +11,25 @@ from steel_megatron.checkpoint.version import code_version
 from steel_megatron.config import CheckpointConfig
 from steel_megatron.model.blocks import model_blocks
 from steel_megatron.ops.backends import chosen
+from steel_megatron.parallel.collectives import any_rank
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 
 class Checkpointing(Callback):
-    """Saves every ``save_interval`` steps and when the run ends for any reason but an exception."""
+    """Saves every ``save_interval`` steps, ``save_interval_in_mins`` after the last checkpoint, and at the run's end.
+
+    Not after an exception.
+    """
 
     def __init__(self, store: CheckpointStore, config: CheckpointConfig) -> None:
         self.store = store
         self.config = config
         self.saved_step = -1
+        self.saved_time = time.monotonic()
 
     def on_start(self, trainer: Trainer) -> None:
         self.saved_step = trainer.state.step  # what was loaded need not be written again
+        self.saved_time = time.monotonic()
 
     def reads(self, trainer: Trainer) -> bool:
         # What is saved has been checked to be finite, and the metrics of the steps before it are written.
@@ -30,8 +37,15 @@ class Checkpointing(Callback):
         return trainer.state.step % interval == 0 if interval else False
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
-        if self.reads(trainer):
+        if self.reads(trainer) or self.overdue(trainer):
             self.save(trainer)
+
+    def overdue(self, trainer: Trainer) -> bool:
+        """Whether the time since the last checkpoint is up on any rank, so that all save at the same step."""
+        minutes = self.config.save_interval_in_mins
+        if minutes is None or trainer.stop_reason:  # the end of the run saves anyway
+            return False
+        return any_rank(time.monotonic() - self.saved_time > minutes * 60, trainer.parts.mesh.world)
 
     def on_end(self, trainer: Trainer) -> None:
         if trainer.state.step != self.saved_step:
@@ -44,6 +58,7 @@ class Checkpointing(Callback):
         blocks = model_blocks(parts.chunks) | parts.optimizer.blocks()
         self.store.save(trainer.state.step, blocks, saved_facts(trainer), capture_random_state())
         self.saved_step = trainer.state.step
+        self.saved_time = time.monotonic()
         self.store.prune(self.config.save_retain, self.config.save_retain_interval)
 
 

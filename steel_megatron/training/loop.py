@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from steel_megatron.config import RunConfig
-from steel_megatron.parallel.collectives import all_reduce
+from steel_megatron.parallel.collectives import all_reduce, any_rank
 from steel_megatron.training.setup import Parts
 from steel_megatron.training.source_sums import source_losses, source_tokens
 from steel_megatron.training.state import RunState
@@ -59,7 +60,7 @@ class Trainer:
 
     ``parts`` are the objects that :func:`steel_megatron.training.setup.build_parts` made. A callback ends the run by
     setting ``stop_reason`` where every rank does so at the same step, else ``stop_request`` (a signal, a clock), which
-    reaches all ranks with the next step's reduction.
+    reaches all ranks when the step's numbers are next read: with steps of 5 s or more at the end of the step under way.
     """
 
     def __init__(self, config: RunConfig, parts: Parts, state: RunState, callbacks: Sequence[Callback]) -> None:
@@ -69,26 +70,29 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.stop_request = ""  # this rank's own wish, not yet agreed
         self.stop_reason = ""  # agreed: the loop ends after the current step
+        self.in_haste = False  # it was asked to, perhaps by one who kills soon: what can be left out is
         self.unread: list[tuple[Metrics, Tensor]] = []  # steps whose numbers are on the device
         self.next_reading = state.step + 1
         self.begun = 0.0  # when the first of them began
         self.step_seconds = 0.0  # of those read last, on this rank
 
     def fit(self) -> RunState:
-        """Trains; returns the state reached."""
-        try:
-            self.call("on_start")
-            while self.state.step < self.parts.batch_size.total_steps and not self.stop_reason:
-                self.call("on_step_begin")
-                self.train_step()
-                self.call("on_step_end")
-                if self.due():
-                    self.call("on_metrics", self.read())
-            self.call("on_end")
-        finally:
-            for callback in self.callbacks:
-                callback.close()
+        """Trains; returns the state reached. :meth:`close` is the caller's."""
+        self.call("on_start")
+        while self.state.step < self.parts.batch_size.total_steps and not self.stop_reason:
+            self.call("on_step_begin")
+            self.train_step()
+            self.call("on_step_end")
+            if self.due():
+                self.call("on_metrics", self.read())
+        self.call("on_end")
         return self.state
+
+    def close(self) -> None:
+        """Closes all callbacks, also after an exception."""
+        with ExitStack() as closings:
+            for callback in reversed(self.callbacks):
+                closings.callback(callback.close)
 
     def train_step(self) -> None:
         """One optimizer step over the global batch; the loss is its sum over tokens by its count of tokens."""
@@ -106,7 +110,7 @@ class Trainer:
         scale = parts.optimizer.loss_scale * norm
         sums = parts.engine.train(batches, parts.micro_batches(size), scale, len(order.names))
         parts.data_parallel.finish_grads()
-        totals = self.reduce(sums, bool(self.stop_request))
+        totals = self.reduce(sums)
         result = parts.optimizer.step(learning_rate, gradient_scale=1.0 / (norm * totals[1].clamp(min=1.0)))
         parts.data_parallel.gather_parameters()
         state.step += 1
@@ -147,30 +151,30 @@ class Trainer:
         self.unread.clear()
         self.step_seconds = (time.perf_counter() - self.begun) / len(rows)
         names = self.parts.train_data.reader.order.names
-        for row, (grad_norm, loss_total, tokens, z_loss, *by_source, _, _) in zip(rows, numbers, strict=True):
+        for row, (grad_norm, loss_total, tokens, z_loss, *by_source, _) in zip(rows, numbers, strict=True):
             row["loss"], row["grad_norm"], row["loss_tokens"] = loss_total / max(tokens, 1.0), grad_norm, int(tokens)
             row["source_loss"] = source_losses(by_source, names)
             if self.config.training.z_loss_coeff:
                 row["z_loss"] = z_loss / max(tokens, 1.0)
             self.parts.optimizer.check(row["step"], grad_norm)
             row["step_seconds"] = self.step_seconds
-        stops, seconds = numbers[-1][-2:]
-        if stops and not self.stop_reason:
+        if not self.stop_reason and any_rank(bool(self.stop_request), self.parts.mesh.world):
             self.stop_reason = self.stop_request or "another rank asked to stop"
+            self.in_haste = True
+        seconds = numbers[-1][-1]
         # Ranks measure different times; all read at the same step because they go by the mean.
         self.next_reading = self.state.step + max(int(READ_SECONDS / seconds) if seconds else 1, 1)
         return rows
 
-    def reduce(self, sums: Tensor, vote: bool = False) -> Tensor:
+    def reduce(self, sums: Tensor) -> Tensor:
         """The engine's sums over data parallel, each model replica counted once, and what all ranks say of themselves.
 
-        fp64 (… + 2): behind the sums the votes to stop, and the ranks' mean of the seconds per step that they measured
-        when they last read; not read here.
+        fp64 (… + 1): behind the sums the ranks' mean of the seconds per step that they measured when they last read;
+        not read here.
         """
         mesh = self.parts.mesh
         counts = mesh.tp.rank == 0 and mesh.pp.rank == mesh.pp.size - 1
-        own = (float(vote), self.step_seconds / mesh.world.size)
-        totals = torch.cat([sums * counts, *(sums.new_full((1,), value) for value in own)])
+        totals = torch.cat([sums * counts, sums.new_full((1,), self.step_seconds / mesh.world.size)])
         return all_reduce(totals, mesh.world).wait()
 
     def call(self, hook: str, *arguments: Any) -> None:

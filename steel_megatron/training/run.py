@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -16,12 +17,15 @@ from steel_megatron.config import RunConfig, check_run, save_run_config
 from steel_megatron.model.flops import model_flops
 from steel_megatron.ops import cpu_products
 from steel_megatron.optim.batch_size import BatchSize
-from steel_megatron.parallel.mesh import Mesh, initialize, launch_from, shutdown
+from steel_megatron.parallel.launch import initialize, launch_from, shutdown
+from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.parallel.watch import stop_watch
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.checkpointing import Checkpointing
 from steel_megatron.training.console import Console
 from steel_megatron.training.exits import Exits
+from steel_megatron.training.failures import told_failures
 from steel_megatron.training.garbage import GarbageCollection
 from steel_megatron.training.kernels import tell_other_choices
 from steel_megatron.training.lock import FolderLock
@@ -41,7 +45,8 @@ log = logging.getLogger(__name__)
 def train(config: RunConfig) -> RunState:
     """Trains as the configuration says; what is impossible is refused before any process starts work.
 
-    Call it in every process of torchrun, or in a single process.
+    Call it in every process of torchrun, or in a single process. An exception in one of several processes is told
+    to the others, which end within seconds; the process groups are left as they are, for destroying them would wait.
     """
     started = time.monotonic()
     launch = launch_from(os.environ)
@@ -50,29 +55,30 @@ def train(config: RunConfig) -> RunState:
     check_start(config.checkpoint)
     tokenizer = run_tokenizer(config)
     mesh = initialize(config.parallel, config.training.device)
-    try:
-        state = run(config, mesh, tokenizer, started)
-        if mesh.world.size > 1:
-            dist.barrier()  # nobody takes its store and sockets away from the others
-        return state
-    finally:
-        shutdown()
+    state = run(config, mesh, tokenizer, started)
+    stop_watch()
+    if mesh.world.size > 1:
+        dist.barrier()  # nobody takes its store and sockets away from the others
+    shutdown()
+    return state
 
 
 def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: float) -> RunState:
     """The part of a run that needs all processes."""
     main = mesh.world.rank == 0
     folder = Path(config.checkpoint.save) if config.checkpoint.save else None
-    lock = FolderLock(folder) if folder is not None and main else None
-    state = RunState()
-    start = find_start(config.checkpoint)
-    recorded_phases = []
-    if start.store is not None and not start.weights_only:
-        state.load(start.facts["state"])
-        recorded_phases = start.facts["phases"]
-    batch_size = BatchSize(config.training)
-    datasets = build_data(config, mesh, tokenizer, batch_size, state, recorded_phases)
-    try:
+    with ExitStack() as closings, told_failures(config.training, mesh):
+        if main and folder is not None:
+            closings.callback(FolderLock(folder).release)
+        state = RunState()
+        start = find_start(config.checkpoint)
+        recorded_phases = []
+        if start.store is not None and not start.weights_only:
+            state.load(start.facts["state"])
+            recorded_phases = start.facts["phases"]
+        batch_size = BatchSize(config.training)
+        datasets = build_data(config, mesh, tokenizer, batch_size, state, recorded_phases)
+        closings.callback(datasets.close)
         start.check(config.model, datasets.tokenizer.fingerprint)
         parts = build_parts(config, mesh, batch_size, datasets, initialise=start.store is None)
         load_start(config, parts, start)
@@ -84,11 +90,8 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
                 keep_tokenizer(tokenizer, folder)
         log.info("%s", describe(config, parts))
         trainer = Trainer(config, parts, state, callbacks_of(config, parts, folder, started))
+        closings.callback(trainer.close)
         return trainer.fit()
-    finally:
-        datasets.close()
-        if lock is not None:
-            lock.release()
 
 
 def callbacks_of(config: RunConfig, parts: Parts, folder: Path | None, started: float) -> list[Callback]:

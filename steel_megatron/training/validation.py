@@ -13,6 +13,8 @@ from steel_megatron.training.source_sums import source_losses
 class Validation(Callback):
     """Every ``interval`` steps and at the end: ``valid_loss`` and ``valid_perplexity`` in the step's metrics.
 
+    A run that was asked to stop does not validate: whoever asked may give it just the time to save.
+
     The samples are the same at every validation and on every layout. Only loss sums and token counts leave the ranks.
     """
 
@@ -25,8 +27,8 @@ class Validation(Callback):
         return trainer.state.step % self.interval == 0
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
-        last = trainer.stop_reason or trainer.state.step >= trainer.parts.batch_size.total_steps
-        if last or self.reads(trainer):
+        last = trainer.state.step >= trainer.parts.batch_size.total_steps
+        if last or (self.reads(trainer) and not trainer.in_haste):
             loss, by_source = self.evaluate(trainer)
             rows[-1]["valid_loss"] = loss
             rows[-1]["valid_perplexity"] = math.exp(min(loss, 50.0))
@@ -47,5 +49,5 @@ class Validation(Callback):
             disable=not self.show_progress,
         )
         names = data.reader.order.names
-        loss, tokens, _, *sums, _, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count, len(names))).tolist()
+        loss, tokens, _, *sums, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count, len(names))).tolist()
         return loss / max(tokens, 1.0), source_losses(sums, names)

@@ -19,7 +19,8 @@ import torch
 import torch.distributed as dist
 
 from steel_megatron.config import RunConfig
-from steel_megatron.parallel.mesh import Mesh, choose_backend, choose_device, shutdown
+from steel_megatron.parallel.launch import choose_backend, choose_device, shutdown
+from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.training.verify import Layout, Outcome, compare, run_layout, temporary_folder, write_sample_data
 
 log = logging.getLogger(__name__)
@@ -108,11 +109,11 @@ def _work(rank: int, config: RunConfig, jobs: list[Layout], first: int, folder: 
             outcome.seconds = time.monotonic() - started
             if rank == 0:
                 results.put((number, outcome))
-        except Exception:
+        except Exception:  # the group stays: NCCL's destroy would wait for peers that wait for this rank
             results.put((number, Outcome(layout.name, error=f"rank {rank}: {traceback.format_exc(limit=-3)}")))
             time.sleep(TIMEOUT)  # to be ended by the parent, so that the error is told before other ranks' echoes
-        finally:
-            shutdown()
+            return
+        shutdown()
 
 
 def _join(layout: Layout, config: RunConfig, rank: int, store: Path, device: str) -> Mesh:

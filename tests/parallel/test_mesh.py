@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 
 from helpers.processes import run_processes
 from steel_megatron.config import ConfigError, ParallelConfig
-from steel_megatron.parallel.mesh import (
-    AXES,
-    Mesh,
-    axis_groups,
-    axis_sizes,
-    choose_backend,
-    initialize,
-    launch_from,
-    shutdown,
-)
+from steel_megatron.parallel.launch import initialize, shutdown
+from steel_megatron.parallel.mesh import AXES, Mesh, axis_groups, axis_sizes
 
 
 def test_default_order_puts_tensor_parallel_ranks_side_by_side():
@@ -60,15 +52,6 @@ def test_what_is_left_over_is_data_parallel():
         axis_sizes(parallel, 8)
 
 
-def test_half_of_torchruns_variables_are_refused():
-    assert launch_from({}) is None
-    with pytest.raises(ConfigError, match="WORLD_SIZE=2 without RANK, MASTER_ADDR, MASTER_PORT"):
-        launch_from({"WORLD_SIZE": "2"})
-    launch = launch_from({"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "x", "MASTER_PORT": "1"})
-    assert launch is not None
-    assert (launch.rank, launch.world_size, launch.local_rank) == (3, 4, 3)
-
-
 def test_without_torchrun_nothing_is_initialised(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.delenv("RANK", raising=False)
@@ -80,11 +63,6 @@ def test_without_torchrun_nothing_is_initialised(monkeypatch):
         initialize(ParallelConfig(rank_order="tp-pp"), "cpu")
     with pytest.raises(ConfigError, match="1 processes for tensor 2"):
         initialize(ParallelConfig(tensor_model_parallel_size=2), "cpu")
-
-
-def test_nccl_needs_a_gpu():
-    with pytest.raises(ConfigError, match="nccl on CPU"):
-        choose_backend("nccl", torch.device("cpu"))
 
 
 def places() -> list[tuple[int, float, int]]:

@@ -1,0 +1,137 @@
+"""What a process does when it fails in a run of several: it says why, tells the others, and leaves at once.
+
+Nothing is taken apart: NCCL's destroy waits for the peers, which wait for this rank in a collective, so a process that
+cleans up in good order hangs with its message unsaid. The order here is: tell the others, print, record for torchrun,
+close what is local, ``os._exit``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import NoReturn
+
+from steel_megatron.config import ConfigError, SteelError
+from steel_megatron.parallel.watch import ECHO_SECONDS, PERIOD, Watch, current_watch
+
+CLOSING_SECONDS = 10.0  # for files and threads of a process that has failed, once its error is told
+FIRST_RANK_SECONDS = 4.0  # before any rank has joined: for rank 0 to say what all ranks find
+
+_told: BaseException | None = None
+_hard = False
+
+
+def in_processes() -> bool:
+    """Whether torchrun, or whoever sets its variables, started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def leave_hard() -> None:
+    """From here on this process ends soon after :func:`tell`, whatever hangs; for the command line."""
+    global _hard
+    _hard = True
+
+
+def tell(error: BaseException) -> None:
+    """Prints an error of this rank and tells all other ranks, which then leave; does nothing in a single process.
+
+    The first error of the run is printed in full and recorded where torchrun looks for the root cause; what other ranks
+    meet because of it is one line each, and nothing if it is the same on all of them.
+    """
+    global _told
+    if not in_processes() or error is _told:
+        return
+    _told = error
+    if _hard:
+        timer = threading.Timer(CLOSING_SECONDS, os._exit, [exit_status(error)])
+        timer.daemon = True
+        timer.start()
+    rank, watch = int(os.environ["RANK"]), current_watch()
+    own = one_line(error)
+    if watch is None:
+        _wait_for_first_rank(rank, error)
+        first = told = own
+    else:
+        told = f"rank {rank} on {socket.gethostname()}: {own}"
+        first = watch.tell(told)
+    if first == told:
+        _print(rank, in_full(error), several_lines=not isinstance(error, SteelError))
+        _record(error)
+    elif first.partition(": ")[2] != own:
+        _print(rank, f"{own}\n  after: {first}")
+
+
+def leave(error: BaseException) -> NoReturn:
+    """Tells the error if that is not done, and ends the process with its exit status; torch is not taken apart."""
+    tell(error)
+    watch = current_watch()
+    if watch is not None:
+        time.sleep(_seconds_for_others(watch))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_status(error))
+
+
+def exit_status(error: BaseException) -> int:
+    """2 for an error that a user can act on, 130 for Ctrl-C, a SystemExit's own, else 1."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return 2 if isinstance(error, SteelError) else 1
+
+
+def in_full(error: BaseException) -> str:
+    """Three lines where a user can act on them, else the traceback."""
+    if isinstance(error, SteelError):
+        return f"error: {error}"
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def one_line(error: BaseException) -> str:
+    """The error's own words, as far as one line holds them."""
+    if isinstance(error, SteelError):
+        return f"error: {error.given}".splitlines()[0]
+    return traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+
+
+def _print(rank: int, text: str, several_lines: bool = False) -> None:
+    """Says it with rank and host; rank 0's errors of three lines stand alone, as in a run of one process."""
+    sys.stdout.flush()
+    head = f"[rank {rank} on {socket.gethostname()}]"
+    if rank > 0 or several_lines:
+        text = f"{head}\n{text}" if several_lines else f"{head} {text}"
+    print(text, file=sys.stderr, flush=True)
+
+
+def _record(error: BaseException) -> None:
+    """For torchrun's summary, which names the earliest recorded error as the root cause."""
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ or isinstance(error, SystemExit):
+        return
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    try:
+        raise error  # the handler asks for the exception being handled
+    except BaseException:
+        get_error_handler().record_exception(error)
+
+
+def _wait_for_first_rank(rank: int, error: BaseException) -> None:
+    """Before the ranks have joined a wrong configuration is found by all: rank 0 says so, and its end ends the others.
+
+    Where it is wrong on this machine alone, nothing ends this process, and it speaks after a while itself.
+    """
+    if rank > 0 and isinstance(error, ConfigError):
+        first_here = os.environ.get("LOCAL_RANK", "") == "0"
+        time.sleep(FIRST_RANK_SECONDS if first_here else 2 * FIRST_RANK_SECONDS)
+
+
+def _seconds_for_others(watch: Watch) -> float:
+    """How long to stay, so that the others hear of the failure, and torchrun of the first one first."""
+    if watch.first:
+        return 2 * PERIOD if watch.holds_store else 0.0
+    return ECHO_SECONDS

@@ -1,0 +1,176 @@
+"""A thread in every process of a run that hears when another process fails, while the main thread may not hear at all.
+
+With NCCL the ranks that wait for one that failed wait in a collective until its timeout: their main threads run no
+Python, so neither an exception nor a signal reaches them. This thread asks the run's key-value store once a second
+whether a rank has told of a failure, looks whether the other processes of this machine are still there, and ends its
+own process if not. It also sees when torchrun is gone (killed by a signal that it does not handle): then the run is
+asked to save and to leave, for nobody else would ever stop it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import torch.distributed as dist
+
+log = logging.getLogger(__name__)
+
+PERIOD = 1.0  # seconds between two looks
+PATIENCE = timedelta(seconds=5)  # for an answer of the store
+FAILURE = "failure"
+EXIT_STATUS = 1  # of a process that leaves because of another one
+ECHO_SECONDS = 3.0  # before it leaves, so that torchrun sees the process at fault end first
+
+
+class Watch:
+    """Watches over the processes of a run.
+
+    Args:
+        rank: this process's.
+        neighbours: ranks that may be on this machine; those that are not are found out.
+        store: of this run alone, and of this thread and :meth:`tell` alone (a clone); None for a run of one process.
+        under_torchrun: the parent process is torchrun, which holds the store, and the run ends with it.
+
+    ``first``: what :meth:`tell` told was the first failure of the run. ``holds_store``: the store ends with this
+    process.
+    """
+
+    def __init__(self, rank: int, neighbours: range, store: dist.Store | None, under_torchrun: bool) -> None:
+        self.rank = rank
+        self.on_orphaned: Callable[[], None] = lambda: None
+        self.first = True
+        self.holds_store = store is not None and rank == 0 and not under_torchrun
+        self._store = store
+        self._unknown = [other for other in neighbours if other != rank] if store is not None else []
+        self._processes: dict[int, int] = {}  # rank → process, of this machine
+        self._machine = _machine()
+        self._parent = os.getppid() if under_torchrun else None
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()  # the thread and tell() both look
+        if store is not None:
+            store.set_timeout(PATIENCE)
+            store.set(f"process/{rank}", f"{self._machine} {os.getpid()}")
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """From here on other processes may end; call it before the last thing that all processes do together."""
+        self._stopped.set()
+        self._thread.join(2 * PATIENCE.total_seconds())
+
+    def tell(self, failure: str) -> str:
+        """Tells all ranks of a failure of this one; returns the failure that was told first, which may be this.
+
+        A process that was killed told nothing, and its peers' errors come of its end: then that end is what is told.
+        """
+        self._stopped.set()
+        if self._store is None:
+            return failure
+        try:
+            found = self._failure() or self._claim(failure)
+        except Exception as error:  # whatever it is: the failure that is being told matters more
+            log.debug("the store does not answer: %s", error)  # gone with the process that held it
+            return failure
+        self.first = found == failure
+        return found
+
+    def _run(self) -> None:
+        while not self._stopped.wait(PERIOD):
+            self._look_for_parent()
+            try:
+                failure = self._failure()
+            except RuntimeError as error:  # dist.DistError among them
+                log.debug("the store does not answer: %s", error)
+                self._store = None  # its holder is gone: a neighbour's end or the parent's tells more
+                continue
+            if failure is not None and not self._stopped.is_set():
+                self._leave(failure)
+
+    def _look_for_parent(self) -> None:
+        if self._parent is not None and os.getppid() != self._parent:
+            self._parent = None
+            log.warning("torchrun is gone: saving, then leaving")
+            self.on_orphaned()
+
+    def _failure(self) -> str | None:
+        """What another rank told, or that one has died on this machine without a word."""
+        with self._lock:
+            if self._store is not None and self._store.check([FAILURE]):
+                return self._store.get(FAILURE).decode()
+            self._meet_neighbours()
+            dead = next((other for other, process in self._processes.items() if not _lives(process)), None)
+            if dead is None:
+                return None
+            return self._claim(f"rank {dead} on {socket.gethostname()} has died (process {self._processes[dead]})")
+
+    def _claim(self, failure: str) -> str:
+        """Makes it the run's failure if there is none yet; returns the run's failure."""
+        return failure if self._store is None else self._store.compare_set(FAILURE, "", failure).decode()
+
+    def _meet_neighbours(self) -> None:
+        """Learns which processes are on this machine."""
+        for other in self._unknown[:]:
+            if self._store is None or not self._store.check([f"process/{other}"]):
+                continue
+            machine, process = self._store.get(f"process/{other}").decode().rsplit(" ", 1)
+            self._unknown.remove(other)
+            if machine == self._machine:
+                self._processes[other] = int(process)
+
+    def _leave(self, failure: str) -> None:
+        """Ends this process at once: its main thread waits for a rank that will not come."""
+        print(f"[rank {self.rank} on {socket.gethostname()}] leaves: {failure}", file=sys.stderr, flush=True)
+        time.sleep(ECHO_SECONDS)
+        os._exit(EXIT_STATUS)
+
+
+_current: Watch | None = None
+
+
+def start_watch(rank: int, neighbours: range, store: dist.Store | None, under_torchrun: bool) -> Watch:
+    """Starts the watch of this process, see :class:`Watch`."""
+    global _current
+    _current = Watch(rank, neighbours, store, under_torchrun)
+    return _current
+
+
+def current_watch() -> Watch | None:
+    """The watch of this process, if it takes part in a run of torchrun."""
+    return _current
+
+
+def stop_watch() -> None:
+    """Stops the watch; safe to call when there is none."""
+    global _current
+    if _current is not None:
+        _current.stop()
+        _current = None
+
+
+def _machine() -> str:
+    """A name under which process numbers mean the same: one boot of a machine, one namespace of processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()}/{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return f"unknown/{uuid.uuid4()}"  # off Linux: like no other, so that nobody looks for this process
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of this machine is there and not just waiting for its parent to ask how it ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return state.rsplit(")", 1)[-1].split()[0] not in "ZX"
