@@ -81,6 +81,11 @@ class TrainingConfig:
     exit_signal_handler: bool = knob(
         True, "SIGTERM, SIGUSR1, SIGINT (Ctrl-C; a second one leaves at once) and SIGHUP save and leave."
     )
+    deterministic_mode: bool = knob(
+        False,
+        "The same run on the same GPUs gives the same bits, and a stopped one continues bitwise; slower. On CPUs that "
+        "holds anyway.",
+    )
     device: str = knob("auto", "Where the model runs; auto: cuda if present.", choices=("auto", "cpu", "cuda"))
     kernel_backend: str = knob(
         "auto",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from steel_megatron.config import ConfigError
 from steel_megatron.ops import measured
 from steel_megatron.ops.available import BACKENDS, turn_on_in_torch
-from steel_megatron.ops.operations import FLAGS, IN_TORCH, OPERATIONS, OURS
+from steel_megatron.ops.operations import FLAGS, IN_TORCH, NOT_DETERMINISTIC, OPERATIONS, OURS
 from steel_megatron.ops.packages import NEEDS_GPU, why_no_gpu
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ def _why_not(operation: str, names: Iterable[str], device_type: str) -> list[str
         f"{name}: "
         + (
             BACKENDS[name].missing(device_type)
+            or _left_out().get(name)
             or measured.failed(operation, device_type).get(name)
             or ("not with --kernel-backend torch" if away and name in OURS else "not timed here")
         )
@@ -209,9 +210,21 @@ def _use(flag: str, name: str, device_type: str) -> None:
             rule="; ".join(dict.fromkeys(map(str, missing.values()))),
             fix=", or ".join([*filter(None, steps), f"{flag} auto"]),
         )
+    loose = [NOT_DETERMINISTIC[backend] for backend in wanted if backend in _left_out()]
+    if loose:
+        raise ConfigError(
+            f"{flag} {name} with --deterministic-mode",
+            rule="; ".join(dict.fromkeys(loose)),
+            fix=f"{flag} auto, or leave out --deterministic-mode",
+        )
     _requested[flag] = name
     forget_orders()
     _tell_once.cache_clear()
+
+
+def _left_out() -> Mapping[str, str]:
+    """Backends that must not run now, and why."""
+    return NOT_DETERMINISTIC if torch.are_deterministic_algorithms_enabled() else {}
 
 
 @torch.compiler.assume_constant_result
@@ -230,7 +243,8 @@ def _order(operation: str, device_type: str) -> tuple[str, ...]:
         )
         if _requested.get("--kernel-backend") == "torch":
             auto = tuple(name for name in auto if name not in OURS)
-        tried = dict.fromkeys([*asked, *auto, last])
+        left_out = _left_out()
+        tried = dict.fromkeys(name for name in [*asked, *auto, last] if name not in left_out)
         usable = [name for name in tried if BACKENDS[name].missing(device_type) is None]
         _orders[key] = tuple(usable[: usable.index(last) + 1])
     return _orders[key]

@@ -71,6 +71,13 @@ OPERATIONS = {
     ),
 }
 
+# Backends that need not compute the same bits twice; --deterministic-mode keeps auto from them and refuses them.
+NOT_DETERMINISTIC = {
+    "cudnn": "its attention adds gradients in an order that changes from run to run",
+    "te": "its norms and optimizer do not promise the same bits twice",
+    "apex": "its norms and optimizer do not promise the same bits twice",
+}
+
 # What each value of a flag asks for: the first that is there.
 FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "--kernel-backend": {

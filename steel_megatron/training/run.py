@@ -16,6 +16,7 @@ from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import RunConfig, check_run, save_run_config
 from steel_megatron.model.flops import model_flops
 from steel_megatron.ops import cpu_products
+from steel_megatron.ops.determinism import deterministic_mode
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.launch import initialize, launch_from, shutdown
 from steel_megatron.parallel.mesh import Mesh
@@ -54,8 +55,9 @@ def train(config: RunConfig) -> RunState:
     check_run(config, launch.world_size if launch else 1)
     check_start(config.checkpoint)
     tokenizer = run_tokenizer(config)
-    mesh = initialize(config.parallel, config.training.device)
-    state = run(config, mesh, tokenizer, started)
+    with deterministic_mode(config.training.deterministic_mode):
+        mesh = initialize(config.parallel, config.training.device)
+        state = run(config, mesh, tokenizer, started)
     stop_watch()
     if mesh.world.size > 1:
         dist.barrier()  # nobody takes its store and sockets away from the others
