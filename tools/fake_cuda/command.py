@@ -87,10 +87,10 @@ def cards_table() -> str:
     ]
     lines.append("|" + " --- |" * 7)
     for name, card in CARDS.items():
-        forward, backward = (f"{share:.0%}" for share in card.attention)
+        attention = "; ".join(f"{kernel} {a:.0%}, {b:.0%}" for kernel, (a, b) in card.attention.items())
         lines.append(
             f"| {name} | {card.peak / 1e12:,.0f} | {card.matmul / 1e12:,.0f} | {card.bandwidth / 1e12:.2f} | "
-            f"{forward}, {backward} | {card.link / 1e9:,.0f} | {card.estimated} |"
+            f"{attention} | {card.link / 1e9:,.0f} | {card.estimated} |"
         )
     return "\n".join(lines)
 

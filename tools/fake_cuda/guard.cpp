@@ -18,6 +18,7 @@ using c10::Stream;
 
 constexpr DeviceIndex kDevices = 8;
 thread_local DeviceIndex current = 0;
+int capability = 8;  // major number, which the choice of kernels depends on
 thread_local c10::StreamId stream_of[kDevices] = {};
 
 // Page-locked memory is plain memory whose addresses are remembered.
@@ -105,18 +106,22 @@ struct Guard : c10::impl::DeviceGuardImplInterface {
 
 }  // namespace
 
+extern "C" void fake_cuda_set_capability(int major) { capability = major; }
+
 namespace at {
 using ::CUDAHooks;  // torch finds it by this name
 REGISTER_CUDA_HOOKS(CUDAHooks)
 
 namespace native {
 namespace {
-// What torch's own choice comes to on sm_80 and newer: FlashAttention for 16-bit heads without a mask, else plain math.
+// What torch's own choice comes to for 16-bit heads without a mask: cuDNN on Hopper and Blackwell (torch 2.11 and newer,
+// whose cuDNN is above 9.15), FlashAttention on other cards of sm_80 and newer; else plain math.
 int64_t choose_attention(const Tensor& query, const Tensor&, const Tensor&, const std::optional<Tensor>& mask, double,
                          bool, std::optional<double>, bool) {
   const bool half = query.scalar_type() == kBFloat16 || query.scalar_type() == kHalf;
-  constexpr int64_t kMath = 0, kFlash = 1;
-  return half && !mask.has_value() && query.sym_size(-1) <= 256 ? kFlash : kMath;
+  constexpr int64_t kMath = 0, kFlash = 1, kCudnn = 3;
+  if (!half || mask.has_value() || query.sym_size(-1) > 256) return kMath;
+  return capability == 9 || capability == 10 ? kCudnn : kFlash;
 }
 }  // namespace
 REGISTER_CUDA_DISPATCH(_fused_sdp_choice_stub, &choose_attention)

@@ -16,6 +16,8 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("guard.cpp")
 CACHE_VARIABLE = "STEEL_FAKE_CUDA_CACHE"  # names another folder for what was built
 
+_loaded: ctypes.CDLL | None = None
+
 
 class GuardError(RuntimeError):
     """The guard cannot be built or loaded here; the message says why and what would help."""
@@ -30,12 +32,20 @@ def load() -> Path:
     if "torch" in sys.modules:
         raise GuardError("torch is imported already: the fake device has to be there first, in a process of its own")
     library = build()
-    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    global _loaded
+    _loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     import torch
 
     if torch.version.cuda is not None:
         raise GuardError(f"torch {torch.__version__} has CUDA of its own: the fake device needs a CPU build")
     return library
+
+
+def set_capability(major: int) -> None:
+    """The major compute capability by which torch's C++ chooses its attention kernel."""
+    if _loaded is None:
+        raise GuardError("the fake device is not loaded: call load() before torch is imported")
+    _loaded.fake_cuda_set_capability(major)
 
 
 def build() -> Path:

@@ -79,6 +79,7 @@ def seconds(operation: Operation, card: Card) -> float:
         plain = max(operation.flops / roof, (operation.moved - operation.accumulated) / card.bandwidth)
         return max(plain + operation.accumulated / card.bandwidth, LAUNCH_SECONDS)
     if operation.kind == ATTENTION:
-        share = card.attention[operation.phase == "backward"]
+        kernel = "cudnn" if "cudnn" in operation.name else "flash2"
+        share = card.attention[kernel][operation.phase == "backward"]
         return max(operation.flops / (share * card.peak), operation.moved / card.bandwidth, LAUNCH_SECONDS)
     return max(operation.moved / card.bandwidth, LAUNCH_SECONDS)

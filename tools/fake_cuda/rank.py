@@ -22,6 +22,7 @@ from fake_cuda.messages import objects_message
 from fake_cuda.recorder import Recorder
 from fake_cuda.scopes import CROSS_ENTROPY, Scopes
 from steel_megatron.config import RunConfig, check_run
+from steel_megatron.dataset.batches import Batch
 from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import backends, measured
@@ -30,7 +31,7 @@ from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import Optimizer
 from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.training.engine import Engine
+from steel_megatron.training.engine import Engine, GPTStage
 from steel_megatron.training.loop import Trainer
 from steel_megatron.training.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
@@ -88,6 +89,7 @@ def _patches(recorder: Recorder, scopes: Scopes) -> list[Callable[[], None]]:
         _replace(measured, "use", lambda device_type, found: None),
         _replace(dist, "broadcast_object_list", lambda objects, **_: None),
         _replace(dist, "all_gather_object", functools.partial(_all_gather_object, recorder)),
+        _replace(GPTStage, "forward", _noting_documents(recorder)),
         _around(dist, "batch_isend_irecv", recorder.batch),
         _around(Engine, "train", recorder.passes),
         _around(Engine, "evaluate", recorder.passes),
@@ -99,6 +101,18 @@ def _patches(recorder: Recorder, scopes: Scopes) -> list[Callable[[], None]]:
     ]
     backends.forget_orders()
     return undo
+
+
+def _noting_documents(recorder: Recorder) -> Callable[..., Any]:
+    """A stage's forward pass that tells the recorder where the documents of its micro-batch start."""
+    forward = GPTStage.forward
+
+    def noting(self: GPTStage, hidden: Any, micro_batch: Batch) -> Any:
+        if micro_batch.cu_seqlens is not None and micro_batch.lengths is not None:
+            recorder.documents[micro_batch.cu_seqlens.untyped_storage()._cdata] = micro_batch.lengths
+        return forward(self, hidden, micro_batch)
+
+    return noting
 
 
 def _around(holder: Any, name: str, context: Callable[[], Any]) -> Callable[[], None]:

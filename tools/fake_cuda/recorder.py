@@ -63,6 +63,7 @@ class Recorder(TorchDispatchMode):
         self.operations: list[Operation] = []
         self.messages: list[Message] = []
         self.waits: Counter[str] = Counter()
+        self.documents: dict[int, list[int]] = {}  # lengths by the storage of their starts
         self.strict = True  # waits count
         self.allocated = self.peak = 0  # bytes
         self._storages: dict[int, weakref.ref[Any]] = {}
@@ -139,7 +140,7 @@ class Recorder(TorchDispatchMode):
         if name in FREE:
             return
         read, written = traffic(function, name, args, kwargs, result)
-        flops, kind, accumulated = flops_of(name, args), self.scopes.current, 0
+        flops, kind, accumulated = flops_of(name, args, self.documents), self.scopes.current, 0
         if any(word in name for word in ("attention", "_varlen", "flash_attn")):
             kind = ATTENTION
         elif flops:

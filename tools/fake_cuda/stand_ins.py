@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch._subclasses.fake_tensor
 
+from fake_cuda import guard
+
 DEVICES = 8
 
 
@@ -115,6 +117,7 @@ def install(gpu: FakeGPU, waits: Callable[[str], None], memory: Callable[[], tup
         waits: told each call that would make the host wait for the device.
         memory: bytes allocated now and at most.
     """
+    guard.set_capability(gpu.capability[0])
     _current.gpu, _current.waits, _current.memory = gpu, waits, memory
     for name, answer in _answers().items():
         setattr(torch.cuda, name, answer)

@@ -6,6 +6,8 @@ back to its input (a softmax over rows that no cache holds) moves more, and one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -74,8 +76,13 @@ def reached(tensor: Tensor) -> int:
     return elements * tensor.element_size()
 
 
-def flops_of(name: str, args: Any) -> float:
+def flops_of(name: str, args: Any, documents: Mapping[int, Sequence[int]] = MappingProxyType({})) -> float:
     """Floating-point operations of a matmul (2 M K N), or of an attention to the past; 0 of anything else.
+
+    A backward pass of attention has five products of the two of its forward pass: it makes the scores again.
+
+    Args:
+        documents: lengths by the storage of the tensor that says where packed documents start.
 
     Raises:
         TypeError: a matmul of different types, which a GPU refuses and a FakeTensor does not.
@@ -91,6 +98,12 @@ def flops_of(name: str, args: Any) -> float:
         query, key = args[1:3] if backward else args[:2]
         batch, heads, length, size = query.shape
         return (5.0 if backward else 2.0) * batch * heads * length * key.shape[2] * size
+    if name.startswith("torch_attn._varlen_attn"):
+        backward = "_backward" in name
+        query, starts = (args[1], args[6]) if backward else (args[0], args[3])
+        _, heads, size = query.shape
+        lengths = documents.get(starts.untyped_storage()._cdata, ())
+        return (5.0 if backward else 2.0) * heads * size * sum(length**2 for length in lengths)
     return 0.0
 
 
