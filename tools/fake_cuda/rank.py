@@ -67,7 +67,7 @@ def fake_rank(
             datasets.close()
         for step in reversed(undo):
             step()
-        _forget_tensors()
+        forget_tensors()
         if world > 1:
             dist.destroy_process_group()
 
@@ -138,7 +138,7 @@ def _all_gather_object(recorder: Recorder, everywhere: list[Any], own: Any, grou
     everywhere[:] = [own] * len(everywhere)
 
 
-def _forget_tensors() -> None:
+def forget_tensors() -> None:
     """Empties the caches of the package's functions: they may hold tensors of this rank's device."""
     for name, module in list(sys.modules.items()):
         if name.startswith("steel_megatron"):

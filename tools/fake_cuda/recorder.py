@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from fake_cuda.messages import Message, message_of
 from fake_cuda.scopes import Scopes
-from fake_cuda.traffic import FREE, accumulated_bytes, answer, flops_of, on_device, traffic
+from fake_cuda.traffic import FREE, accumulated_bytes, answer, flops_of, hidden_bytes, on_device, traffic
 
 ATTENTION, MATMUL = "attention", "matmuls"
 # The host waits to see how large the result is.
@@ -65,6 +65,7 @@ class Recorder(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
         self.documents: dict[int, list[int]] = {}  # lengths by the storage of their starts
         self.strict = True  # waits count
+        self.answers = True  # the device has no numbers that could be read
         self.allocated = self.peak = 0  # bytes
         self._storages: dict[int, weakref.ref[Any]] = {}
         self._readings = 0
@@ -120,9 +121,11 @@ class Recorder(TorchDispatchMode):
             return function(*args, **kwargs)
         if function is torch.ops.aten._local_scalar_dense.default and on_device(args[0]):
             self.waited("item")
-            return answer(args[0])
+            if self.answers:
+                return answer(args[0])
         result = function(*args, **kwargs)
         self._keep(result)
+        self.peak = max(self.peak, self.allocated + hidden_bytes(function, args))
         if not function.is_view:
             self._record(function, args, kwargs, result)
         return result
@@ -131,12 +134,12 @@ class Recorder(TorchDispatchMode):
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         name = str(function)
+        if function.namespace == "c10d":  # of host tensors too
+            self.messages.append(message_of(name, args, self._phase() == "backward", self._batch))
+            return
         if not any(map(on_device, inputs + outputs)):
             return
         self._watch(name, args, inputs, outputs)
-        if function.namespace == "c10d":
-            self.messages.append(message_of(name, args, self._phase() == "backward", self._batch))
-            return
         if name in FREE:
             return
         read, written = traffic(function, name, args, kwargs, result)
