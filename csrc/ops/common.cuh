@@ -66,14 +66,17 @@ __device__ __forceinline__ unsigned word(const float* from, fp16) {
   return static_cast<unsigned>(__half_as_ushort(pair.x)) | static_cast<unsigned>(__half_as_ushort(pair.y)) << 16;
 }
 
-// By an instruction of 16 bytes: where the compiler knows the members of a struct apart, it may store each by itself.
+// By one instruction of 16 or 8 bytes: where the compiler knows the members of a struct apart, it may store each by
+// itself.
 template <class T, int N>
 __device__ __forceinline__ void store(T* to, const float (&from)[N]) {
+  constexpr int kPerWord = 4 / static_cast<int>(sizeof(T));
   if constexpr (N == 1) {
     *to = from_float<T>(from[0]);
+  } else if constexpr (N == 2 * kPerWord) {
+    __stwb(reinterpret_cast<uint2*>(to), make_uint2(word(from, T{}), word(from + kPerWord, T{})));
   } else {
     static_assert(N == kPack<T>);
-    constexpr int kPerWord = 4 / static_cast<int>(sizeof(T));
     const uint4 words = make_uint4(word(from, T{}), word(from + kPerWord, T{}), word(from + 2 * kPerWord, T{}),
                                    word(from + 3 * kPerWord, T{}));
     __stwb(reinterpret_cast<uint4*>(to), words);

@@ -44,10 +44,20 @@ class EmulatedLibrary(library.CudaLibrary):
         return status
 
 
-@functools.cache
 def kernels() -> EmulatedLibrary:
-    """All of csrc/ops, compiled at the first call."""
-    return EmulatedLibrary(build(VARIANT))
+    """All of csrc/ops, compiled at the first call; what does not compile is compiled once, and fails every time."""
+    found = _kernels()
+    if isinstance(found, RuntimeError):
+        raise found
+    return found
+
+
+@functools.cache
+def _kernels() -> EmulatedLibrary | RuntimeError:
+    try:
+        return EmulatedLibrary(build(VARIANT))
+    except RuntimeError as error:
+        return error
 
 
 @contextlib.contextmanager

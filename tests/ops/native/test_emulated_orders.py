@@ -17,6 +17,7 @@ from steel_megatron.ops.native.cross_entropy import cross_entropy_gradient_, cro
 from steel_megatron.ops.native.embedding import embedding_gradient_
 from steel_megatron.ops.native.norm import add_layer_norm, add_rms_norm, layer_norm_backward, rms_norm_backward
 from steel_megatron.ops.native.optimizer import CHUNK, adamw_, sum_of_squares
+from steel_megatron.ops.native.qk_norm_rope import qk_norm_rope, qk_norm_rope_backward
 from steel_megatron.ops.native.quantise import largest_magnitude, quantise
 from steel_megatron.ops.native.rope import rope
 
@@ -76,6 +77,16 @@ def rotation(dtype: torch.dtype) -> list[Tensor]:
     return [rope(random((2, 3, 40, 48), dtype, "cpu", 1), cosine, sine, False)]
 
 
+def normed_rotation(dtype: torch.dtype) -> list[Tensor]:
+    queries, keys, size = 4, 2, 48
+    qkv = random((2, 300, (queries + 2 * keys) * size), dtype, "cpu", 1)
+    weights = [random((size,), dtype, "cpu", n) for n in (2, 3)]
+    cosine, sine = angles(2, 300, 16, "cpu")
+    heads, rstd = qk_norm_rope(qkv, *weights, cosine, sine, queries, 1e-5)
+    grads = [random((2, 300, n, size), dtype, "cpu", n) for n in (queries, keys, keys)]
+    return [heads, rstd, *qk_norm_rope_backward(*grads, qkv, *weights, rstd, cosine, sine)]
+
+
 def rounding(dtype: torch.dtype) -> list[Tensor]:
     x = random((272, 288), dtype, "cpu", 1)
     amax = largest_magnitude(x)
@@ -90,6 +101,7 @@ CASES: list[Callable[[torch.dtype], list[Tensor]]] = [
     embedding,
     optimizer,
     rotation,
+    normed_rotation,
     rounding,
 ]
 
