@@ -1,7 +1,7 @@
 # Every target makes the virtual environment it needs and can be run again cheaply.
 
 PYTHON ?= python3
-# Pinned and installed first: an unpinned torch resolves to the newest CUDA build, several gigabytes.
+# Pinned: an unpinned torch resolves to the newest CUDA build, several gigabytes.
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 WORKERS ?= 2
@@ -10,17 +10,20 @@ ifeq ($(wildcard /dev/nvidiactl /dev/dxg),)
 export STEEL_CUDA_KERNELS ?= 0
 endif
 
+STARTED := $(shell date +%s)
+# The environments and what Python keeps in them are made here; without compiled modules every process starts slowly.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.py csrc/*/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-slow lint docs clean
+.PHONY: help demo demo-clean test test-slow smoke lint docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo "variables: PYTHON=$(PYTHON)  TORCH=$(TORCH)  WORKERS=$(WORKERS) test processes  PYTEST_ARGS=…"
 
 demo: .venv-demo/ready ## real text → trained model → Hugging Face folder, in demo_run/
-	PATH="$(CURDIR)/.venv-demo/bin:$$PATH" bash examples/demo/run_demo.sh
+	PATH="$(CURDIR)/.venv-demo/bin:$$PATH" DEMO_STARTED=$(STARTED) bash examples/demo/run_demo.sh
 
 demo-clean: ## removes what the demo made
 	rm -rf demo_run
@@ -31,6 +34,11 @@ test: .venv-test/ready ## the default test suite
 test-slow: .venv-test/ready ## the tests that take minutes each
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest -m slow $(PYTEST_ARGS)
 
+smoke: ## the main commands in a fresh environment, for PYTHON=… and TORCH=…
+	$(PYTHON) -m venv --clear .venv-smoke
+	.venv-smoke/bin/python tools/environment.py --torch "$(TORCH)" --ready .venv-smoke/ready
+	PATH="$(CURDIR)/.venv-smoke/bin:$$PATH" bash tests/smoke/run_smoke.sh
+
 lint: .venv-test/ready ## ruff (rules and format) and mypy
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
@@ -40,20 +48,19 @@ docs: .venv-test/ready ## writes the pages and figures that come from the code
 	set -e; for script in tools/docs/*.py; do .venv-test/bin/python $$script; done
 
 clean: ## removes environments, builds and caches
-	rm -rf .venv-demo .venv-test build dist *.egg-info steel_megatron/*.so steel_megatron/build_info.json
+	rm -rf .venv-demo .venv-test .venv-smoke build dist *.egg-info steel_megatron/*.so steel_megatron/build_info.json
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv-demo/ready: $(SOURCES)
 	$(PYTHON) -m venv .venv-demo
-	.venv-demo/bin/pip install --quiet --disable-pip-version-check "$(TORCH)"
-	.venv-demo/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,plot]"
-	touch $@
+	.venv-demo/bin/python tools/environment.py --torch "$(TORCH)" --extras demo --ready $@ --import \
+		torch.distributed.run torch.distributed.checkpoint torch._dynamo torch.utils.tensorboard pyarrow.parquet \
+		matplotlib.pyplot transformers.models.llama.modeling_llama
 
 .venv-test/ready: $(SOURCES)
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/pip install --quiet --disable-pip-version-check "$(TORCH)"
-	.venv-test/bin/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	.venv-test/bin/python tools/environment.py --torch "$(TORCH)" --extras dev --ready .venv-test/installed
 	@# Ships the Qwen vocabulary that some tests read; without it they are skipped and say so.
-	.venv-test/bin/pip install --quiet --disable-pip-version-check --no-deps dashscope \
+	.venv-test/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile dashscope \
 		|| echo "WARNING: dashscope could not be installed: the tests on the real Qwen vocabulary will be skipped"
 	touch $@

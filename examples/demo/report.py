@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 Rows = Sequence[dict[str, Any]]
 
@@ -41,7 +41,8 @@ def kill_summary(rows: Rows, before: Rows) -> list[str]:
         first, last = again[0][0]["step"], again[-1][0]["step"]
         largest = max(abs(new["loss"] - old["loss"]) for new, old in again)
         same = "the same loss to the last bit" if largest == 0 else f"losses that differ by at most {largest:.2g}"
-        lines.append(f"steps {first} to {last} were computed twice, before and after the kill, with {same}")
+        which = f"steps {first} to {last} were" if first < last else f"step {first} was"
+        lines.append(f"{which} computed twice, before and after the kill, with {same}")
     return lines
 
 

@@ -1,20 +1,38 @@
 #!/usr/bin/env bash
-# From raw text to a model that transformers loads, in five steps. Finished steps are not done again.
+# From raw text to a model that transformers loads, in six steps. Finished steps are not done again.
 #
-#   DEMO_STEPS=240      training steps
-#   DEMO_PROCESSES=N    training processes: one per GPU, or 8 on the CPU; tensor, pipeline and data parallel in fours
+#   DEMO_MINUTES=10     how long the demo may take from the start of make; the training's length follows
+#   DEMO_STEPS=N        training steps, whatever they take, instead of 240 or what fits
+#   DEMO_PRECISION=P    bf16 or fp32 instead of the faster one
+#   DEMO_PROCESSES=N    training processes: one per GPU, or 8 on the CPU (fewer where memory is short); tensor, pipeline
+#                       and data parallel in fours
 #   DEMO_INPUT=PATTERN  JSON lines with a "text" field instead of the text that the demo finds on this machine
 #   DEMO_PROMPT=TEXT    what the trained model continues
 #   DEMO_OUTPUT=DIR     where everything goes
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-STEPS=${DEMO_STEPS:-240}
+MB_PER_PROCESS=500 # of a training process on the CPU, as measured
+
+BEGUN=$(date +%s)
+STARTED=${DEMO_STARTED:-$BEGUN} # when make began: what it installed is part of the time
+DEADLINE=$((STARTED + ${DEMO_MINUTES:-10} * 60))
 OUT=${DEMO_OUTPUT:-demo_run}
 INPUT=${DEMO_INPUT:-}
+if [ "${DEMO_STEPS:-8}" -lt 8 ]; then
+  echo "error: DEMO_STEPS=$DEMO_STEPS: the demo takes 8 steps or more" >&2
+  exit 2
+fi
 CORES=$(python -c 'import os; print(len(os.sched_getaffinity(0)))')
 GPUS=$(python -c 'import torch; print(torch.cuda.device_count())')
 PROCESSES=${DEMO_PROCESSES:-$((GPUS > 0 ? GPUS : 8))}
+if [ -z "${DEMO_PROCESSES:-}" ] && [ "$GPUS" -eq 0 ]; then
+  FREE_MB=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+  while [ "$PROCESSES" -gt 1 ] && [ $((PROCESSES * MB_PER_PROCESS)) -gt "$FREE_MB" ]; do
+    PROCESSES=$((PROCESSES / 2))
+    echo "$FREE_MB MB of memory are free, a process takes $MB_PER_PROCESS: $PROCESSES processes"
+  done
+fi
 if [ $((PROCESSES % 4)) -eq 0 ]; then
   TENSOR=2 PIPELINE=2
 else
@@ -25,18 +43,29 @@ MICRO_BATCH=$((PIPELINE > 1 ? 2 : 4)) # so that a pipeline has two micro-batches
 LAYOUT="tp$TENSOR·pp$PIPELINE·dp$DATA_PARALLEL"
 export OMP_NUM_THREADS=$((CORES > PROCESSES ? CORES / PROCESSES : 1))
 export HF_HUB_OFFLINE=1 # nothing is downloaded
-# Another input or another length is another run beside the one before.
+# Another input, length or precision is another run beside the one before.
 if [ -n "$INPUT" ]; then
   OUT=$OUT/input-$(printf %s "$INPUT" | cksum | cut -d' ' -f1)
 fi
-RUN=$OUT/run-$STEPS-steps-$LAYOUT
-MODEL=$OUT/model-$STEPS-steps-$LAYOUT
+NAME=${DEMO_STEPS:+$DEMO_STEPS-steps-}${DEMO_PRECISION:+$DEMO_PRECISION-}$LAYOUT
+RUN=$OUT/run-$NAME
+MODEL=$OUT/model-$NAME
 
-heading() { printf '\n\033[1m[%s/5] %s\033[0m\n' "$1" "$2"; }
-if [ "$STEPS" -lt 8 ]; then
-  echo "error: DEMO_STEPS=$STEPS: the demo takes 8 steps or more" >&2
-  exit 2
-fi
+TIMES=()
+LAST_HEADING="installation"
+LAST_TIME=$STARTED
+# Notes how long what came before took.
+lap() {
+  local now
+  now=$(date +%s)
+  TIMES+=("$(printf '%5d s  %s' $((now - LAST_TIME)) "$LAST_HEADING")")
+  LAST_TIME=$now
+}
+heading() {
+  lap
+  LAST_HEADING=$2
+  printf '\n\033[1m[%s/6] %s\033[0m\n' "$1" "$2"
+}
 
 heading 1 "Raw text${INPUT:+ of yours: $INPUT}"
 if [ -z "$INPUT" ]; then
@@ -65,22 +94,35 @@ for word in "${SOURCES[@]}"; do
   DATA+=("$word")
 done
 
-TRAIN=(
-  torchrun --standalone --nproc-per-node "$PROCESSES" -m steel_megatron train
+FLAGS=(
   --config examples/demo/demo.yaml
   --tensor-model-parallel-size "$TENSOR" --pipeline-model-parallel-size "$PIPELINE"
   --micro-batch-size "$MICRO_BATCH" --global-batch-size $((4 * DATA_PARALLEL))
   --data-path "${DATA[@]}" --tokenizer-model "$OUT/tokenizer"
-  --train-iters "$STEPS" --eval-interval $((STEPS / 8)) --save-interval $((STEPS / 8)) --save "$RUN"
 )
-KILL_STEP=$((STEPS / 2 + STEPS / 20 + 1)) # some steps behind a checkpoint
+START=(torchrun --standalone --nproc-per-node "$PROCESSES")
+heading 3 "A few steps as $LAYOUT on $PROCESSES $([ "$GPUS" -gt 0 ] && echo GPUs || echo CPU processes), to choose precision and length"
+if [ ! -f "$RUN/choice.sh" ]; then
+  python examples/demo/choose_run.py --output "$RUN/choice.sh" --folder "$RUN.probe" --deadline "$DEADLINE" \
+    ${DEMO_STEPS:+--steps "$DEMO_STEPS"} ${DEMO_PRECISION:+--precisions "$DEMO_PRECISION"} \
+    -- "${START[@]}" examples/demo/probe.py "${FLAGS[@]}"
+else
+  echo "chosen already, in $RUN/choice.sh"
+fi
+. "$RUN/choice.sh"
+TRAIN=(
+  "${START[@]}" -m steel_megatron train "${FLAGS[@]}"
+  --precision "$PRECISION" --seq-length "$SEQ_LENGTH" --num-layers "$NUM_LAYERS"
+  --train-iters "$STEPS" --eval-interval "$INTERVAL" --save-interval "$INTERVAL" --eval-iters "$EVAL_ITERS"
+  --log-interval "$LOG_INTERVAL" --save "$RUN"
+)
 if [ ! -f "$RUN/killed.jsonl" ]; then
-  heading 3 "Training as $LAYOUT on $PROCESSES $([ "$GPUS" -gt 0 ] && echo GPUs || echo CPU processes), to be killed at step $KILL_STEP of $STEPS"
+  heading 4 "Training in $PRECISION, to be killed at step $KILL_STEP of $STEPS"
   python examples/demo/kill_at_step.py --metrics "$RUN/metrics.jsonl" --step "$KILL_STEP" --record "$RUN/killed.jsonl" \
     -- "${TRAIN[@]}"
   printf '\033[31mkilled (SIGKILL, all processes)\033[0m\n'
 fi
-heading 4 "The same command again: it goes on from the last checkpoint"
+heading 5 "The same command again: it goes on from the last checkpoint"
 if [ ! -f "$RUN/finished" ]; then
   "${TRAIN[@]}"
   touch "$RUN/finished"
@@ -88,7 +130,7 @@ else
   echo "$RUN is finished already"
 fi
 
-heading 5 "The model for transformers, and what came out"
+heading 6 "The model for transformers, and what came out"
 if [ ! -f "$MODEL/config.json" ]; then
   steel export --load "$RUN" --output "$MODEL" --check
 fi
@@ -101,6 +143,12 @@ else
 fi
 python examples/demo/generate.py "$MODEL" "${PROMPTS[@]}"
 python examples/demo/report.py --run "$RUN" --killed "$RUN/killed.jsonl" --output "$OUT/loss_curve.png"
+lap
+END=$(date +%s)
+
+printf '\nTime taken:\n'
+printf '%s\n' "${TIMES[@]}"
+printf '%5d s  in all, of %d\n' $((END - STARTED)) $((DEADLINE - STARTED))
 
 cat << END
 

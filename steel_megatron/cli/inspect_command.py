@@ -107,7 +107,7 @@ def inspect_run(args: argparse.Namespace) -> int:
 def samples_of_step(folder: Path, config: RunConfig, step: int) -> range:
     """What a step has read by the run's metrics, or will read by its configuration."""
     from steel_megatron.cli.run_data import batch_sizes
-    from steel_megatron.training.metrics import read_metrics
+    from steel_megatron.training.metrics_rows import read_metrics
 
     sizes = batch_sizes(config)
     if not 1 <= step <= sizes.total_steps:

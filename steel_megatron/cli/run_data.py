@@ -13,7 +13,7 @@ from steel_megatron.config import ConfigError, RunConfig, load_run_config
 from steel_megatron.dataset.build import Datasets, build_datasets
 from steel_megatron.dataset.sources import TokenizerFacts
 from steel_megatron.optim.batch_size import BatchSize
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 
 @dataclass(frozen=True)

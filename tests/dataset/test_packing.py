@@ -21,7 +21,7 @@ from steel_megatron.dataset.best_fit import best_fit
 from steel_megatron.dataset.order import Order
 from steel_megatron.dataset.phases import Phase
 from steel_megatron.dataset.sources import PackingOptions, open_source
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 
 def one_by_one(lengths: list[int], capacity: int) -> Counter[tuple[int, ...]]:

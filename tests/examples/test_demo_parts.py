@@ -148,3 +148,88 @@ def test_report_sees_what_a_kill_cost() -> None:
     assert "losses that differ by at most 0.25" in report.kill_summary(rows, before)[1]
     with pytest.raises(ValueError, match="do not hold each step once"):
         report.kill_summary(rows[:5] + rows[7:], before)
+
+
+def test_the_faster_precision_is_taken_and_as_many_steps_as_fit(choose_run: ModuleType) -> None:
+    fp32, bf16 = choose_run.Measured("fp32", 1.5, 0.5), choose_run.Measured("bf16", 30.0, 0.5)
+    choice = choose_run.choose([fp32, bf16], left=280.0)
+    assert choice.precision == "fp32"
+    assert choice.size == choose_run.SIZES[0]
+    assert choice.seconds <= 280.0 < choose_run.seconds(choice.steps + 1, 1.5, 0.5)
+    assert choose_run.choose([fp32, bf16._replace(step=0.1)], left=280.0)[:2] == ("bf16", choose_run.MOST_STEPS)
+
+
+def test_a_slow_machine_gets_a_smaller_run_and_is_told_so(choose_run: ModuleType) -> None:
+    slow = [choose_run.Measured("fp32", 16.0, 1.0)]
+    choice = choose_run.choose(slow, left=300.0)
+    assert choice.size == choose_run.SIZES[2]
+    assert choice.steps >= choose_run.FEW_STEPS
+    assert choice.seconds <= 300.0
+    assert (
+        "this machine is slow: sequences of 64 tokens instead of 256"
+        in choose_run.reasons(slow, choice, 60.0, 300.0)[2]
+    )
+    choice = choose_run.choose(slow, left=-20.0)
+    assert choice.steps == choose_run.LEAST_STEPS
+    assert "longer than the time that is left" in choose_run.reasons(slow, choice, 60.0, -20.0)[-1]
+
+
+def test_steps_that_were_asked_for_are_trained_at_full_size(choose_run: ModuleType) -> None:
+    choice = choose_run.choose([choose_run.Measured("fp32", 9.0, 1.0)], left=10.0, steps=2000)
+    assert (choice.steps, choice.size) == (2000, choose_run.SIZES[0])
+
+
+@pytest.mark.parametrize("steps", [16, 17, 40, 63, 119, 240, 2000])
+def test_a_kill_finds_a_line_between_two_checkpoints(choose_run: ModuleType, steps: int) -> None:
+    interval, lines = steps // choose_run.PARTS, choose_run.log_interval(steps)
+    kill = choose_run.kill_step(steps)
+    written = kill + -kill % lines
+    assert kill % interval
+    assert kill // interval == (written - 1) // interval, "the next checkpoint comes before the line"
+
+
+def test_the_choice_is_read_by_the_shell(choose_run: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "run" / "choice.sh"
+    choose_run.write(choose_run.Choice("fp32", 100, choose_run.SIZES[1], 1.0), path)
+    command = (
+        f'. {path} && echo "$PRECISION $STEPS $SEQ_LENGTH $NUM_LAYERS $EVAL_ITERS $INTERVAL $LOG_INTERVAL $KILL_STEP"'
+    )
+    printed = subprocess.run(["bash", "-euc", command], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["fp32", "100", "128", "8", "1", "12", "2", "54"]
+
+
+def test_a_precision_far_slower_than_the_first_is_not_waited_for(choose_run: ModuleType, tmp_path: Path) -> None:
+    worker = """
+import json, sys, time
+from pathlib import Path
+folder = Path(sys.argv[sys.argv.index("--save") + 1])
+for precision in ("fp32", "bf16"):
+    (folder / precision).mkdir()
+    with open(folder / precision / "metrics.jsonl", "w") as file:
+        for step in range(1, 4):
+            if precision == "bf16":
+                time.sleep(600)
+            file.write(json.dumps({"step": step, "step_seconds": 0.01 * step}) + "\\n")
+    with open(folder / "ended.jsonl", "a") as file:
+        file.write(json.dumps({"precision": precision, "begun": 100.0, "stepped": 101.0, "ended": 101.5}) + "\\n")
+"""
+    (tmp_path / "worker.py").write_text(worker)
+    command = [sys.executable, str(tmp_path / "worker.py")]
+    choose_run.LEAST_PATIENCE = 0.5
+    measured, begun = choose_run.probe(command, tmp_path / "probe", ["fp32", "bf16"])
+    assert measured == [choose_run.Measured("fp32", pytest.approx(0.025), 0.5)]
+    assert begun == 100.0
+
+
+def test_a_probe_that_fails_shows_what_it_printed(
+    choose_run: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no such data')"]
+    assert choose_run.probe(command, tmp_path / "probe", ["fp32"])[0] == []
+    assert "no such data" in capfd.readouterr().err
+
+
+@pytest.fixture
+def choose_run(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(DEMO))  # as Python does for a script
+    return script("choose_run")

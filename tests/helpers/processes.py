@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-# A server that has imported torch once forks the children: a group starts in well under a second.
+# A server that has imported torch and most of the package once forks the children: a group starts in well under a
+# second. Checkpoints and torch.compile's marks load some 1,000 modules more than torch, 3 s of CPU time in each child.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "steel_megatron.parallel.spec"])
+_CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "torch._dynamo", "steel_megatron.training.run"])
 
 
 def run_processes(

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 
-from helpers.processes import free_port
+from helpers.processes import free_port, run_processes
 from steel_megatron.cli.main import main
 from steel_megatron.dataset.indexed import IndexedWriter
 
@@ -107,24 +108,31 @@ def start_ranks(config: Path, *flags: str, processes: int, output: Path) -> list
 
 
 def train(config: Path, *flags: str, processes: int = 1, status: int = 0, timeout: float = 300) -> str:
-    """Trains, checks the exit status and returns what was printed. One process: this one, which saves its start-up."""
+    """Trains, checks the exit status and returns what was printed.
+
+    One process is this one, and several are forks of a server that has imported everything, not torchrun's: that saves
+    each its start-up, which takes more time than such a run.
+    """
+    words = ["train", "--config", str(config), *flags]
     if processes == 1:
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            found = main(["train", "--config", str(config), *flags])
-        printed = output.getvalue()
+        results = [_run(words)]
     else:
-        result = subprocess.run(
-            command(config, *flags, processes=processes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment(),
-            timeout=timeout,
-        )
-        found, printed = result.returncode, result.stdout
-    assert found == status, printed[-4000:]
+        results = run_processes(_run, processes, words, init_group=False, timeout=timeout)
+    printed = "".join(text for _, text in results)
+    assert [found for found, _ in results] == [status] * processes, printed[-4000:]
     return printed
+
+
+def _run(words: list[str]) -> tuple[int, str]:
+    """Exit status and output of a command; a rank that leaves its process at the end comes back from it instead."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        patch.setattr(os, "_exit", sys.exit)
+        try:
+            status = main(words)
+        except SystemExit as left:
+            status = int(left.code or 0)
+    return status, output.getvalue()
 
 
 def environment() -> dict[str, str]:

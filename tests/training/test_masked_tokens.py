@@ -11,7 +11,7 @@ from steel_megatron.config import check_run, load_run_config
 from steel_megatron.dataset.build import build_datasets
 from steel_megatron.dataset.indexed import IndexedWriter
 from steel_megatron.dataset.sources import TokenizerFacts
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 EOD = VOCABULARY - 1
 

@@ -12,14 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steel_megatron.config import ConfigError
-from steel_megatron.training.metrics import (
-    MetricsFile,
-    TensorboardEvents,
-    WandbRun,
-    read_metrics,
-    scalars,
-    truncate_metrics,
-)
+from steel_megatron.training.metrics import MetricsFile, TensorboardEvents, WandbRun, scalars
+from steel_megatron.training.metrics_rows import read_metrics, truncate_metrics
 
 
 def trainer_at(step: int) -> SimpleNamespace:

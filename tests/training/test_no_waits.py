@@ -14,7 +14,7 @@ from steel_megatron.config import load_run_config
 from steel_megatron.parallel import linear_cross_entropy
 from steel_megatron.training import loop
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 from steel_megatron.training.run import train
 
 READING = {"tolist": 1}

@@ -13,7 +13,7 @@ import torch
 from helpers.curves import assert_same_checkpoint, curve
 from helpers.tiny_run import run_config, start, train
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 
 def wait_for_step(folder: Path, step: int, process) -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from helpers.tiny_run import run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 
 def test_the_loss_falls_and_validation_follows(tmp_path):

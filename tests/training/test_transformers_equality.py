@@ -15,7 +15,7 @@ from steel_megatron.dataset.build import build_datasets
 from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 STEPS = 20
 SHAPES = {

@@ -11,7 +11,7 @@ from helpers.tiny_run import VOCABULARY, run_config, train
 from steel_megatron.config import load_run_config
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 
 def test_it_is_a_metric_of_its_own_and_changes_the_gradient(tmp_path):
