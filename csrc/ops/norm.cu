@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kPartialRows = 512;  // as in ops/native/norm.py; not the number of processors, so sums never differ
 constexpr int64_t kSharedBytes = 47 * 1024;  // of the 48 KB that a block has without asking for more
-constexpr int kRowThreads = 1024, kBackwardThreads = 512;
+constexpr int kRowThreads = 1024, kWideThreads = 512;  // of a row that stays in registers; of wider ones, backward
 
 template <bool kCentred>
 __device__ __forceinline__ float centred(float x, float mean) {
@@ -72,20 +72,38 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-// Sums of both over the block, divided by count.
-template <bool kCentred>
-__device__ __forceinline__ void block_means(float& product, float& total, float count, float* shared) {
-  product = block_sum(product, shared) / count;
-  if constexpr (kCentred) total = block_sum(total, shared) / count;
+__device__ __forceinline__ void warp_sums(float& first, float& second, bool both) {
+  for (int offset = 16; offset > 0; offset /= 2) {
+    first += __shfl_xor_sync(0xffffffffu, first, offset);
+    if (both) second += __shfl_xor_sync(0xffffffffu, second, offset);
+  }
 }
 
-// One block per row block; each thread has the same columns of every row and their sums in registers. The next row is
-// on its way while this one's sums are taken.
+// Sums of both over the block, divided by count; shared holds 64 floats.
+template <bool kCentred>
+__device__ __forceinline__ void block_means(float& product, float& total, float count, float* shared) {
+  const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  warp_sums(product, total, kCentred);
+  __syncthreads();  // the sums before may still be read
+  if (lane == 0) {
+    shared[warp] = product;
+    if constexpr (kCentred) shared[32 + warp] = total;
+  }
+  __syncthreads();
+  product = lane < warps ? shared[lane] : 0.0f;
+  if constexpr (kCentred) total = lane < warps ? shared[32 + lane] : 0.0f;
+  warp_sums(product, total, kCentred);
+  product /= count;
+  if constexpr (kCentred) total /= count;
+}
+
+// One block per row block; each thread has the same columns of every row and their sums in registers. RMSNorm's next row
+// is on its way while this one's sums are taken; LayerNorm has a second sum in these registers, and more blocks instead.
 template <class T, int N, bool kCentred>
-__global__ void __launch_bounds__(kBackwardThreads, kCentred ? 1 : 2)  // 2: at most 64 registers
+__global__ void __launch_bounds__(kRowThreads)  // 64 registers at most
     backward_once(const T* grad, const T* grad_sum, const T* x, const T* weight, const float* mean, const float* rstd,
                   T* grad_x, float* partial, int64_t rows, int64_t hidden) {
-  __shared__ float shared[32];
+  __shared__ float shared[64];
   const int64_t column = static_cast<int64_t>(threadIdx.x) * N, block = blockIdx.x, blocks = gridDim.x;
   const int64_t begin = block * rows / blocks, end = (block + 1) * rows / blocks;
   const bool here = column < hidden;
@@ -97,13 +115,21 @@ __global__ void __launch_bounds__(kBackwardThreads, kCentred ? 1 : 2)  // 2: at 
   float weight_part[N] = {}, bias_part[N] = {};
   if (here) {
     weights = *reinterpret_cast<const Pack<T, N>*>(weight + column);
-    next_grad = grad_packs[begin * stride];
-    next_x = x_packs[begin * stride];
+    if constexpr (!kCentred) {
+      next_grad = grad_packs[begin * stride];
+      next_x = x_packs[begin * stride];
+    }
   }
   for (int64_t row = begin; row < end; ++row) {
     const float scale = rstd[row], middle = kCentred ? mean[row] : 0.0f;
+    if constexpr (kCentred) {
+      if (here) {
+        next_grad = grad_packs[row * stride];
+        next_x = x_packs[row * stride];
+      }
+    }
     const Pack<T, N> own_grad = next_grad, own_x = next_x;
-    if (here && row + 1 < end) {
+    if (!kCentred && here && row + 1 < end) {
       next_grad = grad_packs[(row + 1) * stride];
       next_x = x_packs[(row + 1) * stride];
     }
@@ -141,23 +167,24 @@ __global__ void __launch_bounds__(kBackwardThreads, kCentred ? 1 : 2)  // 2: at 
   }
 }
 
-// Rows of any length. The sums of a thread's columns are in shared memory, or where they do not fit (in_place) at once
-// in their row of `partial`.
+// Rows of any length. The sums of a thread's columns are in shared memory, those of neighbouring threads side by side, or
+// where they do not fit (in_place) at once in their row of `partial`.
 template <class T, int N, bool kCentred>
-__global__ void __launch_bounds__(kBackwardThreads, 1)
+__global__ void __launch_bounds__(kWideThreads, 1)
     backward(const T* grad, const T* grad_sum, const T* x, const T* weight, const float* mean, const float* rstd,
              T* grad_x, float* partial, int64_t rows, int64_t hidden, bool in_place) {
-  __shared__ float shared[32];
+  __shared__ float shared[64];
   extern __shared__ float sums[];
   const int64_t first = static_cast<int64_t>(threadIdx.x) * N, step = static_cast<int64_t>(blockDim.x) * N;
   const int64_t block = blockIdx.x, blocks = gridDim.x;
   float* row_of_partial = partial + block * (kCentred ? 2 * hidden : hidden);
   float* weight_part = in_place ? row_of_partial : sums;
   float* bias_part = weight_part + hidden;
+  const auto place = [&](int64_t j, int i) { return in_place ? j + i : j / N + i * (hidden / N); };
   for (int64_t j = first; j < hidden; j += step) {
     for (int i = 0; i < N; ++i) {
-      weight_part[j + i] = 0.0f;
-      if constexpr (kCentred) bias_part[j + i] = 0.0f;
+      weight_part[place(j, i)] = 0.0f;
+      if constexpr (kCentred) bias_part[place(j, i)] = 0.0f;
     }
   }
   for (int64_t row = block * rows / blocks; row < (block + 1) * rows / blocks; ++row) {
@@ -175,10 +202,10 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
       read(j);
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        weight_part[j + i] += g[i] * n[i];
+        weight_part[place(j, i)] += g[i] * n[i];
         product += g[i] * n[i] * weights[i];
         if constexpr (kCentred) {
-          bias_part[j + i] += g[i];
+          bias_part[place(j, i)] += g[i];
           total += g[i] * weights[i];
         }
       }
@@ -198,8 +225,8 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
   if (in_place) return;
   for (int64_t j = first; j < hidden; j += step) {
     for (int i = 0; i < N; ++i) {
-      row_of_partial[j + i] = weight_part[j + i];
-      if constexpr (kCentred) row_of_partial[hidden + j + i] = bias_part[j + i];
+      row_of_partial[j + i] = weight_part[place(j, i)];
+      if constexpr (kCentred) row_of_partial[hidden + j + i] = bias_part[place(j, i)];
     }
   }
 }
@@ -250,8 +277,10 @@ extern "C" int norm_backward(int64_t dtype, const void* grad, const void* grad_s
                              static_cast<const T*>(weight)};
         const float* middles = static_cast<const float*>(mean);
         const float* scales = static_cast<const float*>(rstd);
-        const unsigned grid = static_cast<unsigned>(blocks), threads = threads_of(hidden / N, kBackwardThreads);
-        if (hidden / N <= kBackwardThreads) {
+        const unsigned grid = static_cast<unsigned>(blocks);
+        const bool once = hidden / N <= kRowThreads;
+        const unsigned threads = threads_of(hidden / N, once ? kRowThreads : kWideThreads);
+        if (once) {
           backward_once<T, N, kCentred><<<grid, threads, 0, stream>>>(inputs[0], inputs[1], inputs[2], inputs[3], middles,
                                                                      scales, static_cast<T*>(grad_x),
                                                                      static_cast<float*>(partial), rows, hidden);
