@@ -70,21 +70,47 @@ struct RandomPlace {
   }
 };
 
-template <int N>
-__device__ __forceinline__ void store_moment(float* to, const float (&values)[N], const uint32_t (&)[N], uint32_t) {
-  store<float, N>(to, values);
+// 4 neighbours, or 1, as 16-bit patterns, by one instruction.
+template <class T, int N>
+__device__ __forceinline__ void store_halves(T* to, const uint32_t (&halves)[N]) {
+  if constexpr (N == 1) {
+    *reinterpret_cast<unsigned short*>(to) = static_cast<unsigned short>(halves[0]);
+  } else {
+    static_assert(N == 4);
+    __stwb(reinterpret_cast<uint2*>(to), make_uint2(halves[0] | halves[1] << 16, halves[2] | halves[3] << 16));
+  }
 }
 
-template <int N>
-__device__ __forceinline__ void store_moment(bf16* to, const float (&values)[N], const uint32_t (&noise)[N],
-                                             uint32_t shift) {
-  Pack<bf16, N> pack;
+__device__ __forceinline__ uint32_t half_of(float value, bf16) { return __bfloat16_as_ushort(from_float<bf16>(value)); }
+__device__ __forceinline__ uint32_t half_of(float value, fp16) { return __half_as_ushort(from_float<fp16>(value)); }
+
+// Rounded to nearest.
+template <class T, int N>
+__device__ __forceinline__ void store_elements(T* to, const float (&values)[N]) {
+  if constexpr (std::is_same_v<T, float>) {
+    store<float, N>(to, values);
+  } else {
+    uint32_t halves[N];
 #pragma unroll
-  for (int i = 0; i < N; ++i) {
-    const uint32_t half = stochastic_half(__float_as_uint(values[i]), noise[i] >> shift & 0xffffu);
-    pack.values[i] = __ushort_as_bfloat16(static_cast<unsigned short>(half));
+    for (int i = 0; i < N; ++i) halves[i] = half_of(values[i], T{});
+    store_halves<T, N>(to, halves);
   }
-  *reinterpret_cast<Pack<bf16, N>*>(to) = pack;
+}
+
+// Moments in bf16: rounded by the half of the noise that begins at bit `shift`.
+template <class T, int N>
+__device__ __forceinline__ void store_moment(T* to, const float (&values)[N], const uint32_t (&noise)[N],
+                                             uint32_t shift) {
+  if constexpr (std::is_same_v<T, float>) {
+    store<float, N>(to, values);
+  } else {
+    uint32_t halves[N];
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      halves[i] = stochastic_half(__float_as_uint(values[i]), noise[i] >> shift & 0xffffu);
+    }
+    store_halves<T, N>(to, halves);
+  }
 }
 
 template <class T, class M, class V>
@@ -112,13 +138,14 @@ __device__ __forceinline__ void adamw_elements(const Tensors<T, M, V>& t, int64_
     v[i] = step.beta2 * v[i] + (1.0f - step.beta2) * (g[i] * g[i]);
     value[i] = value[i] * decay - step.step_size * m[i] / (sqrtf(v[i]) * step.inverse_root2 + step.epsilon);
   }
-  store_moment<N>(t.exp_avg + j, m, noise, 16);
-  store_moment<N>(t.exp_avg_sq + j, v, noise, 0);
+  store_moment<M, N>(t.exp_avg + j, m, noise, 16);
+  store_moment<V, N>(t.exp_avg_sq + j, v, noise, 0);
   store<float, N>(t.master + j, value);
-  if (t.parameter != nullptr) store<T, N>(t.parameter + j, value);
+  if (t.parameter != nullptr) store_elements<T, N>(t.parameter + j, value);
 }
 
 // M, V: types of the moments.
+// PTX: registers <= 64, stores 16
 template <class T, class M, class V>
 __global__ void __launch_bounds__(kThreads)
     adamw_chunks(const int64_t* table, const int64_t* chunks, AdamStep step, int64_t number) {
