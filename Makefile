@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.py csrc/*/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-slow smoke lint docs clean
+.PHONY: help demo demo-clean test test-slow sanitizers smoke lint docs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ smoke: ## the main commands in a fresh environment, for PYTHON=… and TORCH=…
 	$(PYTHON) -m venv --clear .venv-smoke
 	.venv-smoke/bin/python tools/environment.py --torch "$(TORCH)" --ready .venv-smoke/ready
 	PATH="$(CURDIR)/.venv-smoke/bin:$$PATH" bash tests/smoke/run_smoke.sh
+
+sanitizers: .venv-test/ready ## the CUDA kernels, emulated, under AddressSanitizer, UBSan and a race detector
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest -m slow tests/ops/native/test_sanitizers.py
 
 lint: .venv-test/ready ## ruff (rules and format) and mypy
 	.venv-test/bin/ruff check .
