@@ -70,34 +70,7 @@ struct RandomPlace {
   }
 };
 
-// 4 neighbours, or 1, as 16-bit patterns, by one instruction.
-template <class T, int N>
-__device__ __forceinline__ void store_halves(T* to, const uint32_t (&halves)[N]) {
-  if constexpr (N == 1) {
-    *reinterpret_cast<unsigned short*>(to) = static_cast<unsigned short>(halves[0]);
-  } else {
-    static_assert(N == 4);
-    __stwb(reinterpret_cast<uint2*>(to), make_uint2(halves[0] | halves[1] << 16, halves[2] | halves[3] << 16));
-  }
-}
-
-__device__ __forceinline__ uint32_t half_of(float value, bf16) { return __bfloat16_as_ushort(from_float<bf16>(value)); }
-__device__ __forceinline__ uint32_t half_of(float value, fp16) { return __half_as_ushort(from_float<fp16>(value)); }
-
-// Rounded to nearest.
-template <class T, int N>
-__device__ __forceinline__ void store_elements(T* to, const float (&values)[N]) {
-  if constexpr (std::is_same_v<T, float>) {
-    store<float, N>(to, values);
-  } else {
-    uint32_t halves[N];
-#pragma unroll
-    for (int i = 0; i < N; ++i) halves[i] = half_of(values[i], T{});
-    store_halves<T, N>(to, halves);
-  }
-}
-
-// Moments in bf16: rounded by the half of the noise that begins at bit `shift`.
+// Moments in bf16: rounded by the half of the noise that begins at bit `shift`, and stored by one instruction.
 template <class T, int N>
 __device__ __forceinline__ void store_moment(T* to, const float (&values)[N], const uint32_t (&noise)[N],
                                              uint32_t shift) {
@@ -109,7 +82,12 @@ __device__ __forceinline__ void store_moment(T* to, const float (&values)[N], co
     for (int i = 0; i < N; ++i) {
       halves[i] = stochastic_half(__float_as_uint(values[i]), noise[i] >> shift & 0xffffu);
     }
-    store_halves<T, N>(to, halves);
+    if constexpr (N == 1) {
+      *to = __ushort_as_bfloat16(static_cast<unsigned short>(halves[0]));
+    } else {
+      static_assert(N == 4);
+      __stwb(reinterpret_cast<uint2*>(to), make_uint2(halves[0] | halves[1] << 16, halves[2] | halves[3] << 16));
+    }
   }
 }
 
@@ -141,7 +119,7 @@ __device__ __forceinline__ void adamw_elements(const Tensors<T, M, V>& t, int64_
   store_moment<M, N>(t.exp_avg + j, m, noise, 16);
   store_moment<V, N>(t.exp_avg_sq + j, v, noise, 0);
   store<float, N>(t.master + j, value);
-  if (t.parameter != nullptr) store_elements<T, N>(t.parameter + j, value);
+  if (t.parameter != nullptr) store<T, N>(t.parameter + j, value);
 }
 
 // M, V: types of the moments.
