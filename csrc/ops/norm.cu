@@ -248,7 +248,8 @@ extern "C" int norm_forward(int64_t dtype, const void* x, const void* residual, 
   if (rows > INT32_MAX) return static_cast<int>(cudaErrorInvalidValue);
   return with_type(dtype, [=](auto type) {
     using T = decltype(type);
-    const bool packs = hidden % kPack<T> == 0 && aligned(x) && aligned(residual) && aligned(weight) && aligned(bias);
+    const bool packs = hidden % kPack<T> == 0 && aligned(x) && aligned(residual) && aligned(weight) && aligned(bias) &&
+                       aligned(y) && aligned(sum);
     with_width<T>(packs, [=](auto width) {
       constexpr int N = decltype(width)::value;
       with_answer(mean != nullptr, [=](auto centre) {
@@ -271,7 +272,8 @@ extern "C" int norm_backward(int64_t dtype, const void* grad, const void* grad_s
   const int64_t blocks = rows < kPartialRows ? rows : kPartialRows, columns = mean == nullptr ? hidden : 2 * hidden;
   const int status = blocks == 0 ? 0 : with_type(dtype, [=](auto type) {
     using T = decltype(type);
-    const bool packs = hidden % kPack<T> == 0 && aligned(grad) && aligned(grad_sum) && aligned(x) && aligned(weight);
+    const bool packs = hidden % kPack<T> == 0 && aligned(grad) && aligned(grad_sum) && aligned(x) && aligned(weight) &&
+                       aligned(grad_x);
     with_width<T>(packs, [=](auto width) {
       constexpr int N = decltype(width)::value;
       with_answer(mean != nullptr, [=](auto centre) {

@@ -1,4 +1,4 @@
-"""Every CUDA kernel, emulated, gives the same bits whatever the order of threads and blocks."""
+"""Every CUDA kernel, emulated: the same bits in any order of threads and blocks; tensors at any address."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from helpers.cuda_emulator.kernels import kernels
 from helpers.exact_rope import angles
-from helpers.kernels import DTYPES, EMULATED, random
+from helpers.kernels import DTYPES, EMULATED, RELATIVE, close, random
 from steel_megatron.ops.native.activation import FUNCTIONS, activation, activation_backward
 from steel_megatron.ops.native.cross_entropy import cross_entropy_gradient_, cross_entropy_statistics
 from steel_megatron.ops.native.embedding import embedding_gradient_
@@ -21,6 +21,7 @@ from steel_megatron.ops.native.qk_norm_rope import qk_norm_rope, qk_norm_rope_ba
 from steel_megatron.ops.native.quantise import largest_magnitude, quantise
 from steel_megatron.ops.native.rope import rope
 
+aligned_random = random
 SEEDS = range(5)  # in order, backwards, three times shuffled
 
 
@@ -119,6 +120,25 @@ def test_the_same_bits_in_any_order(monkeypatch, device, dtype, case):
         monkeypatch.setattr(kernels(), "seeds", itertools.repeat(seed))
         found.append(bits(case(dtype)))
     assert all(other == found[0] for other in found[1:])
+
+
+def shifted_random(*arguments) -> Tensor:
+    """Numbers that begin one element into their memory: not at a multiple of 16 bytes."""
+    values = aligned_random(*arguments)
+    return torch.cat([values.new_zeros(1), values.flatten()])[1:].view(values.shape)
+
+
+@pytest.mark.parametrize("device", [EMULATED])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_tensors_at_addresses_that_are_not_aligned(monkeypatch, device, dtype, case):
+    expected = case(dtype)
+    monkeypatch.setitem(globals(), "random", shifted_random)
+    for ours, theirs in zip(case(dtype), expected, strict=True):
+        if ours.dtype in RELATIVE:
+            close(ours, theirs.double(), factor=2, absolute=1e-5)  # sums in another order
+        else:
+            assert torch.equal(ours.double(), theirs.double())
 
 
 @pytest.mark.parametrize("device", [EMULATED])
