@@ -89,9 +89,9 @@ class TrainingConfig:
     device: str = knob("auto", "Where the model runs; auto: cuda if present.", choices=("auto", "cpu", "cuda"))
     kernel_backend: str = knob(
         "auto",
-        "Whose kernels: this package's (steel), torch's, Transformer Engine's (te) or apex's, where they have the "
-        "operation; auto: per operation what was measured fastest.",
-        choices=("auto", "steel", "torch", "te", "apex"),
+        "Whose kernels: this package's (steel), this package's functions fused by torch.compile (compiled), torch's, "
+        "Transformer Engine's (te) or apex's, where they have the operation; auto: what was measured fastest for each.",
+        choices=("auto", "steel", "compiled", "torch", "te", "apex"),
     )
     attention_backend: str = knob(
         "auto",

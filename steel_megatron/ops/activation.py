@@ -12,24 +12,29 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from steel_megatron.ops.backends import serves
+from steel_megatron.ops.backends import fused
 from steel_megatron.ops.chunks import row_chunks
-from steel_megatron.ops.native.activation import activation
+from steel_megatron.ops.compiled import activation as compiled
+from steel_megatron.ops.native import activation as native
+
+_FUSED = {"steel": native, "compiled": compiled}
 
 
 def gated_activation(gate_up: Tensor, name: str) -> Tensor:
     """``act(gate) * up`` for ``name`` "swiglu" (SiLU) or "geglu" (exact GELU); Shazeer, 2020. (…, 2F) → (…, F)."""
     if name not in _GATES:
         raise ValueError(f"{name!r} is not a gated activation")
-    if serves("activation", gate_up):
-        return activation(gate_up, _GATES[name], True)
+    kernels = fused("activation", _FUSED, gate_up)
+    if kernels is not None:
+        return kernels.activation(gate_up, _GATES[name], True)
     return _Gated.apply(gate_up, _GATES[name])
 
 
 def plain_activation(x: Tensor, name: str) -> Tensor:
     """Element by element: "gelu", "gelu_tanh", "relu", "squared_relu" (So et al., 2021) or "silu"."""
-    if serves("gelu" if name == "gelu" else "activation", x):
-        return activation(x, name, False)
+    kernels = fused("gelu" if name == "gelu" else "activation", _FUSED, x)
+    if kernels is not None:
+        return kernels.activation(x, name, False)
     return PLAIN[name](x)
 
 

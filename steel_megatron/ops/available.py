@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.ops import apex, flash_attention
+from steel_megatron.ops.compiled import compiler
 from steel_megatron.ops.native import attention as native_attention
 from steel_megatron.ops.native import library, served
 from steel_megatron.ops.native import quantise as native_quantise
@@ -102,6 +103,7 @@ BACKENDS = {
     "steel": Backend(served.why_not, library.fits, "pip install . where g++ (and nvcc for CUDA) are"),
     "steel_cpu": Backend(_steel_cpu_missing, native_attention.fits, "pip install . where g++ is"),
     "steel_cuda": Backend(_steel_cuda_missing, native_quantise.fits, "pip install . where g++ and nvcc are"),
+    "compiled": Backend(compiler.why_not, library.fits, "pip install triton where a C compiler is"),
     "te": Backend(_te_missing, _te_fits, "pip install --no-build-isolation 'transformer-engine[pytorch]'"),
     "apex": Backend(
         _apex_missing,

@@ -15,6 +15,7 @@ import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,6 +83,11 @@ def pick(operation: str, *tensors: Tensor | None) -> str:
                 _tell_once(operation, order[0], backend, given.dtype, given.shape[-1])
             return backend
     raise AssertionError(f"the last implementation of {operation} takes everything")
+
+
+def fused(operation: str, modules: Mapping[str, Any], *tensors: Tensor | None) -> Any:
+    """The module, by name of backend, whose fused operations run on these tensors; None: torch's single ones do."""
+    return modules.get(pick(operation, *tensors))
 
 
 def serves(operation: str, *tensors: Tensor | None) -> bool:
@@ -163,6 +169,7 @@ def unmeasured(device_type: str) -> bool:
         for operation, known in OPERATIONS.items()
         if known.measured
         for name in known.backends
+        if name != "compiled" or BACKENDS["steel"].missing(device_type)
     )
 
 

@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.backends import serves
+from steel_megatron.ops.backends import fused
 from steel_megatron.ops.chunks import row_chunks
+from steel_megatron.ops.compiled import cross_entropy as compiled
 from steel_megatron.ops.native import cross_entropy as native
+
+_FUSED = {"steel": native, "compiled": compiled}
 
 
 def cross_entropy(
@@ -62,8 +65,9 @@ def statistics(logits_TV: Tensor, labels_T: Tensor, first: int, real: int) -> tu
 
     Column c is number ``first`` + c of the vocabulary. -inf without columns; 0 where the label is not among them.
     """
-    if serves("cross_entropy", logits_TV):
-        return native.cross_entropy_statistics(logits_TV, labels_T, first, real)
+    kernels = fused("cross_entropy", _FUSED, logits_TV)
+    if kernels is not None:
+        return kernels.cross_entropy_statistics(logits_TV, labels_T, first, real)
     partition_T = torch.full((len(logits_TV),), -torch.inf, dtype=torch.float32, device=logits_TV.device)
     target_T = torch.zeros_like(partition_T)
     if real == 0:
@@ -89,8 +93,9 @@ def gradient_over_logits(
 
     ``first`` and ``real`` as in :func:`statistics`; columns from ``real`` on become 0.
     """
-    if serves("cross_entropy", logits_TV) and logits_TV.is_contiguous():
-        native.cross_entropy_gradient_(
+    kernels = fused("cross_entropy", _FUSED, logits_TV)
+    if kernels is not None and logits_TV.is_contiguous():
+        kernels.cross_entropy_gradient_(
             logits_TV, labels_T, partition_T, probability_scale_T, label_scale_T, first, real
         )
         return

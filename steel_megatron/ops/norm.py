@@ -12,9 +12,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from steel_megatron.ops import apex, transformer_engine
-from steel_megatron.ops.backends import pick, serves
+from steel_megatron.ops.backends import fused, pick
 from steel_megatron.ops.chunks import row_chunks
+from steel_megatron.ops.compiled import norm as compiled
 from steel_megatron.ops.native import norm as native
+
+_FUSED = {"steel": native, "compiled": compiled}
 
 
 def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
@@ -26,6 +29,10 @@ def _native_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
     return native.rms_norm(x, weight_H, epsilon)[0]
 
 
+def _compiled_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
+    return compiled.rms_norm(x, weight_H, epsilon)[0]
+
+
 def _torch_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
     if x.device.type == "cpu":
         return _RMSNorm.apply(x, weight_H, epsilon)
@@ -34,6 +41,7 @@ def _torch_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
 
 _RMS_NORM = {
     "steel": _native_rms_norm,
+    "compiled": _compiled_rms_norm,
     "te": transformer_engine.rms_norm,
     "apex": apex.rms_norm,
     "torch": _torch_rms_norm,
@@ -42,15 +50,17 @@ _RMS_NORM = {
 
 def rms_norm_beside(x: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """(:func:`rms_norm` of x, x): backward adds the gradients of both while it computes the norm's."""
-    if serves("rms_norm", x, weight_H):
-        return _NormBeside.apply(x, weight_H, None, epsilon)
+    name = pick("rms_norm", x, weight_H)
+    if name in _FUSED:
+        return _NormBeside.apply(x, weight_H, None, epsilon, name)
     return rms_norm(x, weight_H, epsilon), x
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """(:func:`rms_norm` of x + residual, x + residual): the sum is read again while it is in the cache."""
-    if serves("rms_norm", x, residual, weight_H) and x.shape == residual.shape:
-        return native.add_rms_norm(x, residual, weight_H, epsilon)[:2]
+    kernels = fused("rms_norm", _FUSED, x, residual, weight_H)
+    if kernels is not None and x.shape == residual.shape:
+        return kernels.add_rms_norm(x, residual, weight_H, epsilon)[:2]
     total = x + residual
     return rms_norm(total, weight_H, epsilon), total
 
@@ -62,8 +72,9 @@ def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: floa
 
 def layer_norm_beside(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor]:
     """(:func:`layer_norm` of x, x), like :func:`rms_norm_beside`."""
-    if serves("layer_norm", x, weight_H, bias_H):
-        return _NormBeside.apply(x, weight_H, _bias(weight_H, bias_H), epsilon)
+    name = pick("layer_norm", x, weight_H, bias_H)
+    if name in _FUSED:
+        return _NormBeside.apply(x, weight_H, _bias(weight_H, bias_H), epsilon, name)
     return layer_norm(x, weight_H, bias_H, epsilon), x
 
 
@@ -71,14 +82,19 @@ def add_layer_norm(
     x: Tensor, residual: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float
 ) -> tuple[Tensor, Tensor]:
     """(:func:`layer_norm` of x + residual, x + residual), like :func:`add_rms_norm`."""
-    if serves("layer_norm", x, residual, weight_H, bias_H) and x.shape == residual.shape:
-        return native.add_layer_norm(x, residual, weight_H, _bias(weight_H, bias_H), epsilon)[:2]
+    kernels = fused("layer_norm", _FUSED, x, residual, weight_H, bias_H)
+    if kernels is not None and x.shape == residual.shape:
+        return kernels.add_layer_norm(x, residual, weight_H, _bias(weight_H, bias_H), epsilon)[:2]
     total = x + residual
     return layer_norm(total, weight_H, bias_H, epsilon), total
 
 
 def _native_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
     return native.layer_norm(x, weight_H, _bias(weight_H, bias_H), epsilon)[0]
+
+
+def _compiled_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
+    return compiled.layer_norm(x, weight_H, _bias(weight_H, bias_H), epsilon)[0]
 
 
 def _bias(weight_H: Tensor, bias_H: Tensor | None) -> Tensor:
@@ -91,6 +107,7 @@ def _torch_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilo
 
 _LAYER_NORM = {
     "steel": _native_layer_norm,
+    "compiled": _compiled_layer_norm,
     "te": transformer_engine.layer_norm,
     "apex": apex.layer_norm,
     "torch": _torch_layer_norm,
@@ -101,11 +118,14 @@ class _NormBeside(torch.autograd.Function):
     """RMSNorm, or with a bias LayerNorm, and x itself. Saves x and the statistics of its rows."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float, name: str
+    ) -> tuple[Tensor, Tensor]:
+        ctx.kernels = kernels = _FUSED[name]
         if bias_H is None:
-            y, *statistics = native.rms_norm(x, weight_H, epsilon)
+            y, *statistics = kernels.rms_norm(x, weight_H, epsilon)
         else:
-            y, *statistics = native.layer_norm(x, weight_H, bias_H, epsilon)
+            y, *statistics = kernels.layer_norm(x, weight_H, bias_H, epsilon)
         ctx.save_for_backward(x, weight_H, *statistics)
         ctx.set_materialize_grads(False)
         return y, x
@@ -114,11 +134,11 @@ class _NormBeside(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         grad, grad_beside = grads
         if grad is None:
-            return grad_beside, None, None, None
+            return grad_beside, None, None, None, None
         x, weight_H, *statistics = ctx.saved_tensors
         if len(statistics) == 1:
-            return *native.rms_norm_backward(grad, grad_beside, x, weight_H, *statistics), None, None
-        return *native.layer_norm_backward(grad, grad_beside, x, weight_H, *statistics), None
+            return *ctx.kernels.rms_norm_backward(grad, grad_beside, x, weight_H, *statistics), None, None, None
+        return *ctx.kernels.layer_norm_backward(grad, grad_beside, x, weight_H, *statistics), None, None
 
 
 class _RMSNorm(torch.autograd.Function):

@@ -27,8 +27,8 @@ class Operation:
     measured: bool = True
 
 
-# Compiled in this package: --kernel-backend torch keeps auto from all of them.
-OURS = ("steel", "steel_cpu", "steel_cuda")
+# Of this package: --kernel-backend torch keeps auto from all of them.
+OURS = ("steel", "steel_cpu", "steel_cuda", "compiled")
 _ON_CPU = "faster than torch's where it was measured, on CPUs with AVX-512"
 _ON_GPU = "fewer passes over memory than torch's, not timed on this card"
 _OURS = {"cpu": {"steel": _ON_CPU}, "cuda": {"steel": _ON_GPU}}
@@ -36,13 +36,20 @@ _NEWEST = {
     "flash3": "the newest FlashAttention for this card, not timed on it",
     "flash4": "the newest FlashAttention for this card, not timed on it",
 }
+_FUSED = {
+    "cpu": _OURS["cpu"],
+    "cuda": {
+        **_OURS["cuda"],
+        "compiled": "torch.compile's, fewer passes over memory than torch's, not timed on this card",
+    },
+}
 _ONE_LAUNCH = "one launch for all documents, no mask"
 OPERATIONS = {
-    "rms_norm": Operation("RMSNorm", ("steel", "te", "apex", "torch"), _OURS, price=1.5),
-    "layer_norm": Operation("LayerNorm", ("steel", "te", "apex", "torch"), _OURS),
-    "rope": Operation("RoPE", ("steel", "torch"), _OURS, price=3.6),
+    "rms_norm": Operation("RMSNorm", ("steel", "compiled", "te", "apex", "torch"), _FUSED, price=1.5),
+    "layer_norm": Operation("LayerNorm", ("steel", "compiled", "te", "apex", "torch"), _FUSED),
+    "rope": Operation("RoPE", ("steel", "compiled", "torch"), _FUSED, price=3.6),
     "qk_norm_rope": Operation("norms of queries and keys with RoPE", ("steel", "torch"), _OURS),
-    "activation": Operation("activation", ("steel", "torch"), _OURS, price=2.0),
+    "activation": Operation("activation", ("steel", "compiled", "torch"), _FUSED, price=2.0),
     "gelu": Operation(
         "exact GELU without a gate",
         ("steel", "torch"),
@@ -52,7 +59,7 @@ OPERATIONS = {
         },
         measured=False,
     ),
-    "cross_entropy": Operation("cross entropy", ("steel", "torch"), _OURS, price=11.0),
+    "cross_entropy": Operation("cross entropy", ("steel", "compiled", "torch"), _FUSED, price=11.0),
     "embedding_gradient": Operation("embedding gradient", ("steel", "torch"), _OURS, price=2.1),
     "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS),
     "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS),
@@ -83,6 +90,7 @@ FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "--kernel-backend": {
         "auto": (),
         "steel": ("steel", "steel_cuda"),
+        "compiled": ("compiled",),
         "torch": ("torch",),
         "te": ("te",),
         "apex": ("apex",),

@@ -15,9 +15,12 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.ops.backends import serves
+from steel_megatron.ops.backends import fused
 from steel_megatron.ops.chunks import row_chunks
+from steel_megatron.ops.compiled import rope as compiled
 from steel_megatron.ops.native import rope as native
+
+_FUSED = {"steel": native, "compiled": compiled}
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,9 @@ def rotation(settings: RopeSettings, positions: Tensor | int, device: torch.devi
 
 def rotate(x_BSND: Tensor, by: Rotation) -> Tensor:
     """Rotates the first R channels of each head; computed in fp32, rounded once to the type of the input."""
-    if serves("rope", x_BSND):
-        return native.rope(x_BSND, by.cos, by.sin, False)
+    kernels = fused("rope", _FUSED, x_BSND)
+    if kernels is not None:
+        return kernels.rope(x_BSND, by.cos, by.sin, False)
     return _Rotate.apply(x_BSND, by.cos, by.sin)
 
 
@@ -149,8 +153,9 @@ class _RotateHeads(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(cos, sin)
         turned = qkv_BSC[..., : sizes[0] + sizes[1]].unflatten(-1, (-1, head_dim))
-        if serves("rope", qkv_BSC):
-            native.rope_(turned, cos, sin, False)
+        kernels = fused("rope", _FUSED, qkv_BSC)
+        if kernels is not None:
+            kernels.rope_(turned, cos, sin, False)
         else:
             _turn(turned, cos, sin, turned)
         return tuple(part.unflatten(-1, (-1, head_dim)) for part in qkv_BSC.split(list(sizes), dim=-1))
@@ -158,8 +163,9 @@ class _RotateHeads(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        if serves("rope", *grads):
-            return native.rope_heads_backward(*grads, cos, sin), None, None, None, None
+        kernels = fused("rope", _FUSED, *grads)
+        if kernels is not None:
+            return kernels.rope_heads_backward(*grads, cos, sin), None, None, None, None
         sizes = [grad.shape[2] * grad.shape[3] for grad in grads]
         result = grads[0].new_empty(*grads[0].shape[:2], sum(sizes))
         q, k, v = (part.unflatten(-1, (-1, grads[0].shape[3])) for part in result.split(sizes, dim=-1))

@@ -81,7 +81,7 @@ def measure_here(preset: str | None = None) -> str:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config, batch, length, shape = usual_shape(device.type, preset)
-    timings = list(measure(config, batch, length, device, torch.bfloat16))
+    timings = list(measure(config, batch, length, device, torch.bfloat16, wanted=worth_trying(device.type)))
     path = measured.write(device.type, record_of(timings, shape))
     backends.forget_orders()
     lines = [f"{measured.device_name(device.type)}; {shape}; forward and backward:"]
@@ -93,6 +93,12 @@ def measure_here(preset: str | None = None) -> str:
     lines += ["Left out:"] if left_out else []
     lines += [f"  {timing.name}: {timing.failed or timing.refused or timing.missing}" for timing in left_out]
     return "\n".join([*lines, f"Kept in {path}: auto takes the first of each from now on."])
+
+
+def worth_trying(device_type: str) -> Callable[[str, str], bool]:
+    """Whether to measure an operation's backend: torch.compile takes a minute, and is there for want of our kernels."""
+    ours = backends.BACKENDS["steel"].missing(device_type) is None or device_type == "cpu"
+    return lambda operation, backend: not (backend == "compiled" and ours)
 
 
 def usual_shape(device_type: str, preset: str | None = None) -> tuple[ModelConfig, int, int, str]:

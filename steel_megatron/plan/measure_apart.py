@@ -17,8 +17,7 @@ from typing import Any
 
 import torch
 
-from steel_megatron.ops import backends
-from steel_megatron.plan.measure import Timing, measure, record_of, usual_shape
+from steel_megatron.plan.measure import Timing, measure, record_of, usual_shape, worth_trying
 
 SECONDS = 0.05  # that each implementation is timed
 LIMIT = 120.0  # seconds for one implementation; torch.compile and card-side compilers included
@@ -109,10 +108,10 @@ def main(device_name: str, done: str) -> None:
     device, known = torch.device(device_name), {tuple(name) for name in json.loads(done)}
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    passed: set[str] = set()
+    worth = worth_trying(device.type)
 
     def wanted(operation: str, backend: str) -> bool:
-        if (operation, backend) in known or (backend == "compiled" and operation in passed):
+        if (operation, backend) in known or not worth(operation, backend):
             return False
         _say(begin=(operation, backend))
         return True
@@ -121,8 +120,6 @@ def main(device_name: str, done: str) -> None:
     for timing in measure(config, batch, length, device, torch.bfloat16, SECONDS, wanted):
         if timing.failed and device.type == "cuda":
             _end_if_broken(device)
-        if timing.seconds is not None and timing.backend in backends.OURS:
-            passed.add(timing.operation)
         if not timing.missing and (timing.operation, timing.backend) not in known:
             _say(outcome=asdict(timing))
     _say(end=True)

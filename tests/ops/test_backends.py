@@ -90,7 +90,7 @@ def test_a_backend_that_is_not_there_is_refused_with_the_step_that_installs_it(m
     with pytest.raises(ConfigError, match="needs a GPU") as caught:
         backends.use_kernel_backend("apex", "cpu")
     assert "pip install" not in str(caught.value), "that would not help on a CPU"
-    with pytest.raises(ConfigError, match="one of auto, steel, torch, te, apex"):
+    with pytest.raises(ConfigError, match="one of auto, steel, compiled, torch, te, apex"):
         backends.use_kernel_backend("liger", "cpu")
 
 
@@ -183,7 +183,7 @@ def test_what_a_backend_lacks_is_served_as_by_auto(monkeypatch):
     monkeypatch.setitem(backends.BACKENDS, "te", available.Backend(lambda device: None, lambda *tensors: True))
     backends.use_kernel_backend("te", "cpu")
     assert backends.choice("rope", "cpu").implementation == "steel"
-    assert backends.OPERATIONS["rope"].backends == ("steel", "torch")
+    assert backends.OPERATIONS["rope"].backends == ("steel", "compiled", "torch")
 
 
 @pytest.mark.parametrize("requested", ["auto", "torch"])
