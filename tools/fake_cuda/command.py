@@ -45,10 +45,9 @@ def find_card(name: str) -> Card:
         ConfigError: there is none; the nearest is named.
     """
     if name not in CARDS:
-        near = difflib.get_close_matches(name, CARDS, 1)
-        raise ConfigError(
-            f"--card {name}", rule=f"cards are {', '.join(CARDS)}", fix=f"did you mean {near[0]}?" if near else ""
-        )
+        near = [known for known in CARDS if known.startswith(name)] or difflib.get_close_matches(name, CARDS, 1)
+        fix = f"did you mean {' or '.join(near)}?" if near else "list shows their figures"
+        raise ConfigError(f"--card {name}", rule=f"cards are {', '.join(CARDS)}, and list", fix=fix)
     return CARDS[name]
 
 

@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from fake_cuda import kernels, stand_ins
+from fake_cuda.compiled import compiler
 from fake_cuda.messages import objects_message
 from fake_cuda.recorder import Recorder
 from fake_cuda.scopes import CROSS_ENTROPY, Scopes
@@ -98,6 +99,7 @@ def _patches(recorder: Recorder, scopes: Scopes) -> list[Callable[[], None]]:
         _around(Validation, "evaluate", recorder.reading),
         _around(Trainer, "read", recorder.reading),
         _replace(F, "rms_norm", kernels.rms_norm),
+        _replace(torch, "compile", compiler(recorder)),
     ]
     backends.forget_orders()
     return undo

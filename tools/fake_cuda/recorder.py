@@ -6,7 +6,7 @@ import contextlib
 import functools
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from fake_cuda.messages import Message, message_of
 from fake_cuda.scopes import Scopes
-from fake_cuda.traffic import FREE, accumulated_bytes, answer, flops_of, hidden_bytes, on_device, traffic
+from fake_cuda.traffic import FREE, accumulated_bytes, answer, flops_of, hidden_bytes, on_device, reached, traffic
 
 ATTENTION, MATMUL = "attention", "matmuls"
 # The host waits to see how large the result is.
@@ -68,6 +68,7 @@ class Recorder(TorchDispatchMode):
         self.answers = True  # the device has no numbers that could be read
         self.allocated = self.peak = 0  # bytes
         self._storages: dict[int, weakref.ref[Any]] = {}
+        self._muted = 0
         self._readings = 0
         self._batch = 0
         self._passes = 0
@@ -84,6 +85,21 @@ class Recorder(TorchDispatchMode):
             yield
         finally:
             self._readings -= 1
+
+    @contextlib.contextmanager
+    def muted(self) -> Iterator[None]:
+        """What runs inside is part of a kernel: see :meth:`add_kernel`."""
+        self._muted += 1
+        try:
+            yield
+        finally:
+            self._muted -= 1
+
+    def add_kernel(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        """One kernel that reads and writes these tensors, each once."""
+        self._keep(outputs)
+        read, written = (sum(map(reached, tensors)) for tensors in (inputs, outputs))
+        self.operations.append(Operation(name, self.scopes.current, self._phase(), 0.0, read, written))
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -117,7 +133,7 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if function.namespace == "prim":
+        if function.namespace == "prim" or self._muted:
             return function(*args, **kwargs)
         if function is torch.ops.aten._local_scalar_dense.default and on_device(args[0]):
             self.waited("item")
