@@ -21,6 +21,8 @@ FREE = frozenset(
 ) | {"aten.empty.memory_format", "aten._unsafe_view.default", "aten.lift_fresh.default", "aten.set_.source_Storage"}
 # They write a tensor without reading what was there.
 OVERWRITING = ("aten.copy_.", "aten.fill_.", "aten.zero_.")
+# Arguments that our own operations write without reading them.
+OVERWRITTEN = {"steel.adamw_.default": ("parameters",)}
 # They read of a table only the rows that they return.
 LOOKUPS = ("aten.embedding.", "aten.index.Tensor", "aten.index_select.", "aten.gather.")
 
@@ -45,8 +47,8 @@ def traffic(function: Any, name: str, args: Any, kwargs: Any, result: Any) -> tu
         if argument.alias_info is not None and argument.alias_info.is_write:
             written += size
             own |= {id(tensor) for tensor in tensors}
-            if not argument.is_out and not name.startswith(OVERWRITING):
-                read += size
+            unread = argument.is_out or name.startswith(OVERWRITING) or argument.name in OVERWRITTEN.get(name, ())
+            read += 0 if unread else size
         else:
             read += size
     outputs = [leaf for leaf in tree_leaves(result) if on_device(leaf) and id(leaf) not in own]
