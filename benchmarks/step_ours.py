@@ -48,7 +48,7 @@ def fill_weights(parameters: list[torch.Tensor]) -> None:
 
 
 def our_step(setting: Setting, knobs: dict[str, Any]) -> Step:
-    """A step of :class:`Trainer` as it logs by default, in bf16, on one device."""
+    """A step of :class:`Trainer` as it logs by default, in bf16 if ``knobs`` do not say otherwise, on one device."""
     config = copy.deepcopy(setting.config)
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
@@ -82,6 +82,8 @@ def missing(device: str, backend: str, knobs: dict[str, Any]) -> str:
         return f"this version has no {', '.join(unknown)}"
     if device != "cuda" and NEED_A_GPU & knobs.keys():
         return "needs a GPU"
+    if device == "cuda" and knobs.get("precision") == "fp32":
+        return "16 bits are faster on any GPU"
     needed = "te" if knobs.get("transformer_impl") == "transformer_engine" else backend
     return BACKENDS[needed].missing(device) or ""
 
@@ -105,6 +107,7 @@ TE = "transformer_engine"
 OURS = [
     variant("steel"),
     variant("torch"),
+    variant("steel", precision="fp32"),
     variant("steel", fp8_format="hybrid"),
     variant("steel", compile_blocks=True),
     variant("torch", compile_blocks=True),

@@ -1,7 +1,7 @@
 """Peers: transformers, plain torch under torch.compile, Liger-Kernel; each with torch's fused AdamW.
 
-All but the autocast one hold weights, gradients and moments in bf16 and no fp32 masters: less memory and less work than
-ours.
+Those in bf16, but for autocast, hold weights, gradients and moments in it and no fp32 masters: less memory and work
+than ours. On a CPU there are peers in fp32 as well, and those in bf16 where it has instructions for it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import torch.nn.functional as F  # noqa: N812
 from step_contender import Contender, Setting, Step
 from step_plain_llama import PlainLlama
 from torch import Tensor, nn
+
+from steel_megatron.ops import cpu_products
 
 
 def installed(package: str) -> str:
@@ -59,9 +61,11 @@ def transformers_model(setting: Setting, dtype: torch.dtype) -> nn.Module:
     return model.to(setting.device, dtype).train()
 
 
-def transformers_step(setting: Setting, autocast: bool = False, compiled: bool = False) -> Step:
+def transformers_step(
+    setting: Setting, dtype: torch.dtype = torch.bfloat16, autocast: bool = False, compiled: bool = False
+) -> Step:
     """Logits, then torch's cross entropy in fp32, as the library's own loss does."""
-    model: Any = transformers_model(setting, torch.float32 if autocast else torch.bfloat16)
+    model: Any = transformers_model(setting, torch.float32 if autocast else dtype)
     if compiled:
         model.compile()
 
@@ -100,8 +104,25 @@ def plain_step(setting: Setting) -> Step:
     return training_step(model, loss_of, setting)
 
 
-def _transformers_missing(device: str) -> str:
-    return installed("transformers")
+def slow_bf16(device: str) -> str:
+    """Why bf16 would say nothing about a peer on a kind of device: it would take minutes for a step."""
+    slow = device == "cpu" and cpu_products.cpu_in_fp32(torch.bfloat16)
+    return "this CPU has no instructions for bf16: torch multiplies it far slower than fp32" if slow else ""
+
+
+def bf16_missing(device: str) -> str:
+    """Why transformers cannot run in bf16."""
+    return installed("transformers") or slow_bf16(device)
+
+
+def fp32_missing(device: str) -> str:
+    """Why transformers does not run in fp32."""
+    return installed("transformers") or ("" if device == "cpu" else "16 bits are faster on any GPU")
+
+
+def fp32_step(setting: Setting, compiled: bool = False) -> Step:
+    """transformers with weights, gradients and moments in fp32."""
+    return transformers_step(setting, torch.float32, compiled=compiled)
 
 
 def _liger_missing(device: str) -> str:
@@ -136,9 +157,11 @@ def peer(
 
 
 PEERS = [
-    peer("bf16", transformers_step, _transformers_missing),
-    Contender("plain torch, bf16, torch.compile", plain_step, slow_start=True, load=load_compiler),
+    peer("bf16", transformers_step, bf16_missing),
+    peer("fp32", fp32_step, fp32_missing),
+    Contender("plain torch, bf16, torch.compile", plain_step, slow_bf16, slow_start=True, load=load_compiler),
     peer("Liger-Kernel, bf16", liger_step, _liger_missing),
-    peer("bf16 autocast", lambda setting: transformers_step(setting, autocast=True), _transformers_missing),
-    peer("bf16, torch.compile", lambda setting: transformers_step(setting, compiled=True), _transformers_missing, True),
+    peer("bf16 autocast", lambda setting: transformers_step(setting, autocast=True), bf16_missing),
+    peer("bf16, torch.compile", lambda setting: transformers_step(setting, compiled=True), bf16_missing, True),
+    peer("fp32, torch.compile", lambda setting: fp32_step(setting, compiled=True), fp32_missing, True),
 ]

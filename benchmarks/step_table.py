@@ -73,6 +73,19 @@ def ratio(row: Row, first: Row) -> float:
     return statistics.median(per_token[0]) / statistics.median(per_token[1])
 
 
+def best_against(rows: Sequence[Row], ours: str, theirs: str) -> str:
+    """The fastest row whose name begins with ``ours``, and how it stands to the fastest of ``theirs``, in words."""
+
+    def best(beginning: str) -> Row | None:
+        timed = [row for row in rows if row.seconds and row.step.startswith(beginning)]
+        return min(timed, key=lambda row: statistics.median(row.seconds) / row.micro_batch_size, default=None)
+
+    first, second = best(theirs), best(ours)
+    if first is None or second is None:
+        return f"{ours} and {theirs} were not both timed."
+    return f"Fastest of each: {second.step} is {ratio(second, first):.2f} × {first.step}."
+
+
 def table(rows: Sequence[Row], yardstick: Yardstick) -> str:
     """Markdown: a line for every row, whatever became of it."""
     lines = [

@@ -2,7 +2,7 @@
 
     python benchmarks/train_step.py [--preset NAME] [--vocab-size N] [--micro-batch-size N|auto] [--seq-length N]
 
-Each contender does forward, backward, gradient clipping and an AdamW step in bf16, in a process of its own. On a CPU
+Each contender does forward, backward, gradient clipping and an AdamW step, in a process of its own. On a CPU
 all processes are there at once and take turns, so that a slow moment of the machine hits all alike. On a GPU one runs
 after the other with the whole card, and the first is timed again at the end: its last row shows how far the card has
 drifted. Figures are medians over rounds; "against the first" compares tokens per second with the first row.
@@ -10,7 +10,9 @@ drifted. Figures are medians over rounds; "against the first" compares tokens pe
 Peers: ``transformers`` with its best attention (FlashAttention-2 where installed, else SDPA), pure bf16 and bf16
 autocast over fp32 weights, each with torch's fused AdamW; the same patched by Liger-Kernel; with ``--compile`` the
 first under torch.compile, and the same shape in plain torch under torch.compile. Pure-bf16 peers keep neither fp32
-masters nor fp32 gradients, so they do less work than ours. Ours is the trainer's own step, with its data loader.
+masters nor fp32 gradients, so they do less work than ours. On a CPU fp32 takes part as well, and bf16 where the CPU has
+instructions for it: the last line compares the fastest of each, so that a ratio is honest on any machine. Ours is the
+trainer's own step, with its data loader.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pathlib import Path
 import torch
 from step_contender import Setting
 from step_profile import markdown
-from step_table import Row, Yardstick, as_json, table
+from step_table import Row, Yardstick, as_json, best_against, table
 from step_worker import CONTENDERS, OUT_OF_MEMORY, OUT_OF_TIME, Worker
 
 from steel_megatron.config import RunConfig, load_run_config
@@ -169,6 +171,7 @@ def main() -> int:
     card = torch.cuda.get_device_name() if args.device == "cuda" else f"{platform.machine()} CPU"
     about = f"torch {torch.__version__}, {card}, {torch.get_num_threads()} CPU threads, sequence length {seq_length}"
     print(f"\n`{shlex.join(['python', *sys.argv])}`; {about}\n\n{yardstick.formula()}\n\n{table(run.rows, yardstick)}")
+    print(f"\n{best_against(run.rows, 'steel_megatron', 'transformers')}")
     if left_out:
         print("\nNot run: " + "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) + ".")
     if args.profile:
