@@ -218,6 +218,10 @@ class Kernels(ModuleType):
         threads: int,
     ) -> None: ...
     @staticmethod
+    def few_tokens_linear(
+        dtype: int, x: int, weight: int, bias: int, y: int, tokens: int, rows: int, features: int, threads: int
+    ) -> None: ...
+    @staticmethod
     def embedding_gradient(
         dtype: int,
         target_dtype: int,

@@ -94,6 +94,11 @@ CPU_KERNEL(attention_backward, int64_t dtype, const void* grad, const void* q, c
            int64_t documents, int64_t heads, int64_t kv_heads, int64_t size, int64_t q_token, int64_t q_head,
            int64_t k_token, int64_t k_head, int64_t v_token, int64_t v_head, double scale)
 
+// y (tokens, rows) = x (tokens, features) times weight (rows, features) transposed, plus bias (may be null); summed in
+// fp32 and rounded once. For so few tokens that reading the weight is most of the work.
+CPU_KERNEL(few_tokens_linear, int64_t dtype, const void* x, const void* weight, const void* bias, void* y,
+           int64_t tokens, int64_t rows, int64_t features)
+
 // target (V, hidden) of fp32, or of the gradient's type: row ids[t] += grad[t] (T, hidden) for each t, summed in fp32 in
 // a fixed order. ids: int64, sorted; order: int64, the t of each; those outside [0, V) count nowhere. partial is for the
 // CUDA kernel.

@@ -9,7 +9,8 @@
 #include "kernels.h"
 
 #if STEEL_X86_SETS
-#pragma GCC target("avx2,fma")
+#include <immintrin.h>
+#pragma GCC target("avx2,fma,f16c")
 #define STEEL_VECTOR_BYTES 32
 #define STEEL_BF16_DOT 0
 namespace avx2 {
@@ -24,5 +25,6 @@ namespace avx2 {
 #include "qk_norm_rope.h"
 #include "tiles.h"
 #include "attention.h"
+#include "few_tokens.h"
 }  // namespace avx2
 #endif

@@ -9,6 +9,7 @@
 #include "kernels.h"
 
 #if STEEL_X86_SETS
+#include <immintrin.h>
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
 #define STEEL_VECTOR_BYTES 64
 #define STEEL_BF16_DOT 0
@@ -24,5 +25,6 @@ namespace avx512 {
 #include "qk_norm_rope.h"
 #include "tiles.h"
 #include "attention.h"
+#include "few_tokens.h"
 }  // namespace avx512
 #endif

@@ -23,4 +23,5 @@ namespace base {
 #include "qk_norm_rope.h"
 #include "tiles.h"
 #include "attention.h"
+#include "few_tokens.h"
 }  // namespace base

@@ -17,13 +17,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
+from steel_megatron.ops.backends import serves
 from steel_megatron.ops.cpu_products import in_fp32
+from steel_megatron.ops.native.few_tokens import few_tokens_linear
 
 # Elements in fp32 at a time: of the tokens' features, and of a weight's rows or what they give. A weight is cast once
 # per block of tokens, which costs as much as multiplying it by a few dozen of them.
 TOKEN_ELEMENTS = 1 << 21
 ROW_ELEMENTS = 1 << 19
 LEAST_TOKENS = 256
+FEW_TOKENS = 16  # up to so many, casting a weight costs more than multiplying it
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -52,6 +55,9 @@ def linear_into(result_TO: Tensor, x_TI: Tensor, weight: Tensor, bias: Tensor | 
             torch.mm(x_TI, weight.t(), out=result_TO)
         else:
             torch.addmm(bias, x_TI, weight.t(), out=result_TO)
+        return
+    if len(x_TI) <= FEW_TOKENS and serves("few_tokens_linear", x_TI, weight, bias):
+        result_TO.copy_(few_tokens_linear(x_TI, weight, bias))
         return
     for tokens in _token_blocks(*x_TI.shape):
         _linear_block(result_TO[tokens], x_TI[tokens].float(), weight, bias)

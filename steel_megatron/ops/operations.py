@@ -61,6 +61,12 @@ OPERATIONS = {
     ),
     "cross_entropy": Operation("cross entropy", ("steel", "compiled", "torch"), _FUSED, price=11.0),
     "embedding_gradient": Operation("embedding gradient", ("steel", "torch"), _OURS, price=2.1),
+    "few_tokens_linear": Operation(
+        "16-bit matmul of a few tokens in fp32",
+        ("steel", "torch"),
+        {"cpu": {"steel": "reads each weight once, where torch would cast it first"}},
+        measured=False,
+    ),
     "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS),
     "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS),
     "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {"cuda": {"steel_cuda": _ON_GPU}}),

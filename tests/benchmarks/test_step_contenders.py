@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import torch
 from step_contender import Setting
-from step_ours import our_step
-from step_peers import plain_step, training_step, transformers_model, transformers_step
+from step_ours import OURS, our_step
+from step_peers import PEERS, plain_step, training_step, transformers_model, transformers_step
 from step_plain_llama import PlainLlama
 from step_worker import CONTENDERS
 
 from steel_megatron.config import RunConfig
 from steel_megatron.model.gpt import GPT
+from steel_megatron.ops import cpu_products
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.training.loop import Trainer
 
@@ -50,9 +52,22 @@ def test_peers_have_our_shape(model: dict[str, object]) -> None:
     assert counts == counts[:1] * 3
 
 
-@pytest.mark.parametrize("autocast", [False, True])
-def test_the_step_of_transformers_lowers_the_loss(autocast: bool) -> None:
-    assert_learns(lambda given: transformers_step(given, autocast))
+@pytest.mark.parametrize("how", [{}, {"autocast": True}, {"dtype": torch.float32}], ids=str)
+def test_the_step_of_transformers_lowers_the_loss(how: dict[str, Any]) -> None:
+    assert_learns(lambda given: transformers_step(given, **how))
+
+
+def test_a_cpu_without_bf16_leaves_out_the_peers_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cpu_products.VARIABLE, "fp32")
+    missing = {contender.name: contender.missing("cpu") for contender in [*PEERS, *OURS[:3]]}
+    for name, why in missing.items():
+        ours_or_fp32 = name.startswith("steel") or "fp32" in name
+        assert ("no instructions for bf16" in why) != (ours_or_fp32 or "Liger" in name)
+    assert [name for name, why in missing.items() if not why][:2] == [
+        "transformers, fp32",
+        "transformers, fp32, torch.compile",
+    ]
+    assert all("16 bits are faster" in peer.missing("cuda") for peer in PEERS if "fp32" in peer.name)
 
 
 def test_the_plain_model_learns_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from step_table import Row, Yardstick, as_json, ratio, table
+from step_table import Row, Yardstick, as_json, best_against, ratio, table
 
 from steel_megatron.config import load_run_config
 from steel_megatron.model.flops import Flops, model_flops
@@ -42,6 +42,18 @@ def test_tokens_are_compared_round_by_round_whatever_the_micro_batch() -> None:
     # A slow moment of the machine that hit the same round of both does not count.
     assert ratio(Row("same", 4, seconds=[2.0, 4.0, 2.0]), first) == 2.0
     assert ratio(Row("shorter", 4, seconds=[2.0]), first) == 2.0
+
+
+def test_the_fastest_of_each_are_compared() -> None:
+    rows = [
+        Row("them, slow", 1, [4.0, 4.0]),
+        Row("them, fast", 1, [2.0, 2.0]),
+        Row("them, broken", remark="out of memory"),
+        Row("us, wide", 2, [3.0, 3.0]),
+        Row("us, narrow", 1, [1.6, 1.6]),
+    ]
+    assert best_against(rows, "us", "them") == "Fastest of each: us, wide is 1.33 × them, fast."
+    assert best_against(rows[:3], "us", "them") == "us and them were not both timed."
 
 
 def test_rows_without_figures_say_why_and_the_first_timed_one_is_the_measure() -> None:

@@ -26,7 +26,7 @@ def in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=[False, True], ids=["whole", "small blocks"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param:
-        for name, value in {"TOKEN_ELEMENTS": 60, "ROW_ELEMENTS": 70, "LEAST_TOKENS": 2}.items():
+        for name, value in {"TOKEN_ELEMENTS": 60, "ROW_ELEMENTS": 70, "LEAST_TOKENS": 2, "FEW_TOKENS": 0}.items():
             monkeypatch.setattr(matmul, name, value)
 
 
