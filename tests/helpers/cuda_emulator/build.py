@@ -96,7 +96,7 @@ def build(variant: str = "checked", sources: Sequence[Path] | None = None) -> Pa
         _write_rewritten(folder, sources)
         as_device_code = ("-x", "c++", "-include", str(HERE / "device.h"), *chosen.device)
         jobs = [(folder / source.name, as_device_code) for source in sources]
-        jobs += [(path, chosen.emulator) for path in sorted(HERE.glob("*.cpp"))]
+        jobs += [(path, ("-O2", *chosen.emulator)) for path in sorted(HERE.glob("*.cpp"))]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda job: _compiled(folder, *job), jobs))
         unfinished = library.with_suffix(".unfinished")

@@ -1,6 +1,8 @@
 // Answers the calls of -fsanitize=thread; see races.h. Built in where EMULATOR_RACES is defined.
 #include "races.h"
 
+#include "fibers.h"
+
 #if defined(EMULATOR_RACES)
 #include <array>
 #include <cstdint>
@@ -34,7 +36,7 @@ constexpr uintptr_t kPage = 4096;
 std::unordered_map<uintptr_t, std::unique_ptr<std::array<Byte, kPage>>> pages;
 std::array<Byte, kPage>* last_page = nullptr;
 uintptr_t last_number = 0;
-std::vector<Range> stacks, shared_memory;
+std::vector<Range> shared_memory;
 Access now;
 uint16_t warp_epochs[32];
 bool active = false;
@@ -67,17 +69,23 @@ void race(const char* what, const Access& before, uintptr_t address) {
                 now.thread, now.block);
 }
 
-bool in(const std::vector<Range>& ranges, uintptr_t address) {
-  for (const Range& range : ranges) {
+bool is_shared(uintptr_t address) {
+  for (const Range& range : shared_memory) {
     if (range.holds(address)) return true;
   }
   return false;
 }
 
+// Threads do not look into each other's stacks.
+bool on_own_stack(uintptr_t address) {
+  const auto begin = reinterpret_cast<uintptr_t>(running_fiber->stack);
+  return address >= begin && address < begin + kStack;
+}
+
 void access(const void* pointer, size_t bytes, bool writes, bool atomically) {
   const auto address = reinterpret_cast<uintptr_t>(pointer);
-  if (!active || in(stacks, address)) return;
-  const bool in_shared = in(shared_memory, address);
+  if (!active || on_own_stack(address)) return;
+  const bool in_shared = is_shared(address);
   for (uintptr_t at = address; at < address + bytes; ++at) {
     Byte& byte = byte_at(at);
     if (!ordered(byte.write, in_shared) && !(atomically && byte.write.atomic)) {
@@ -125,11 +133,6 @@ void warp_barrier(unsigned warp) { ++warp_epochs[warp]; }
 void shared(const void* memory, size_t bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(memory);
   shared_memory.push_back({begin, begin + bytes});
-}
-
-void ignore(const void* memory, size_t bytes) {
-  const auto begin = reinterpret_cast<uintptr_t>(memory);
-  stacks.push_back({begin, begin + bytes});
 }
 
 void atomic(const void* address, size_t bytes) { access(address, bytes, true, true); }

@@ -15,7 +15,6 @@ void run(unsigned thread, uint3 block, dim3 grid);  // this thread goes on
 void barrier();                                     // all threads of the block have met
 void warp_barrier(unsigned warp);                   // the lanes of a warp have
 void shared(const void* memory, size_t bytes);      // is each block's own
-void ignore(const void* memory, size_t bytes);      // a stack
 void atomic(const void* address, size_t bytes);
 const char* found();                                // the first race of the launch; null if there is none
 #else
@@ -24,7 +23,6 @@ inline void run(unsigned, uint3, dim3) {}
 inline void barrier() {}
 inline void warp_barrier(unsigned) {}
 inline void shared(const void*, size_t) {}
-inline void ignore(const void*, size_t) {}
 inline void atomic(const void*, size_t) {}
 inline const char* found() { return nullptr; }
 #endif

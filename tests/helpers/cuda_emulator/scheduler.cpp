@@ -113,7 +113,6 @@ void run_turn() {
       take(*next);
     } else if (idle_fibers.empty()) {
       fiber = new_fiber(run_fresh_threads);
-      races::ignore(fiber->stack, kStack);
     } else {
       fiber = idle_fibers.back();
       idle_fibers.pop_back();
