@@ -46,7 +46,7 @@ class Watch:
 
     def __init__(self, rank: int, neighbours: range, store: dist.Store | None, under_torchrun: bool) -> None:
         self.rank = rank
-        self.on_orphaned: Callable[[], None] = lambda: None
+        self.on_orphaned: Callable[[], None] = lambda: log.warning("torchrun is gone")
         self.first = True
         self.holds_store = store is not None and rank == 0 and not under_torchrun
         self._store = store
@@ -98,7 +98,7 @@ class Watch:
     def _look_for_parent(self) -> None:
         if self._parent is not None and os.getppid() != self._parent:
             self._parent = None
-            log.warning("torchrun is gone: saving, then leaving")
+            self._store = None  # torchrun held it
             self.on_orphaned()
 
     def _failure(self) -> str | None:

@@ -9,15 +9,19 @@ Shapes: T tokens, I in features, O out features, V vocabulary, H hidden.
 from __future__ import annotations
 
 import functools
+import logging
 from typing import cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.cpu_products import in_fp32
 from steel_megatron.ops.embedding import add_rows
 from steel_megatron.ops.matmul import add_weight_gradient, weight_gradient
+
+log = logging.getLogger(__name__)
 
 
 def main_grad_of(parameter: Tensor) -> Tensor | None:
@@ -72,7 +76,23 @@ def embedding_weight_gradient(weight: Tensor, grad_TH: Tensor, ids_T: Tensor) ->
 
 @functools.cache
 def _fp32_accumulation(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether this torch multiplies ``dtype`` matrices and adds the product to an fp32 matrix in place."""
+    """Whether this torch multiplies ``dtype`` matrices and adds the product to an fp32 matrix in place.
+
+    Where it does not, that is said, once on the first rank: gradients of lower precision must not pass unseen.
+    """
+    able = _adds_in_fp32(dtype, device)
+    if not able and (not dist.is_initialized() or dist.get_rank() == 0):
+        kind = str(dtype).removeprefix("torch.")
+        log.warning(
+            "the weight gradient of each micro-batch is rounded to %s before it is added in fp32 (half a unit in its "
+            "last place), and moves 12 bytes per weight instead of 8: this torch has no addmm with out_dtype for %s on "
+            "%s. A newer torch has it",
+            *(kind, kind, device),
+        )
+    return able
+
+
+def _adds_in_fp32(dtype: torch.dtype, device: torch.device) -> bool:
     ones = torch.ones(16, 16, dtype=dtype, device=device)
     total = torch.ones(16, 16, dtype=torch.float32, device=device)
     try:
