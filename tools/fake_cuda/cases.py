@@ -73,9 +73,9 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "gpt2": GPT2,
     "bf16 moments": {"exp_avg_dtype": "bf16", "exp_avg_sq_dtype": "bf16", "z_loss_coeff": 1e-4},
 }
-KERNELS = ("steel", "torch")
+KERNELS = ("steel", "compiled", "torch")
 
-# Every layout, every way and both kernels, each way on each axis.
+# Every layout, every way and all kernels.
 COVERING = (
     ("dp1", "bf16", "torch"),
     ("dp1", "fp8", "steel"),
@@ -83,6 +83,8 @@ COVERING = (
     ("dp2", "fp16", "steel"),
     ("dp2", "packed", "torch"),
     ("dp2", "bf16 moments", "steel"),
+    ("dp2", "bf16", "compiled"),
+    ("tp2,sp", "gpt2", "compiled"),
     ("dp4,nozero", "bf16", "steel"),
     ("tp2", "fp16", "torch"),
     ("tp2", "full", "steel"),
@@ -95,7 +97,7 @@ COVERING = (
     ("pp2,vpp1", "selective", "steel"),
     ("pp4", "packed", "steel"),
     ("tp2,sp,dp2", "bf16", "steel"),
-    ("tp2,sp", "gpt2", "torch"),
+    ("pp2", "gpt2", "torch"),
     ("pp2,dp2", "fp8", "torch"),
     ("tp2,pp2,dp2", "bf16", "steel"),
     ("tp2,sp,pp2,vpp1,dp2", "selective", "steel"),

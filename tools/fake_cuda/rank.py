@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from steel_megatron.dataset.batches import Batch
 from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import backends, measured
+from steel_megatron.ops.available import BACKENDS
 from steel_megatron.ops.native import library
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import Optimizer
@@ -87,6 +89,7 @@ def _patches(recorder: Recorder, scopes: Scopes) -> list[Callable[[], None]]:
         scopes.wrap(DataParallel, "gather_parameters", "data parallel"),
         _replace(library, "built", lambda device_type: True),
         _replace(measured, "times", lambda device_type: None),
+        _with_compiler(),
         _replace(measured, "use", lambda device_type, found: None),
         _replace(dist, "broadcast_object_list", lambda objects, **_: None),
         _replace(dist, "all_gather_object", functools.partial(_all_gather_object, recorder)),
@@ -132,6 +135,13 @@ def _replace(holder: Any, name: str, value: Any) -> Callable[[], None]:
     before = getattr(holder, name)
     setattr(holder, name, value)
     return lambda: setattr(holder, name, before)
+
+
+def _with_compiler() -> Callable[[], None]:
+    """torch.compile counts as there: nothing is built, so that Triton is not missed."""
+    before = BACKENDS["compiled"]
+    BACKENDS["compiled"] = dataclasses.replace(before, missing=lambda device_type: None)
+    return functools.partial(BACKENDS.__setitem__, "compiled", before)
 
 
 def _all_gather_object(recorder: Recorder, everywhere: list[Any], own: Any, group: Any = None) -> None:
