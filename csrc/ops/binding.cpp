@@ -55,10 +55,10 @@ constexpr const char* kSignatures =
 
 }  // namespace
 
-// Every set up to the chosen one is a submodule, so that each can be tested; `best` is the chosen one.
+// Every set up to the widest is a submodule, so that each can be tested; `best` is the chosen one.
 PYBIND11_MODULE(_ops, module) {
   const InstructionSet chosen = steel::chosen_set();
-  for (int i = 0; i <= static_cast<int>(chosen); ++i) {
+  for (int i = 0; i <= static_cast<int>(steel::widest_set()); ++i) {
     const auto set = static_cast<InstructionSet>(i);
     define_set(module.def_submodule(steel::name_of(set)), set);
   }

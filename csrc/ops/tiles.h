@@ -137,21 +137,28 @@ inline const float* stacked(const bf16* from, float* space, int64_t rows, int64_
   return space;
 }
 
+// Four of the eight lanes of two vectors.
+#ifdef __clang__
+#define STEEL_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+typedef int32_t places __attribute__((vector_size(16)));
+#define STEEL_SHUFFLE(x, y, ...) __builtin_shuffle(x, y, places{__VA_ARGS__})
+#endif
+
 // (rows, columns) units to (columns, rows); both are multiples of 4.
 inline void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
   typedef float four __attribute__((vector_size(16)));
-  typedef int32_t places __attribute__((vector_size(16)));
   for (int64_t row = 0; row < rows; row += 4) {
     for (int64_t column = 0; column < columns; column += 4) {
       four x[4], y[4];
       for (int64_t i = 0; i < 4; ++i) memcpy(&x[i], from + (row + i) * columns + column, sizeof x[i]);
       for (int64_t i = 0; i < 2; ++i) {
-        y[i] = __builtin_shuffle(x[2 * i], x[2 * i + 1], places{0, 4, 1, 5});
-        y[i + 2] = __builtin_shuffle(x[2 * i], x[2 * i + 1], places{2, 6, 3, 7});
+        y[i] = STEEL_SHUFFLE(x[2 * i], x[2 * i + 1], 0, 4, 1, 5);
+        y[i + 2] = STEEL_SHUFFLE(x[2 * i], x[2 * i + 1], 2, 6, 3, 7);
       }
       for (int64_t i = 0; i < 2; ++i) {
-        x[2 * i] = __builtin_shuffle(y[2 * i], y[2 * i + 1], places{0, 1, 4, 5});
-        x[2 * i + 1] = __builtin_shuffle(y[2 * i], y[2 * i + 1], places{2, 3, 6, 7});
+        x[2 * i] = STEEL_SHUFFLE(y[2 * i], y[2 * i + 1], 0, 1, 4, 5);
+        x[2 * i + 1] = STEEL_SHUFFLE(y[2 * i], y[2 * i + 1], 2, 3, 6, 7);
       }
       for (int64_t i = 0; i < 4; ++i) memcpy(to + (column + i) * rows + row, &x[i], sizeof x[i]);
     }
@@ -164,5 +171,6 @@ void transpose_factors(const F* from, int64_t width, F* to, float* space) {
   const float* units = stacked(from, space, kBlock, width);
   transpose(units, kBlock / kGroup<F>, width, reinterpret_cast<float*>(to));
 }
+#undef STEEL_SHUFFLE
 
 }  // namespace
