@@ -13,7 +13,7 @@ from steel_megatron.ops.compiled import compiler
 from steel_megatron.ops.native import attention as native_attention
 from steel_megatron.ops.native import library, served
 from steel_megatron.ops.native import quantise as native_quantise
-from steel_megatron.ops.packages import why_no_gpu, why_not_importable
+from steel_megatron.ops.packages import NEEDS_GPU, why_no_gpu, why_not_importable
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def _steel_cpu_missing(device_type: str) -> str | None:
 
 
 def _steel_cuda_missing(device_type: str) -> str | None:
-    return served.why_not("cuda") if device_type == "cuda" else "our 8-bit rounding is for GPUs"
+    return served.why_not("cuda") if device_type == "cuda" else NEEDS_GPU
 
 
 def _apex_missing(device_type: str) -> str | None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import ConfigError
-from steel_megatron.ops import measured
+from steel_megatron.ops import measured, shipped
 from steel_megatron.ops.available import BACKENDS, turn_on_in_torch
 from steel_megatron.ops.operations import FLAGS, IN_TORCH, NOT_DETERMINISTIC, OPERATIONS, OURS
 from steel_megatron.ops.packages import NEEDS_GPU, why_no_gpu
@@ -107,12 +107,24 @@ def choice(operation: str, device_type: str) -> Choice:
         here = [f"{name} {1e3 * seconds:.3g} ms" for name, seconds in times["seconds"][operation].items()]
         here += [f"{name} failed: {why}" for name, why in measured.failed(operation, device_type).items()]
         return Choice(first, f"fastest here on {times['date']}: {', '.join(here)}")
-    auto = known.auto.get(device_type, {})
+    auto = _table(operation, device_type)
     if first in auto:
         before = list(auto)[: list(auto).index(first)]
         return Choice(first, "; ".join([auto[first], *_why_not(operation, before, device_type)]))
     others = [name for name in known.backends[:-1] if BACKENDS[name].missing(device_type) != NEEDS_GPU]
-    return Choice(first, "; ".join(_why_not(operation, others, device_type)) or "there is no other")
+    return Choice(first, "; ".join(_why_not(operation, others, device_type)) or f"there is no other on {device_type}")
+
+
+def _table(operation: str, device_type: str) -> dict[str, str]:
+    """What ``auto`` tries where nothing was measured, in turn, and why."""
+    known = OPERATIONS[operation]
+    table = dict(known.auto.get(device_type, {}))
+    for name in [name for name, why in table.items() if not why]:
+        if shipped.ours_is_slower(operation):
+            del table[name]
+            name = known.backends[-1]
+        table[name] = shipped.reason(operation)
+    return table
 
 
 def _why_not(operation: str, names: Iterable[str], device_type: str) -> list[str]:
@@ -246,7 +258,7 @@ def _order(operation: str, device_type: str) -> tuple[str, ...]:
         failed = measured.failed(operation, device_type)
         # Those of the table also stand behind the fastest, for tensors that it does not take.
         auto = tuple(
-            dict.fromkeys([*fastest, *(name for name in known.auto.get(device_type, {}) if name not in failed)])
+            dict.fromkeys([*fastest, *(name for name in _table(operation, device_type) if name not in failed)])
         )
         if _requested.get("--kernel-backend") == "torch":
             auto = tuple(name for name in auto if name not in OURS)

@@ -13,7 +13,8 @@ class Operation:
     Args:
         name: in reports.
         backends: what implements it; the last takes everything.
-        auto: by kind of device: what ``auto`` tries before the last, in turn, and why each is worth it.
+        auto: by kind of device: what ``auto`` tries before the last, in turn, and why each is worth it ("": see
+            shipped.py).
         flag: what chooses.
         price: on a GPU, by how much the bytes that torch's moves exceed those of a fused kernel, as traced.
         measured: it is one of those that are timed.
@@ -29,9 +30,9 @@ class Operation:
 
 # Of this package: --kernel-backend torch keeps auto from all of them.
 OURS = ("steel", "steel_cpu", "steel_cuda", "compiled")
-_ON_CPU = "faster than torch's where it was measured, on CPUs with AVX-512"
+_BY_SHIPPED_TIMES = ""  # shipped.py has the reason, by instruction set, and may turn the choice
 _ON_GPU = "fewer passes over memory than torch's, not timed on this card"
-_OURS = {"cpu": {"steel": _ON_CPU}, "cuda": {"steel": _ON_GPU}}
+_OURS = {"cpu": {"steel": _BY_SHIPPED_TIMES}, "cuda": {"steel": _ON_GPU}}
 _NEWEST = {
     "flash3": "the newest FlashAttention for this card, not timed on it",
     "flash4": "the newest FlashAttention for this card, not timed on it",
@@ -73,13 +74,16 @@ OPERATIONS = {
     "attention": Operation(
         "attention",
         ("flash4", "flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cpu": {"steel_cpu": _ON_CPU}, "cuda": {**_NEWEST, "sdpa": "torch picks its kernel by card and shape"}},
+        {
+            "cpu": {"steel_cpu": _BY_SHIPPED_TIMES},
+            "cuda": {**_NEWEST, "sdpa": "torch picks its kernel by card and shape"},
+        },
         "--attention-backend",
     ),
     "packed_attention": Operation(
         "attention within documents",
         ("flash4", "flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cpu": {"steel_cpu": _ONE_LAUNCH}, "cuda": {**_NEWEST, "varlen": _ONE_LAUNCH}},
+        {"cpu": {"steel_cpu": _BY_SHIPPED_TIMES}, "cuda": {**_NEWEST, "varlen": _ONE_LAUNCH}},
         "--attention-backend",
     ),
 }

@@ -9,7 +9,7 @@ import torch
 
 from steel_megatron.config import ConfigError
 from steel_megatron.config.training import TrainingConfig
-from steel_megatron.ops import available, backends, packages
+from steel_megatron.ops import available, backends, packages, shipped
 from steel_megatron.ops.norm import rms_norm
 
 BACKENDS_OF_FLAGS = {
@@ -141,7 +141,7 @@ def test_every_reason_speaks_of_the_implementation_that_it_is_given_for(
     except ConfigError:
         return
     chosen = backends.choice(operation, device)
-    table = known.auto.get(device, {})
+    table = backends._table(operation, device)
     if chosen.reason == f"as {known.flag} {requested} asks":
         assert chosen.implementation in backends.FLAGS[known.flag][requested]
         return
@@ -149,6 +149,9 @@ def test_every_reason_speaks_of_the_implementation_that_it_is_given_for(
     first, *passed = chosen.reason.split("; ")
     if chosen.implementation in table:
         assert first == table[chosen.implementation]
+    elif first == f"there is no other on {device}":
+        needs_gpu = [backends.BACKENDS[name].missing(device) == packages.NEEDS_GPU for name in known.backends[:-1]]
+        assert all(needs_gpu)
     else:
         passed.insert(0, first)
     for part in passed:
@@ -193,3 +196,29 @@ def test_the_choice_is_a_constant_for_torch_compile(requested):
     x, weight = torch.randn(3, 16), torch.ones(16)
     compiled = torch.compile(lambda x: rms_norm(x, weight, 1e-5), fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), rms_norm(x, weight, 1e-5))
+
+
+@pytest.mark.parametrize("instructions", [*shipped.SPEEDS, "aarch64"])
+def test_on_a_cpu_only_what_holds_on_its_instruction_set_is_said(monkeypatch, instructions):
+    built(monkeypatch, True)
+    monkeypatch.setattr(shipped, "instruction_set", lambda: instructions)
+    for operation, known in backends.OPERATIONS.items():
+        if not known.measured or "cpu" not in known.auto:
+            continue
+        chosen, speed = backends.choice(operation, "cpu"), shipped.speed(operation)
+        ours = next(iter(known.auto["cpu"]))
+        assert instructions in chosen.reason
+        slower = speed is not None and speed < 0.9 and operation not in shipped.ADDS_RESIDUAL
+        assert chosen.implementation == (known.backends[-1] if slower else ours)
+        assert ("shipped times" in chosen.reason) == (speed is not None)
+        others = [other for other in [*shipped.SPEEDS, "aarch64"] if other not in instructions]
+        assert not any(other in chosen.reason for other in others if other != "base")
+
+
+def test_the_instruction_set_is_that_of_the_kernels(monkeypatch):
+    from steel_megatron import _ops
+
+    monkeypatch.setattr(shipped.platform, "machine", lambda: "x86_64")
+    assert shipped.instruction_set() == _ops.instruction_set
+    monkeypatch.setattr(shipped.platform, "machine", lambda: "aarch64")
+    assert shipped.instruction_set() == "aarch64"
