@@ -23,7 +23,7 @@ FOUND = {
     "types of a matmul": "addmm_.default of torch.bfloat16 by torch.float32: both have one type",
     "reduce-scatter of a wrong size": r"reduce-scatter of \d+ float32 among \(0, 1\): 2 parts of",
     "collectives in another order": r"rank 0 makes all-gather of \d+ bfloat16 .*, rank 1 all-gather of",
-    "a collective left out": "rank 0 makes all-gather of .*, rank 1 reduce-scatter of",
+    "a collective left out": "rank 0 makes all-gather of .*, rank 1 (reduce-scatter|all-reduce) of",
     "a send left out": "the ranks wait for one another|rank 0 makes",
     "a message of another type": "send of 8192 float32 to 1 .* receive of 8192 bfloat16 from 0",
 }
