@@ -31,8 +31,8 @@ SIXTEEN_BITS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 # By machine and type: instructions, any of which is enough, and the least limit of oneDNN that lets it use them.
 _X86 = {
-    torch.bfloat16: {"avx512_bf16": "AVX512_CORE_BF16", "amx_bf16": "AVX512_CORE_AMX"},
-    torch.float16: {"avx512_fp16": "AVX512_CORE_FP16", "amx_fp16": "AVX512_CORE_AMX_FP16"},
+    torch.bfloat16: {"amx_bf16": "AVX512_CORE_AMX", "avx512_bf16": "AVX512_CORE_BF16"},
+    torch.float16: {"amx_fp16": "AVX512_CORE_AMX_FP16", "avx512_fp16": "AVX512_CORE_FP16"},
 }
 _ARM = {torch.bfloat16: {"bf16": "ALL"}, torch.float16: {}}
 _INSTRUCTIONS = {"x86_64": _X86, "aarch64": _ARM}
