@@ -26,7 +26,17 @@ def test_a_choice_of_cases_that_covers_every_layout_and_way(tmp_path: Path) -> N
     assert {name: outcome["errors"] for name, outcome in found.items() if outcome["errors"]} == {}
     parts = [name.split("/") for name in found]
     assert len({layout for layout, _, _ in parts}) >= 12
-    assert {way for _, way, _ in parts} >= {"bf16", "fp16", "packed", "fp8", "full", "selective", "gpt2"}
+    assert {way for _, way, _ in parts} >= {
+        "bf16",
+        "fp16",
+        "packed",
+        "fp8",
+        "full",
+        "selective",
+        "gpt2",
+        "deterministic",
+        "graph",
+    }
     assert {kernels for _, _, kernels in parts} == {"steel", "compiled", "torch"}
     assert all(outcome["operations"] > 300 * outcome["ranks"] for outcome in found.values())
     assert all(outcome["messages"] > 0 for outcome in found.values() if outcome["ranks"] > 1)
@@ -37,4 +47,4 @@ def test_a_choice_of_cases_that_covers_every_layout_and_way(tmp_path: Path) -> N
 def test_every_layout_in_every_way_with_all_kernels(tmp_path: Path) -> None:
     found = outcomes(tmp_path, "--all")
     assert {name: outcome["errors"] for name, outcome in found.items() if outcome["errors"]} == {}
-    assert len(found) >= 12 * 8 * 3
+    assert len(found) >= 12 * 9 * 3

@@ -71,7 +71,17 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
         "recompute_modules": ["core_attn", "layernorm", "mlp_act"],
     },
     "gpt2": GPT2,
+    "deterministic": {"deterministic_mode": True},
     "bf16 moments": {"exp_avg_dtype": "bf16", "exp_avg_sq_dtype": "bf16", "z_loss_coeff": 1e-4},
+}
+# CUDA graphs are for data parallel without overlapped messages; the second step captures, the third replays alone.
+GRAPH = "graph"
+GRAPH_KNOBS = {
+    "enable_cuda_graph": True,
+    "cuda_graph_warmup_steps": 1,
+    "overlap_grad_reduce": False,
+    "overlap_param_gather": False,
+    "train_iters": 3,
 }
 KERNELS = ("steel", "compiled", "torch")
 
@@ -84,6 +94,8 @@ COVERING = (
     ("dp2", "packed", "torch"),
     ("dp2", "bf16 moments", "steel"),
     ("dp2", "bf16", "compiled"),
+    ("dp2", "deterministic", "torch"),
+    ("dp2", GRAPH, "steel"),
     ("tp2,sp", "gpt2", "compiled"),
     ("dp4,nozero", "bf16", "steel"),
     ("tp2", "fp16", "torch"),
@@ -106,12 +118,14 @@ COVERING = (
 
 def all_cases() -> list[tuple[str, str, str]]:
     """The whole product."""
-    return [(layout, way, kernels) for layout in LAYOUTS for way in WAYS for kernels in KERNELS]
+    graphs = [(layout, GRAPH) for layout in LAYOUTS if layout.startswith("dp")]
+    ways = [(layout, way) for layout in LAYOUTS for way in WAYS] + graphs
+    return [(*chosen, kernels) for chosen in ways for kernels in KERNELS]
 
 
 def case_config(layout: Layout, way: str, kernels: str) -> RunConfig:
     """The run of a case, two micro-batches per step and rank, or as many as there are pipeline stages."""
-    knobs = {**SHAPE, **RUN, **WAYS[way], "kernel_backend": kernels}
+    knobs = {**SHAPE, **RUN, **(GRAPH_KNOBS if way == GRAPH else WAYS[way]), "kernel_backend": kernels}
     config = load_run_config(None, knobs)
     granularity = config.training.recompute_granularity
     config = layout.apply(config)
