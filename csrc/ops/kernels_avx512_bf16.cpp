@@ -17,6 +17,5 @@ namespace avx512_bf16 {
 #include "scalars.h"
 #include "tiles.h"
 #include "attention.h"
-#include "few_tokens.h"
 }  // namespace avx512_bf16
 #endif

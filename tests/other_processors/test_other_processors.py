@@ -253,6 +253,8 @@ def kernel_calls(dtype: torch.dtype) -> list[tuple[str, list[Any]]]:
     strides_of = [n * size for heads in (queries, keys, keys) for n in (rows * heads, heads, 1)]
     given = [*heads_of, fused, *norms, inverse, cosine, sine, *results]
     calls.append(("qk_norm_rope_backward", [number, *given, *sizes, *strides_of, 1]))
+    linear = [x, some(9, hidden, seed=8), some(9), empty(rows, 9, kind=dtype)]
+    calls.append(("few_tokens_linear", [number, *linear, rows, 9, hidden]))
     for function in range(5):
         wide = some(rows, 2 * hidden, seed=function) * 4
         calls.append(("activation_forward", [number, wide, y, function, 1, *rows_of]))

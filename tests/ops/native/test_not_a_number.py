@@ -11,6 +11,7 @@ from steel_megatron.ops.native.activation import FUNCTIONS, activation
 from steel_megatron.ops.native.attention import attention
 from steel_megatron.ops.native.cross_entropy import cross_entropy_gradient_, cross_entropy_statistics
 from steel_megatron.ops.native.embedding import embedding_gradient_
+from steel_megatron.ops.native.few_tokens import few_tokens_linear
 from steel_megatron.ops.native.norm import add_rms_norm, layer_norm, rms_norm
 from steel_megatron.ops.native.optimizer import adamw_, sum_of_squares
 from steel_megatron.ops.native.rope import rope
@@ -106,7 +107,7 @@ def test_rows(kernels, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_elements(kernels, dtype):
-    """RoPE, the embedding's gradient."""
+    """RoPE, the embedding's gradient, a linear layer for a few tokens."""
     x = random((1, 3, 2, 8), dtype, "cpu", 0)
     x[0, 1, 0, 2] = NAN
     angle = torch.ones(1, 3, 1, 4)
@@ -116,6 +117,8 @@ def test_elements(kernels, dtype):
     grad[2, 32] = NAN
     embedding_gradient_(table, grad, torch.tensor([1, 3, 3, 4]))
     assert table.isnan().nonzero().tolist() == [[3, 32]]
+    product = few_tokens_linear(grad, torch.ones(3, 33, dtype=dtype), None)
+    assert product.isnan().any(1).tolist() == product.isnan().all(1).tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize("moment", [torch.float32, torch.bfloat16])
