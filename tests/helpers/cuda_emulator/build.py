@@ -70,8 +70,17 @@ def why_not() -> str | None:
 
 def preloaded() -> str:
     """What ``LD_PRELOAD`` has to hold for the variant "address": the sanitizers' libraries come before all others."""
-    found = [_told(f"-print-file-name={name}.so") for name in ("libasan", "libubsan")]
-    return " ".join(str(Path(path).resolve()) for path in found)
+    return " ".join(str(path.resolve()) for path in _sanitizer_libraries())
+
+
+def why_no_sanitizers() -> str | None:
+    """Why the variant "address" cannot run here; None if it can."""
+    missing = [path.name for path in _sanitizer_libraries() if not path.exists()] if why_not() is None else []
+    return why_not() or (f"g++ has no {', '.join(missing)}" if missing else None)
+
+
+def _sanitizer_libraries() -> list[Path]:
+    return [Path(_told(f"-print-file-name={name}.so")) for name in ("libasan", "libubsan")]
 
 
 def _told(question: str) -> str:

@@ -108,6 +108,7 @@ sys.exit(library.outside_global_example(ctypes.c_int64(int(sys.argv[2])), x, y, 
 """
 
 
+@pytest.mark.skipif(build.why_no_sanitizers() is not None, reason=str(build.why_no_sanitizers()))
 @pytest.mark.parametrize("fault", [False, True])
 def test_an_access_outside_a_tensor_is_caught_by_address_sanitizer(fault):
     path = build.build("address", [SOURCE])

@@ -22,7 +22,7 @@ RUNS = {"address": HERE, "races": HERE / "test_emulated_orders.py"}
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(3600),
-    pytest.mark.skipif(build.why_not() is not None, reason=str(build.why_not())),
+    pytest.mark.skipif(build.why_no_sanitizers() is not None, reason=str(build.why_no_sanitizers())),
 ]
 
 
