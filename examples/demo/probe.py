@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from steel_megatron.config import KNOBS, add_run_flags, check_run, load_run_config
-from steel_megatron.parallel.launch import initialize
+from steel_megatron.parallel.launch import initialize, shutdown
 from steel_megatron.training.run import run, set_up_logging
 from steel_megatron.training.vocabulary import run_tokenizer
 
@@ -42,6 +42,7 @@ def main() -> int:
             line = {"precision": precision, "begun": begun, "stepped": stepped, "ended": time.time()}
             with open(Path(args.save) / "ended.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+    shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

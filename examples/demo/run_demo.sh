@@ -100,7 +100,7 @@ FLAGS=(
   --micro-batch-size "$MICRO_BATCH" --global-batch-size $((4 * DATA_PARALLEL))
   --data-path "${DATA[@]}" --tokenizer-model "$OUT/tokenizer"
 )
-START=(torchrun --standalone --nproc-per-node "$PROCESSES")
+START=(torchrun --standalone --local-addr 127.0.0.1 --nproc-per-node "$PROCESSES")
 heading 3 "A few steps as $LAYOUT on $PROCESSES $([ "$GPUS" -gt 0 ] && echo GPUs || echo CPU processes), to choose precision and length"
 if [ ! -f "$RUN/choice.sh" ]; then
   python examples/demo/choose_run.py --output "$RUN/choice.sh" --folder "$RUN.probe" --deadline "$DEADLINE" \

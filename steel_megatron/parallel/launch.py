@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
@@ -21,6 +22,7 @@ from steel_megatron.parallel.watch import start_watch, stop_watch
 
 log = logging.getLogger(__name__)
 
+_runs = itertools.count()
 CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 FREE_OF_CONNECTIONS = 10.0  # from this compute capability on kernels start in order of their streams' priority anyway
 
@@ -105,7 +107,8 @@ def join(launch: Launch, parallel: ParallelConfig, device: torch.device, tensor_
     backend = choose_backend(parallel.distributed_backend, device)
     store, rank, world_size = next(rendezvous("env://", launch.rank, launch.world_size, timeout=timeout))
     store.set_timeout(timeout)
-    ours = dist.PrefixStore("steel", store.clone())
+    run = f"run{next(_runs)}"  # what an earlier run of these processes left is not read
+    ours, store = dist.PrefixStore(f"{run}/watch", store.clone()), dist.PrefixStore(run, store)
     start_watch(rank, launch.neighbours, ours, launch.under_torchrun)
     if device.type == "cuda":
         refuse_shared_gpus(launch, dist.PrefixStore("gpu", store), torch.cuda.get_device_properties(device).uuid)
@@ -121,12 +124,13 @@ def join(launch: Launch, parallel: ParallelConfig, device: torch.device, tensor_
 
 
 def shutdown() -> None:
-    """Leaves the run when all went well; safe to call when there is none.
+    """Leaves the run when all went well, with all other ranks; safe to call when there is none.
 
     Never after an exception: NCCL's destroy waits for the peers, which wait for this rank in a collective.
     """
     stop_watch()
     if dist.is_available() and dist.is_initialized():
+        dist.barrier()  # nobody takes its store and sockets away from the others
         dist.destroy_process_group()
 
 

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import RunConfig, check_run, save_run_config
@@ -21,7 +20,6 @@ from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.launch import initialize, launch_from, shutdown
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import param_dtype
-from steel_megatron.parallel.watch import stop_watch
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.checkpointing import Checkpointing
 from steel_megatron.training.console import Console
@@ -58,9 +56,6 @@ def train(config: RunConfig) -> RunState:
     with deterministic_mode(config.training.deterministic_mode):
         mesh = initialize(config.parallel, config.training.device)
         state = run(config, mesh, tokenizer, started)
-    stop_watch()
-    if mesh.world.size > 1:
-        dist.barrier()  # nobody takes its store and sockets away from the others
     shutdown()
     return state
 
