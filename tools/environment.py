@@ -15,16 +15,12 @@ import re
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-compile"]
 NAME = "steel-megatron"
-# PyPI's torch for Linux brings gigabytes of CUDA libraries, which a machine without a GPU has no use for.
-CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
-ANSWER_SECONDS = 5.0
 
 
 def main() -> int:
@@ -91,30 +87,13 @@ def requirements(project: dict[str, Any], extras: list[str]) -> list[str]:
     return sorted({line for line in found if not re.match(r"torch\b(?![-_])", line)})
 
 
-def has_gpu() -> bool:
-    """Whether an NVIDIA driver is at work here."""
-    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
-
-
 def index_options() -> list[str]:
-    """Where torch comes from, besides where pip looks anyway.
+    """Where torch comes from, besides where pip looks anyway: the index that ``TORCH_INDEX`` names, if any.
 
-    ``TORCH_INDEX`` names another index; empty, only pip's own are used.
+    PyPI's torch for Linux brings gigabytes of CUDA libraries, which a machine without a GPU has no use for.
     """
-    default = "" if has_gpu() else CPU_WHEELS
-    index = os.environ.get("TORCH_INDEX", default)
-    if index and index == default and not answers(f"{index}/torch/"):
-        return []
+    index = os.environ.get("TORCH_INDEX")
     return ["--extra-index-url", index] if index else []
-
-
-def answers(url: str) -> bool:
-    """Whether an address can be reached; one that cannot would cost minutes of pip's patience."""
-    try:
-        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 if __name__ == "__main__":
