@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Builds the package on a machine with a GPU, runs the GPU tests and the benchmarks, in under nine minutes.
+# Builds the package on a machine with a GPU, runs the GPU tests and the benchmarks, in under nine minutes: kernels
+# against references, which kernel is the fastest, memory, runs that repeat and continue bitwise, two processes over NCCL
+# on the one card, and whole steps beside what gpu_trace.py predicted for them (gpu_predictions.json).
 #
 #   benchmarks/gpu_check.sh [OUTPUT_FOLDER]
 #
@@ -93,12 +95,27 @@ else
   presets=(tinyllama_1.1b steel_1b)
 fi
 
-part kernels 100 "$python" benchmarks/kernels.py --device "$device" --time-limit 80 "${small[@]}" \
+# Which implementation is taken here, after a self-test of each; the parts below go by these times.
+export STEEL_KERNEL_TIMES=$output/kernel_times.json
+if [ "$device" = cpu ]; then shapes=(demo); else shapes=(); fi
+part selftest 60 "$python" -m steel_megatron doctor --measure "${shapes[@]}"
+
+part kernels 90 "$python" benchmarks/kernels.py --device "$device" --time-limit 80 "${small[@]}" \
   --json "$output/kernels.json"
 
 cases='16 M parameters'
 if [ "$device" = cuda ]; then cases+=';16 M, bf16 moments;16 M, full;64k vocabulary, chunks'; fi
-part memory 60 "$python" benchmarks/memory.py --cases "$cases" --json "$output/memory.json"
+part memory 50 "$python" benchmarks/memory.py --cases "$cases" --json "$output/memory.json"
+
+# A run repeats and continues to the last bit; over NCCL with two processes on this one card, where NCCL lets them.
+if [ "$device" = cpu ]; then
+  tiny=(-- --num-layers 1 --hidden-size 32 --ffn-hidden-size 64 --num-attention-heads 2 --seq-length 32)
+else
+  tiny=()
+fi
+part resume 60 "$python" benchmarks/resume.py --device "$device" --steps 4 --json "$output/resume.json" "${tiny[@]}"
+part nccl 70 "$python" benchmarks/resume.py --device "$device" --steps 4 --processes 2 --json "$output/nccl.json" \
+  "${tiny[@]}"
 
 # The rest of the time is shared by the presets.
 waiting=${#presets[@]}

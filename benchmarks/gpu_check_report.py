@@ -17,6 +17,10 @@ from typing import Any
 from kernels import ENOUGH
 
 HEAD_AIM, HEAD_BYTES, MFU_AIM, PEER_AIM = 1.15, 1e9, 0.6, 1.3
+TIME_TRUST, MEMORY_TRUST = 0.15, 0.05  # how far a prediction may be off, as a share of it
+PREDICTIONS = Path(__file__).with_name("gpu_predictions.json")
+# What a card's name holds → its name in the trace's table.
+CARDS = {"A100-SXM4-80GB": "a100-80g", "A100 80GB": "a100-80g", "H100 80GB HBM3": "h100", "H200": "h200"}
 Line = tuple[str, str, str, bool | None]  # what, found, aim, whether it is reached (None: not measured)
 
 
@@ -74,12 +78,68 @@ def step_lines(preset: str, found: dict[str, Any]) -> list[Line]:
     return lines
 
 
-def lines_of(name: str, found: dict[str, Any]) -> list[Line]:
+def prediction_lines(preset: str, found: dict[str, Any], card: str | None, known: list[dict[str, Any]]) -> list[Line]:
+    """Our 16-bit step's time and memory beside what the trace says for this card; none where it says nothing."""
+    ours = [
+        row
+        for row in found["rows"]
+        if row["seconds"] and row["step"].startswith("steel_megatron") and "fp8" not in row["step"]
+    ]
+    lines: list[Line] = []
+    for row in [max(ours, key=lambda row: row["tokens/s"])] if ours else []:
+        batch = row["micro_batch_size"]
+        for said in known:
+            if (said["preset"], said["card"], said["layout"], said["micro_batch_size"]) != (preset, card, "dp1", batch):
+                continue
+            seconds, measured = said["seconds"], said["tokens"] / row["tokens/s"]
+            peak = said["peak_bytes"] / 1e9
+            lines += [
+                (
+                    f"{preset}: step as the trace predicted, micro-batch {batch}",
+                    f"{1e3 * measured:.1f} ms",
+                    f"{1e3 * seconds:.1f} ms ± {TIME_TRUST:.0%}",
+                    abs(measured - seconds) <= TIME_TRUST * seconds,
+                ),
+                (
+                    f"{preset}: peak memory as predicted",
+                    f"{row['peak memory, GB']:.1f} GB",
+                    f"{peak:.1f} GB ± {MEMORY_TRUST:.0%}",
+                    abs(row["peak memory, GB"] - peak) <= MEMORY_TRUST * peak,
+                ),
+            ]
+    return lines
+
+
+def resume_lines(name: str, found: dict[str, Any]) -> list[Line]:
+    """Whether a run repeats and continues bitwise, with what differs."""
+    title = "over NCCL, two processes on one card" if name == "nccl" else "one process"
+    return [
+        (
+            f"{run}, {title}",
+            ", ".join(f"{kind} {most:.3g}" for kind, most in apart.items()) or "equal",
+            "equal to the last bit",
+            not apart,
+        )
+        for run, apart in found["differences"].items()
+    ]
+
+
+def card_of(machine: str) -> str | None:
+    """The trace's name of this machine's card; None if it has none."""
+    return next((card for name, card in CARDS.items() if name in machine), None)
+
+
+def lines_of(name: str, found: dict[str, Any], machine: str) -> list[Line]:
     """Of a part; none where no aim is set."""
     if name == "kernels":
         return kernel_lines(found)
+    if name in ("resume", "nccl"):
+        return resume_lines(name, found)
     preset = name.removeprefix("train_step_")
-    return step_lines(preset, found) if preset != name else []
+    if preset == name:
+        return []
+    known = json.loads(PREDICTIONS.read_text(encoding="utf-8"))["rows"]
+    return step_lines(preset, found) + prediction_lines(preset, found, card_of(machine), known)
 
 
 def markdown(lines: list[Line]) -> str:
@@ -121,7 +181,7 @@ def main() -> int:
         file, log = folder / f"{name}.json", folder / f"{name}.log"
         if file.exists():
             results[name] = json.loads(file.read_text(encoding="utf-8"))
-            lines += lines_of(name, results[name])
+            lines += lines_of(name, results[name], machine)
         if log.exists() and name not in ("build", "tests"):
             below.append(f"## {name}\n\n{tables_of(log)}\n")
     text = "\n\n".join(["# GPU check", machine.replace("\n", "\\\n"), markdown(lines), *below])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,31 @@ def test_the_fastest_16_bit_step_is_held_against_the_aims() -> None:
     assert "Liger-Kernel" in lines[3][0]
     assert lines[3][1] == "1.09 ×"
     assert gpu_check_report.step_lines("x", {"rows": rows[:3]})[0][1] == "not measured"
+
+
+def test_a_step_is_held_against_its_prediction() -> None:
+    found = {"rows": [step_row("steel_megatron", 10_000) | {"peak memory, GB": 41.0}]}
+    said = {"preset": "steel_1b", "card": "h200", "layout": "dp1", "micro_batch_size": 8}
+    said |= {"tokens": 1000, "seconds": 0.09, "peak_bytes": 50e9}
+    card = gpu_check_report.card_of("NVIDIA H200, 580.1, 143771 MiB")
+    lines = gpu_check_report.prediction_lines("steel_1b", found, card, [said, said | {"micro_batch_size": 4}])
+    assert [(line[1], line[3]) for line in lines] == [("100.0 ms", True), ("41.0 GB", False)]
+    assert gpu_check_report.prediction_lines("steel_1b", found, None, [said]) == []
+
+
+def test_a_run_that_does_not_repeat_is_not_passed() -> None:
+    found = {"differences": {"again": {}, "stopped and continued": {"loss": 0.5}}}
+    assert [line[3] for line in gpu_check_report.resume_lines("nccl", found)] == [True, False]
+
+
+def test_the_predictions_that_are_shipped_are_of_the_rows_that_the_check_times() -> None:
+    known = json.loads(gpu_check_report.PREDICTIONS.read_text())["rows"]
+    said = {(row["preset"], row["card"], row["micro_batch_size"]) for row in known if row["layout"] == "dp1"}
+    script = (ROOT / "benchmarks" / "gpu_check.sh").read_text()
+    presets = re.findall(r"^  presets=\((.*_1.*)\)$", script, re.M)[0].split()
+    assert {(preset, card) for preset in presets for card in gpu_check_report.CARDS.values()} <= {
+        row[:2] for row in said
+    }
 
 
 def test_kernels_below_the_aim_are_named() -> None:
@@ -90,6 +116,7 @@ def test_the_script_runs_every_part_without_a_gpu(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     whole = json.loads((tmp_path / "gpu_check.json").read_text())
     assert all(state.startswith(("ok", "left out")) for state in whole["parts"].values())
-    assert {"tests", "kernels", "train_step_tiny"} <= whole["parts"].keys()
+    assert {"tests", "selftest", "kernels", "resume", "nccl", "train_step_tiny"} <= whole["parts"].keys()
+    assert not any(apart for name in ("resume", "nccl") for apart in whole[name]["differences"].values())
     assert whole["train_step_tiny"]["rows"]
     assert "| tiny: against transformers |" in (tmp_path / "gpu_check.md").read_text()
