@@ -25,6 +25,7 @@ import torch.distributed as dist
 log = logging.getLogger(__name__)
 
 PERIOD = 1.0  # seconds between two looks
+MEETING = 0.02  # the same until the neighbours are known: one that dies before that could not be named
 PATIENCE = timedelta(seconds=5)  # for an answer of the store
 FAILURE = "failure"
 EXIT_STATUS = 1  # of a process that leaves because of another one
@@ -84,14 +85,17 @@ class Watch:
         return found
 
     def _run(self) -> None:
-        while not self._stopped.wait(PERIOD):
+        while not self._stopped.wait(MEETING if self._unknown and self._store is not None else PERIOD):
             self._look_for_parent()
             try:
                 failure = self._failure()
             except RuntimeError as error:  # dist.DistError among them
                 log.debug("the store does not answer: %s", error)
-                self._store = None  # its holder is gone: a neighbour's end or the parent's tells more
-                continue
+                self._store = None  # a neighbour's end or the parent's tells more
+                if self._parent is not None or not isinstance(error, dist.DistNetworkError):
+                    continue
+                time.sleep(PERIOD / 2)  # a process closes its sockets before it counts as ended
+                failure = self._failure() or "rank 0 has died: its process held the run's store, which is gone"
             if failure is not None and not self._stopped.is_set():
                 self._leave(failure)
 

@@ -14,7 +14,7 @@ import pytest
 from helpers import slow_train
 from helpers.tiny_run import environment, run_config
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training.metrics import read_metrics
+from steel_megatron.training.metrics_rows import read_metrics
 
 ROOT = Path(__file__).parents[2]
 START = 'source examples/pretrain_1b/common.sh; start_training "$@"'
