@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+# Blocks of 48 MB: from 32 MB on glibc maps each anew whatever came before; smaller ones stay, or not, as the heap lies.
 PROGRAM = """
 import resource
 import torch
@@ -17,10 +18,10 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 def step():
-    kept = [torch.ones(4 << 20) for _ in range(4)]
+    kept = [torch.ones(12 << 20) for _ in range(4)]
     before = faults()
     del kept
-    kept = [torch.ones(4 << 20) for _ in range(4)]
+    kept = [torch.ones(12 << 20) for _ in range(4)]
     return faults() - before
 
 step()
