@@ -113,8 +113,8 @@ if [ "$device" = cpu ]; then
 else
   tiny=()
 fi
-part resume 60 "$python" benchmarks/resume.py --device "$device" --steps 4 --json "$output/resume.json" "${tiny[@]}"
-part nccl 70 "$python" benchmarks/resume.py --device "$device" --steps 4 --processes 2 --json "$output/nccl.json" \
+part resume 90 "$python" benchmarks/resume.py --device "$device" --steps 4 --json "$output/resume.json" "${tiny[@]}"
+part nccl 90 "$python" benchmarks/resume.py --device "$device" --steps 4 --processes 2 --json "$output/nccl.json" \
   "${tiny[@]}"
 
 # The rest of the time is shared by the presets.
