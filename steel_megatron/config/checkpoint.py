@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steel_megatron.config.knob import knob
+from steel_megatron.config.knob import UNSAID, knob
 
 
 @dataclass
 class CheckpointConfig:
     """Saving, resuming and starting from given weights."""
 
-    save: str | None = knob(None, "Folder of the run: checkpoints, metrics, tensorboard, configuration.")
+    save: str | None = knob(
+        None, "Folder of the run: checkpoints, metrics, tensorboard, configuration.", changed=UNSAID
+    )
     load: str | None = knob(
         None,
         "Folder of a run to continue; an error if it has no checkpoint. Unset: --save is continued if it has one.",
+        changed=UNSAID,
     )
-    ckpt_step: int | None = knob(None, "Step to load; the newest whole one when unset.")
-    pretrained_checkpoint: str | None = knob(None, "Start a new run from these weights only.")
-    finetune: bool = knob(False, "With --load: weights only, step and data from the beginning.")
-    no_load_optim: bool = knob(False, "Do not load the optimizer's state.")
-    no_load_rng: bool = knob(False, "Do not load random states.")
+    ckpt_step: int | None = knob(None, "Step to load; the newest whole one when unset.", changed=UNSAID)
+    pretrained_checkpoint: str | None = knob(None, "Start a new run from these weights only.", changed=UNSAID)
+    finetune: bool = knob(False, "With --load: weights only, step and data from the beginning.", changed=UNSAID)
+    no_load_optim: bool = knob(False, "Do not load the optimizer's state.", changed=UNSAID)
+    no_load_rng: bool = knob(False, "Do not load random states.", changed=UNSAID)
     save_interval: int | None = knob(1000, "Steps between checkpoints.", unit="steps")
     save_interval_in_mins: float | None = knob(
         None, "Also save when this time has passed since the last checkpoint; never by time when unset.", unit="minutes"

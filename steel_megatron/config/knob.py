@@ -8,8 +8,14 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+# What becomes of a knob when a run takes up a checkpoint that was made with another value.
+FIXED = "fixed"  # refused: the weights have no place in the model
+MODEL = "model"  # refused unless --override-checkpoint-model: the same weights compute something else
+LISTED = "listed"  # the change is told
+UNSAID = "unsaid"  # of one start only, so that a change means nothing
 
-def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
+
+def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = (), changed: str = LISTED) -> Any:
     """Declares a configuration field.
 
     Args:
@@ -17,8 +23,9 @@ def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = (
         doc: one sentence for ``--help`` and the docs.
         unit: what a number counts ("tokens", "steps", "minutes"), if not plain.
         choices: the values allowed, for strings.
+        changed: ``FIXED``, ``MODEL``, ``LISTED`` or ``UNSAID``.
     """
-    metadata = {"doc": doc, "unit": unit, "choices": choices}
+    metadata = {"doc": doc, "unit": unit, "choices": choices, "changed": changed}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -37,6 +44,7 @@ class Knob:
     doc: str
     unit: str
     choices: tuple[str, ...]
+    changed: str
 
     @property
     def flag(self) -> str:
@@ -66,4 +74,5 @@ def knobs_of(section: str, cls: type) -> Iterator[Knob]:
             doc=field.metadata["doc"],
             unit=field.metadata["unit"],
             choices=field.metadata["choices"],
+            changed=field.metadata["changed"],
         )

@@ -4,62 +4,72 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steel_megatron.config.knob import knob
+from steel_megatron.config.knob import FIXED, MODEL, knob
 
 
 @dataclass
 class ModelConfig:
     """Shape of the GPT-style model; the defaults are those of a modern ~1 B dense model."""
 
-    num_layers: int = knob(22, "Transformer blocks.")
-    hidden_size: int = knob(2048, "Width of the residual stream.")
-    ffn_hidden_size: int = knob(5632, "Width inside the MLP.")
-    num_attention_heads: int = knob(32, "Query heads.")
+    num_layers: int = knob(22, "Transformer blocks.", changed=FIXED)
+    hidden_size: int = knob(2048, "Width of the residual stream.", changed=FIXED)
+    ffn_hidden_size: int = knob(5632, "Width inside the MLP.", changed=FIXED)
+    num_attention_heads: int = knob(32, "Query heads.", changed=FIXED)
     num_query_groups: int | None = knob(
-        4, "Key/value heads (grouped-query attention); as many as query heads: multi-head; 1: multi-query."
+        4,
+        "Key/value heads (grouped-query attention); as many as query heads: multi-head; 1: multi-query.",
+        changed=FIXED,
     )
-    kv_channels: int | None = knob(None, "Size of one head; hidden size / heads when unset.")
+    kv_channels: int | None = knob(None, "Size of one head; hidden size / heads when unset.", changed=FIXED)
     max_position_embeddings: int = knob(
         2048, "Longest sequence the model is built for: the table's size for learned positions.", unit="tokens"
     )
     vocab_size: int | None = knob(
-        None, "Tokens of the vocabulary before padding; the tokenizer's or the data's when unset."
+        None, "Tokens of the vocabulary before padding; the tokenizer's or the data's when unset.", changed=FIXED
     )
     make_vocab_size_divisible_by: int = knob(
         128, "The embedding is padded to a multiple of this times the tensor-parallel size."
     )
     position_embedding_type: str = knob(
-        "rope", "How positions enter the model.", choices=("rope", "learned_absolute", "none")
+        "rope", "How positions enter the model.", choices=("rope", "learned_absolute", "none"), changed=FIXED
     )
-    rotary_base: float = knob(10000.0, "RoPE theta.")
-    rotary_percent: float = knob(1.0, "Share of each head that RoPE rotates.")
+    rotary_base: float = knob(10000.0, "RoPE theta.", changed=MODEL)
+    rotary_percent: float = knob(1.0, "Share of each head that RoPE rotates.", changed=MODEL)
     rope_scaling_type: str = knob(
-        "none", "How RoPE frequencies are stretched for longer contexts.", choices=("none", "linear", "llama3", "yarn")
+        "none",
+        "How RoPE frequencies are stretched for longer contexts.",
+        choices=("none", "linear", "llama3", "yarn"),
+        changed=MODEL,
     )
-    rope_scaling_factor: float = knob(1.0, "Stretch of the context by RoPE scaling.")
-    rope_scaling_low_freq_factor: float = knob(1.0, "Low-frequency factor of llama3 RoPE scaling.")
-    rope_scaling_high_freq_factor: float = knob(4.0, "High-frequency factor of llama3 RoPE scaling.")
+    rope_scaling_factor: float = knob(1.0, "Stretch of the context by RoPE scaling.", changed=MODEL)
+    rope_scaling_low_freq_factor: float = knob(1.0, "Low-frequency factor of llama3 RoPE scaling.", changed=MODEL)
+    rope_scaling_high_freq_factor: float = knob(4.0, "High-frequency factor of llama3 RoPE scaling.", changed=MODEL)
     rope_scaling_original_max_position_embeddings: int = knob(
-        8192, "Context length before llama3 or yarn scaling.", unit="tokens"
+        8192, "Context length before llama3 or yarn scaling.", unit="tokens", changed=MODEL
     )
-    rope_scaling_beta_fast: float = knob(32.0, "Rotations above which yarn leaves a frequency as it is.")
-    rope_scaling_beta_slow: float = knob(1.0, "Rotations below which yarn stretches a frequency in full.")
+    rope_scaling_beta_fast: float = knob(32.0, "Rotations above which yarn leaves a frequency as it is.", changed=MODEL)
+    rope_scaling_beta_slow: float = knob(
+        1.0, "Rotations below which yarn stretches a frequency in full.", changed=MODEL
+    )
     rope_scaling_attention_factor: float | None = knob(
-        None, "Factor of yarn on cosine and sine; 0.1 ln(rope_scaling_factor) + 1 when unset."
+        None, "Factor of yarn on cosine and sine; 0.1 ln(rope_scaling_factor) + 1 when unset.", changed=MODEL
     )
-    normalization: str = knob("RMSNorm", "Normalisation layer.", choices=("RMSNorm", "LayerNorm"))
-    norm_epsilon: float = knob(1e-5, "Epsilon inside the normalisation.")
+    normalization: str = knob("RMSNorm", "Normalisation layer.", choices=("RMSNorm", "LayerNorm"), changed=FIXED)
+    norm_epsilon: float = knob(1e-5, "Epsilon inside the normalisation.", changed=MODEL)
     activation: str = knob(
         "swiglu",
         "MLP activation; the …glu ones are gated.",
         choices=("swiglu", "geglu", "gelu", "gelu_tanh", "relu", "squared_relu", "silu"),
+        changed=FIXED,
     )
-    add_bias_linear: bool = knob(False, "Biases in every linear layer of the blocks.")
-    add_qkv_bias: bool = knob(False, "Biases in the query, key and value projections (Qwen2).")
-    qk_layernorm: bool = knob(False, "Normalise queries and keys per head (Qwen3).")
-    untie_embeddings_and_output_weights: bool = knob(True, "A head of its own instead of the embedding's weights.")
-    attention_dropout: float = knob(0.0, "Dropout on attention probabilities.")
-    hidden_dropout: float = knob(0.0, "Dropout on the embedding and on each sub-layer's output.")
+    add_bias_linear: bool = knob(False, "Biases in every linear layer of the blocks.", changed=FIXED)
+    add_qkv_bias: bool = knob(False, "Biases in the query, key and value projections (Qwen2).", changed=FIXED)
+    qk_layernorm: bool = knob(False, "Normalise queries and keys per head (Qwen3).", changed=FIXED)
+    untie_embeddings_and_output_weights: bool = knob(
+        True, "A head of its own instead of the embedding's weights.", changed=FIXED
+    )
+    attention_dropout: float = knob(0.0, "Dropout on attention probabilities.", changed=MODEL)
+    hidden_dropout: float = knob(0.0, "Dropout on the embedding and on each sub-layer's output.", changed=MODEL)
     init_method_std: float = knob(0.02, "Standard deviation of initial weights.")
     depth_scaled_init: bool = knob(
         True, "Divide the deviation of the two output projections of each block by sqrt(2 × layers)."

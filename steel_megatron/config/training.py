@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steel_megatron.config.knob import knob
+from steel_megatron.config.knob import UNSAID, knob
 
 RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
 
@@ -76,8 +76,10 @@ class TrainingConfig:
     )
     eval_interval: int = knob(1000, "Steps between validations.", unit="steps")
     eval_iters: int = knob(10, "Global batches per validation; 0: no validation.")
-    exit_interval: int | None = knob(None, "Save and leave when the step is a multiple of this.", unit="steps")
-    exit_duration_in_mins: float | None = knob(None, "Save and leave after this time.", unit="minutes")
+    exit_interval: int | None = knob(
+        None, "Save and leave when the step is a multiple of this.", unit="steps", changed=UNSAID
+    )
+    exit_duration_in_mins: float | None = knob(None, "Save and leave after this time.", unit="minutes", changed=UNSAID)
     exit_signal_handler: bool = knob(
         True, "SIGTERM, SIGUSR1, SIGINT (Ctrl-C; a second one leaves at once) and SIGHUP save and leave."
     )
