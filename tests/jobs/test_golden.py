@@ -1,0 +1,110 @@
+"""Outputs and half-done work of version 0.1.0 (golden/jobs/make.py) are read, recognised and gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steel_megatron import __version__
+from steel_megatron.corpus import convert_corpus
+from steel_megatron.corpus.cleaning import clean, read_drops, read_recipe
+from steel_megatron.corpus.dedup import SourceInput, deduplicate
+from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.dataset.indexed import IndexedDataset
+from steel_megatron.dataset.manifest import Manifest
+from steel_megatron.dataset.merge import merge
+from steel_megatron.dataset.tokenize import tokenize
+from steel_megatron.tokenizer import build_tokenizer
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "jobs" / "files.tar.gz"
+MADE_WITH = "0.1.0"
+PART_BYTES = 600  # as make.py has it
+COMMANDS = {"convert": "converted.jsonl", "clean": "cleaned.jsonl", "dedup": "dedup", "tokenize": "ids"}
+
+
+@pytest.fixture
+def golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files where they were made: paths are relative but for those of dedup, which are put in."""
+    with tarfile.open(GOLDEN) as archive:
+        archive.extractall(tmp_path, filter="data")
+    for path in [*tmp_path.glob("done/dedup/*.json*"), tmp_path / "half" / "dedup" / ".work" / "plan.json"]:
+        if b"@ROOT@" in (content := path.read_bytes()):
+            path.write_bytes(content.replace(b"@ROOT@", str(tmp_path).encode()))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: str, folder: str) -> Any:
+    if command == "convert":
+        return convert_corpus("jsonl", ["raw"], f"{folder}/converted.jsonl", part_bytes=PART_BYTES)
+    if command == "clean":
+        return clean(read_recipe("recipe.yaml"), ["raw"], f"{folder}/cleaned.jsonl", part_bytes=PART_BYTES)
+    if command == "dedup":
+        return deduplicate([SourceInput("web", "raw")], f"{folder}/dedup", part_bytes=PART_BYTES)
+    tokenizer = build_tokenizer(None, "tokenizer")
+    return tokenize(["raw"], f"{folder}/ids", tokenizer, append_eod=True, block_bytes=500, journal_bytes=1000)
+
+
+def content_of(folder: Path, name: str) -> dict[str, Any]:
+    """What a command left, by file: unpacked bytes; JSON without what may differ between versions and machines."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        where = path.relative_to(folder).as_posix()
+        if not path.is_file() or not where.startswith(name):
+            continue
+        if path.suffix == ".json":
+            content = json.loads(path.read_bytes())
+            for key in ("encoder", "code_version", "format"):
+                content.pop(key, None)
+            found[where] = content
+        elif path.suffix in (".jsonl", ".zst", ".bin", ".idx", ".partial"):
+            found[where] = b"".join(read_chunks(path))
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_finished_run_is_recognised_and_left(golden: Path, command: str) -> None:
+    name = COMMANDS[command]
+    before = {path: path.read_bytes() for path in golden.glob(f"done/{name}*") if path.is_file()}
+    assert run(command, "done").done_before or __version__ != MADE_WITH
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_stopped_run_goes_on_to_the_same_bytes(golden: Path, command: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert not run(command, "half").done_before
+    says = ("from a run before", "done before", "of a run before")
+    went_on = [line for line in caplog.messages if any(words in line for words in says)]
+    assert went_on or __version__ != MADE_WITH
+    made, wanted = (content_of(golden / folder, COMMANDS[command]) for folder in ("half", "done"))
+    assert made.keys() == wanted.keys()
+    for where, content in wanted.items():
+        assert made[where] == content, where
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_same_bytes_come_from_nothing(golden: Path, command: str) -> None:
+    (golden / "new").mkdir()
+    run(command, "new")
+    made, wanted = (content_of(golden / folder, COMMANDS[command]) for folder in ("new", "done"))
+    assert made == wanted
+
+
+def test_an_old_dataset_and_its_lists_are_read(golden: Path) -> None:
+    dataset = IndexedDataset("done/ids_text_document")
+    manifest = Manifest.find("done/ids_text_document")
+    assert manifest is not None
+    assert (dataset.token_count, dataset.document_count) == (manifest.tokens, manifest.documents)
+    shutil.copy("done/ids_text_document.bin", "second.bin")
+    shutil.copy("done/ids_text_document.idx", "second.idx")
+    merged = merge(["done/ids_text_document", "second"], "both", use_manifests=False)
+    assert merged.documents == 2 * dataset.document_count
+    drops = list(read_drops(Path("done/cleaned.jsonl")))
+    assert drops and all(drop["operation"] in ("read", "text_length_filter") for drop in drops)
