@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.planted_duplicates import Planted, Writer, plant
 from steel_megatron._minhash import SHINGLE, grams, plain_texts, signatures
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
-from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_chunks
 
 ALIKE, UNLIKE = 0.85, 0.5
 EDGES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0)

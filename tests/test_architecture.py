@@ -28,7 +28,7 @@ def test_every_folder_is_on_a_floor() -> None:
     assert folders - set(FLOORS) == set()
 
 
-@pytest.mark.parametrize("folder", ["corpus", "tokenizer", "config"])
+@pytest.mark.parametrize("folder", ["corpus", "tokenizer", "config", "jobs"])
 def test_folders_that_name_no_torch(folder: str) -> None:
     named = [
         f"{path.relative_to(ROOT)}:{found.line}"
@@ -39,10 +39,10 @@ def test_folders_that_name_no_torch(folder: str) -> None:
     assert named == []
 
 
-def test_corpus_and_tokenizer_load_without_torch() -> None:
+def test_jobs_corpus_and_tokenizer_load_without_torch() -> None:
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for folder in ("corpus", "tokenizer")
+        for folder in ("jobs", "corpus", "tokenizer")
         for path in sorted((ROOT / PACKAGE / folder).rglob("*.py"))
     ]
     program = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"

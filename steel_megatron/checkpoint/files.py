@@ -8,28 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import xxhash
+from steel_megatron.jobs.hashes import xxh3_of
 
 MARKER = "complete.json"  # written last: what the folder holds, with sizes and hashes
 FACTS = "facts.json"
-BLOCK = 8 << 20  # bytes hashed at once
 THREADS = 4  # files read at once: one reader does not fill a fast disk
 
 Records = dict[str, dict[str, Any]]  # file name → {"bytes": size, "xxh3": hash}
 
 
-def hash_file(path: Path) -> str:
-    """xxh3-128 of a file's bytes: fast, and enough against damage (not against forgery)."""
-    digest = xxhash.xxh3_128()
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def record_of(path: Path) -> dict[str, Any]:
     """Size and hash of a file."""
-    return {"bytes": path.stat().st_size, "xxh3": hash_file(path)}
+    return {"bytes": path.stat().st_size, "xxh3": xxh3_of(path)}
 
 
 def problem_with(path: Path, record: dict[str, Any]) -> str:
@@ -38,7 +28,7 @@ def problem_with(path: Path, record: dict[str, Any]) -> str:
         size = path.stat().st_size
         if size != record["bytes"]:
             return f"{path.name} has {size} bytes, expected {record['bytes']}"
-        found = hash_file(path)
+        found = xxh3_of(path)
     except FileNotFoundError:
         return f"{path.name} is missing"
     except OSError as error:

@@ -7,7 +7,7 @@ import logging
 
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
 from steel_megatron.corpus.dedup.engine import ENGINES
-from steel_megatron.corpus.dedup.settings import parse_memory
+from steel_megatron.jobs.sizes import parse_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         ),
         evaluation_sets=[SourceInput.parse(given, "--decontaminate") for given in args.decontaminate],
         workers=args.workers,
-        memory=parse_memory(args.memory),
+        memory=parse_size(args.memory, "--memory"),
         engine=args.engine,
         overwrite=args.overwrite,
     )

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Exports, and tells what was written."""
     from steel_megatron.convert.check import check_export
     from steel_megatron.convert.export import export_checkpoint
-    from steel_megatron.convert.folder import parse_size
+    from steel_megatron.jobs.sizes import parse_size
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     done = export_checkpoint(
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         step=args.step,
         precision=args.dtype,
         tokenizer_model=args.tokenizer_model,
-        max_shard_size=parse_size(args.max_shard_size),
+        max_shard_size=parse_size(args.max_shard_size, "--max-shard-size"),
         overwrite=args.overwrite,
     )
     print(

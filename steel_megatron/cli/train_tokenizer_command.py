@@ -9,7 +9,8 @@ from pathlib import Path
 
 from steel_megatron.config import DataError
 from steel_megatron.dataset.inputs import find_inputs
-from steel_megatron.dataset.sample_texts import TextSample, parse_bytes
+from steel_megatron.dataset.sample_texts import TextSample
+from steel_megatron.jobs.sizes import parse_size
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.byte_bpe import QWEN_SPECIAL_TOKENS
 from steel_megatron.tokenizer.hf_folder import write_folder
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             fix="use another --output, or --overwrite",
         )
     files = find_inputs(args.input)
-    limit = None if args.max_bytes is None else parse_bytes(args.max_bytes)
+    limit = None if args.max_bytes is None else parse_size(args.max_bytes, "--max-bytes")
     sample = TextSample(files, args.json_key, limit)
     backend = train_bpe(sample, args.vocab_size, args.special_tokens, show_progress=sys.stderr.isatty())
     write_folder(backend, args.special_tokens, output)

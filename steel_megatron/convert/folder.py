@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,12 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from steel_megatron.config import CheckpointError, ConfigError
-from steel_megatron.config.disk import sync
+from steel_megatron.jobs.durable import sync
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 DTYPE_NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 class StateFolder:
@@ -116,21 +114,6 @@ def plan_shards(tensors: Sequence[tuple[str, int]], max_shard_size: int) -> list
         shards[-1].append(name)
         room -= size
     return shards
-
-
-def parse_size(text: str) -> int:
-    """Bytes from "5GB", "500MB", "2GiB" or a number.
-
-    Raises:
-        ConfigError: none of these.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
-    size = int(float(match.group(1)) * _UNITS[match.group(2) or ""]) if match else 0
-    if size <= 0:
-        raise ConfigError(
-            f"size {text!r}", rule="a number of bytes, or a number with KB, MB, GB, TB, KiB, MiB, GiB, TiB"
-        )
-    return size
 
 
 @contextmanager

@@ -27,10 +27,10 @@ from steel_megatron.corpus.convert_output import (
 from steel_megatron.corpus.convert_part import ConvertJob, PartResult, convert_part, finished_part
 from steel_megatron.corpus.corpus import Corpus
 from steel_megatron.corpus.inputs import Input, find_inputs
-from steel_megatron.corpus.ordered_pool import ordered_map
 from steel_megatron.corpus.parts import PART_BYTES, Part, plan_parts
-from steel_megatron.corpus.progress import Progress
 from steel_megatron.corpus.registry import find_corpus
+from steel_megatron.jobs.pool import ordered_map
+from steel_megatron.jobs.progress import Progress
 
 log = logging.getLogger(__name__)
 

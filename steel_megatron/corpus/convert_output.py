@@ -13,12 +13,12 @@ from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.config.disk import sync
 from steel_megatron.corpus.convert_part import FORMAT, ConvertJob, PartResult
-from steel_megatron.corpus.files import state_of
 from steel_megatron.corpus.inputs import MANIFEST, REJECTS, Input
 from steel_megatron.corpus.parts import Part
-from steel_megatron.corpus.progress import Progress
+from steel_megatron.jobs.durable import sync
+from steel_megatron.jobs.files import state_of
+from steel_megatron.jobs.progress import Progress
 
 SUFFIXES = {".jsonl": "", ".jsonl.gz": "gz", ".jsonl.zst": "zst"}
 COPY_BYTES = 8 << 20

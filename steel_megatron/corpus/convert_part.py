@@ -21,10 +21,10 @@ from steel_megatron.config import DataError, SteelError
 from steel_megatron.corpus.corpus import Corpus, RejectedRecordError
 from steel_megatron.corpus.normalize import normalize
 from steel_megatron.corpus.parts import Part, rows_of
-from steel_megatron.corpus.progress import add_to
 from steel_megatron.corpus.readers import Row
 from steel_megatron.corpus.registry import find_corpus
 from steel_megatron.corpus.text import Text
+from steel_megatron.jobs.progress import add_to
 
 FORMAT = 2  # of what is written; another number makes parts of an earlier version be done again
 CONTENT_CHARACTERS = 2000  # of a rejected record

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from steel_megatron.config import DataError
-from steel_megatron.corpus.files import filesystem, is_url
-from steel_megatron.corpus.unpack import PACKED_SUFFIXES
+from steel_megatron.jobs.files import filesystem, is_url
+from steel_megatron.jobs.unpack import PACKED_SUFFIXES
 
 # What our own commands leave beside their outputs; never an input unless named.
 MANIFEST, REJECTS = ".manifest.json", ".rejects.jsonl"

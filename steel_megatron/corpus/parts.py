@@ -12,16 +12,16 @@ from typing import IO, Any
 
 from steel_megatron.config import DataError
 from steel_megatron.corpus.corpus import Corpus, Kind
-from steel_megatron.corpus.files import FileState, is_url, open_file, spooled, state_of
 from steel_megatron.corpus.inputs import Input, is_data_name
-from steel_megatron.corpus.ordered_pool import ordered_map
-from steel_megatron.corpus.progress import Progress
 from steel_megatron.corpus.readers import Row, recognise
 from steel_megatron.corpus.readers.archive import tar_members, zip_files, zip_members
 from steel_megatron.corpus.readers.parquet import open_parquet, read_parquet
 from steel_megatron.corpus.readers.recognise import HEAD_BYTES
 from steel_megatron.corpus.readers.stream import kind_as_taken, read_members, read_stream
-from steel_megatron.corpus.unpack import packing_of, read_chunks
+from steel_megatron.jobs.files import FileState, is_url, open_file, spooled, state_of
+from steel_megatron.jobs.pool import ordered_map
+from steel_megatron.jobs.progress import Progress
+from steel_megatron.jobs.unpack import packing_of, read_chunks
 
 PART_BYTES = 64 << 20  # larger plain JSON lines, parquet files and zip archives are cut; others are one part
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steel_megatron.config import DataError
-from steel_megatron.corpus.unpack import packing_of
 from steel_megatron.dataset.inputs import BYTE_ORDER_MARK, CUT_BYTES, LINE_LIMIT, LineData
+from steel_megatron.jobs.unpack import packing_of
 
 _SEARCH_BYTES = 1 << 16
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
-from steel_megatron.dataset.manifest import FileRecord, Manifest, TokenizerRecord, hash_file, manifest_path
+from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path
 from steel_megatron.dataset.merge import check_output
 from steel_megatron.dataset.progress import FileProgress
 from steel_megatron.dataset.rejects import Reject, RejectLog
@@ -26,6 +26,7 @@ from steel_megatron.dataset.token_files import (
     parquet_documents,
     stream_of,
 )
+from steel_megatron.jobs.hashes import FileRecord, hash_file
 from steel_megatron.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)

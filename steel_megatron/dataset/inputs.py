@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from steel_megatron.config import DataError
 from steel_megatron.corpus.inputs import data_files
-from steel_megatron.corpus.unpack import read_chunks
-from steel_megatron.dataset.manifest import FileRecord
+from steel_megatron.jobs.hashes import FileRecord
+from steel_megatron.jobs.unpack import read_chunks
 
 SUFFIXES = tuple(kind + packed for kind in (".jsonl", ".json", ".ndjson") for packed in ("", ".gz", ".zst"))
 BLOCK_BYTES = 1 << 20

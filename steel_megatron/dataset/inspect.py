@@ -12,8 +12,9 @@ import numpy as np
 from steel_megatron.config import DataError
 from steel_megatron.dataset.document_lengths import DocumentLengths, document_lengths
 from steel_megatron.dataset.indexed import IndexedDataset
-from steel_megatron.dataset.manifest import HASH_BLOCK, Manifest, hash_file
+from steel_megatron.dataset.manifest import Manifest
 from steel_megatron.dataset.manifest_check import check_belongs, check_hash
+from steel_megatron.jobs.hashes import HASH_BLOCK, hash_file
 from steel_megatron.tokenizer import Tokenizer
 
 

@@ -5,30 +5,20 @@ It is written last and in one step: a dataset whose manifest is there is whole.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import DataError
-from steel_megatron.config.disk import sync
+from steel_megatron.jobs.durable import partial_of, sync, write_json
+from steel_megatron.jobs.hashes import FileRecord
 from steel_megatron.tokenizer import Tokenizer
 
 VERSION = 1
-HASH_BLOCK = 8 << 20  # bytes read at once
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """A file by size and content; ``path`` says where it was."""
-
-    path: str
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -115,14 +105,7 @@ class Manifest:
     def write(self, prefix: str | os.PathLike[str]) -> None:
         """Writes ``{prefix}.manifest.json`` in one step."""
         path = manifest_path(prefix)
-        temporary = partial_path(prefix)
-        # A file name that is not UTF-8 is written with JSON escapes by the error handler.
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-            json.dump(asdict(self), file, indent=2, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_json(path, asdict(self))
         sync(path.parent)
 
 
@@ -133,16 +116,4 @@ def manifest_path(prefix: str | os.PathLike[str]) -> Path:
 
 def partial_path(prefix: str | os.PathLike[str]) -> Path:
     """``{prefix}.manifest.json.partial``: there while a dataset is being made, or since the maker was killed."""
-    return Path(f"{manifest_path(prefix)}.partial")
-
-
-def hash_file(path: str | os.PathLike[str], progress: Callable[[int], Any] | None = None) -> FileRecord:
-    """Size and hash of a file; ``progress`` is called with the bytes of each block read."""
-    digest, size = hashlib.sha256(), 0
-    with open(path, "rb") as file:
-        while block := file.read(HASH_BLOCK):
-            digest.update(block)
-            size += len(block)
-            if progress is not None:
-                progress(len(block))
-    return FileRecord(os.fspath(path), size, digest.hexdigest())
+    return partial_of(manifest_path(prefix))

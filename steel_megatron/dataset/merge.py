@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from steel_megatron.config import DataError
 from steel_megatron.dataset.indexed import IndexedDataset, IndexedWriter
-from steel_megatron.dataset.manifest import HASH_BLOCK, FileRecord, Manifest, hash_file, manifest_path
+from steel_megatron.dataset.manifest import Manifest, manifest_path
 from steel_megatron.dataset.manifest_check import check_hash
 from steel_megatron.dataset.merge_manifests import join_manifests, read_manifests
+from steel_megatron.jobs.hashes import HASH_BLOCK, FileRecord, hash_file
 
 log = logging.getLogger(__name__)
 

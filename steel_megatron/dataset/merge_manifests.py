@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from steel_megatron.config import DataError
-from steel_megatron.dataset.manifest import FileRecord, Manifest, TokenizerRecord, manifest_path
+from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path
 from steel_megatron.dataset.manifest_check import check_belongs
+from steel_megatron.jobs.hashes import FileRecord
 
 UNCHECKED = "--no-manifest merges without looking at manifests, and writes none"
 

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from steel_megatron.config import ConfigError
-from steel_megatron.config.disk import sync
 from steel_megatron.dataset.phases_file import load_tree, parse_phases
+from steel_megatron.jobs.durable import sync
 
 ITEM = re.compile(r"^( *)- ", re.MULTILINE)  # the beginning of a phase
 

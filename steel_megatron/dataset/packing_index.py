@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from steel_megatron.config import ConfigError
-from steel_megatron.config.disk import sync
 from steel_megatron.dataset.best_fit import best_fit
 from steel_megatron.dataset.indexed import IndexedDataset
+from steel_megatron.jobs.durable import sync
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from steel_megatron.config import ConfigError
 from steel_megatron.dataset.inputs import InputFile
 from steel_megatron.dataset.records import RejectedLineError, texts_of
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class TextSample:
@@ -64,21 +61,3 @@ class TextSample:
                         yield texts_of(line, [self._key])[0]
                     except RejectedLineError as error:
                         self.rejects[error.reason] += 1
-
-
-def parse_bytes(text: str) -> int:
-    """``"200M"`` as 200,000,000; the units are K, M, G and T.
-
-    Raises:
-        ConfigError: not such a number.
-    """
-    number, unit = (text[:-1], text[-1].upper()) if text and not text[-1].isdigit() else (text, "")
-    try:
-        count = int(float(number) * _UNITS[unit])
-    except (KeyError, ValueError, OverflowError):
-        count = 0
-    if count <= 0:
-        raise ConfigError(
-            f"{text!r} as a number of bytes", rule="a number above 0, perhaps with K, M, G or T behind it"
-        )
-    return count

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.corpus.ordered_pool import ordered_map
 from steel_megatron.dataset.indexed import best_dtype
 from steel_megatron.dataset.inputs import find_inputs
 from steel_megatron.dataset.manifest import Manifest
@@ -27,6 +26,7 @@ from steel_megatron.dataset.tokenize_block import BlockJob, TokenizedBlock, toke
 from steel_megatron.dataset.tokenize_inputs import InputStream, sample_of
 from steel_megatron.dataset.tokenize_journal import Journal, Position, run_signature
 from steel_megatron.dataset.tokenize_output import DatasetOutput, TokenizeJob, dataset_prefix, finished_before
+from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.tokenizer import Tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS, ONE_THREAD, Encoder, choose_encoder
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from steel_megatron.config import DataError
 from steel_megatron.dataset.file_spans import FileSpan, can_be_cut, file_spans
 from steel_megatron.dataset.inputs import Block, InputFile
-from steel_megatron.dataset.manifest import HASH_BLOCK, FileRecord
 from steel_megatron.dataset.records import TEXT, Record, RejectedLineError, record_of
 from steel_megatron.dataset.tokenize_journal import Position
+from steel_megatron.jobs.hashes import HASH_BLOCK, FileRecord
 
 PACKED_TO_PLAIN = 5  # about how much longer text is unpacked
 SAMPLE_FILES = 8

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron import __version__
-from steel_megatron.dataset.manifest import FileRecord, TokenizerRecord
+from steel_megatron.dataset.manifest import TokenizerRecord
 from steel_megatron.dataset.tokenize_output import TokenizeJob
+from steel_megatron.jobs.hashes import FileRecord
 
 FORMAT = 1
 

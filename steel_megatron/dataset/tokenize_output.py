@@ -15,16 +15,10 @@ from tqdm import tqdm
 
 from steel_megatron.config import DataError
 from steel_megatron.dataset.indexed import IndexedWriter, WriterCounts
-from steel_megatron.dataset.manifest import (
-    FileRecord,
-    Manifest,
-    TokenizerRecord,
-    hash_file,
-    manifest_path,
-    partial_path,
-)
+from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path, partial_path
 from steel_megatron.dataset.shuffled_output import Buckets
 from steel_megatron.dataset.tokenize_block import KeyTokens
+from steel_megatron.jobs.hashes import FileRecord, hash_file
 from steel_megatron.tokenizer import Tokenizer
 
 

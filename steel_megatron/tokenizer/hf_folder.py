@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
+from steel_megatron.jobs.durable import write_json, write_text
 from steel_megatron.tokenizer.base import END_OF_TEXT
 
 # Everything a folder may hold about its tokenizer; what is there is copied beside an exported model.
@@ -69,18 +68,3 @@ def write_folder(backend: Backend, special_tokens: Sequence[str], folder: Path) 
         "model_input_names": INPUT_NAMES,
     }
     write_json(folder / "tokenizer_config.json", config)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file in one step."""
-    write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file in one step: a reader finds the old one or the new one."""
-    temporary = path.with_name(path.name + f".tmp{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -14,9 +14,10 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from steel_megatron.config import DataError
+from steel_megatron.jobs.durable import write_json, write_text
 from steel_megatron.tokenizer.base import END_OF_TEXT, EncodedBatch, Tokenizer, flat_batch
 from steel_megatron.tokenizer.fingerprint import huggingface_fingerprint
-from steel_megatron.tokenizer.hf_folder import INPUT_NAMES, TOKENIZER_FILES, write_json, write_text
+from steel_megatron.tokenizer.hf_folder import INPUT_NAMES, TOKENIZER_FILES
 
 _CONTROL_MARK = re.compile(r"<\|.*\|>")
 

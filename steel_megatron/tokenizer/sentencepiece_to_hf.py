@@ -14,8 +14,9 @@ from tokenizers import AddedToken, decoders, models, normalizers
 from tokenizers import Tokenizer as Backend
 
 from steel_megatron.config import ConfigError
+from steel_megatron.jobs.durable import write_json, write_text
 from steel_megatron.tokenizer.byte_bpe import recover_merges
-from steel_megatron.tokenizer.hf_folder import INPUT_NAMES, write_json, write_text
+from steel_megatron.tokenizer.hf_folder import INPUT_NAMES
 
 
 def save_sentencepiece_as_hf(model: bytes, folder: Path) -> None:

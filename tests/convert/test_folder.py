@@ -19,7 +19,6 @@ from steel_megatron.convert.folder import (
     SINGLE,
     StateFolder,
     new_folder,
-    parse_size,
     plan_shards,
     read_config,
     write_shards,
@@ -62,20 +61,6 @@ def test_one_file_has_no_index(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [SINGLE]
     assert load_file(tmp_path / SINGLE)["a"].tolist() == [1.0, 1.0]
     assert (tmp_path / SINGLE).stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o666
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("5GB", 5 * 10**9), ("500mb", 5 * 10**8), ("1.5 GiB", 3 * 2**29), ("2G", 2 * 10**9), ("123", 123), ("7b", 7)],
-)
-def test_sizes(text, size):
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "GB", "-5GB", "5 apples", "0", "1e9"])
-def test_other_sizes_are_refused(text):
-    with pytest.raises(ConfigError, match="size"):
-        parse_size(text)
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path):

@@ -109,7 +109,7 @@ def test_a_long_array_takes_little_memory(tmp_path: Path) -> None:
 import resource
 from pathlib import Path
 from steel_megatron.corpus.readers.json_array import read_json_array
-from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_chunks
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 assert sum(1 for row in read_json_array(read_chunks(Path({str(path)!r}))) if row.value) == 2000
 assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000, "KiB more than before"

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from steel_megatron.config import DataError
-from steel_megatron.dataset.manifest import FileRecord, Manifest, TokenizerRecord, hash_file, manifest_path
+from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path
+from steel_megatron.jobs.hashes import FileRecord, hash_file
 
 MANIFEST = Manifest(
     key="text",

@@ -18,8 +18,9 @@ from helpers.forked import kill_everywhere
 from helpers.megatron_files import CODES, Documents, read_megatron, write_megatron
 from steel_megatron.config import DataError
 from steel_megatron.dataset.indexed import IndexedDataset
-from steel_megatron.dataset.manifest import FileRecord, Manifest, TokenizerRecord, hash_file
+from steel_megatron.dataset.manifest import Manifest, TokenizerRecord
 from steel_megatron.dataset.merge import merge
+from steel_megatron.jobs.hashes import FileRecord, hash_file
 
 ids = st.integers(0, 127)
 documents = st.lists(st.lists(st.lists(ids, max_size=4), max_size=3), max_size=4)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helpers.json_lines import LINES, write_lines
-from steel_megatron.config import ConfigError
-from steel_megatron.dataset.sample_texts import TextSample, parse_bytes
+from steel_megatron.dataset.sample_texts import TextSample
 
 
 def test_everything_without_a_limit(tmp_path):
@@ -26,12 +25,3 @@ def test_every_file_gives_its_share(tmp_path):
     texts = list(TextSample([big, small], "text", 10_000))
     assert 9_900 <= sum(map(len, texts)) <= 10_200
     assert sum(text.startswith("s") for text in texts) == pytest.approx(12, abs=1)
-
-
-def test_numbers_with_units():
-    assert parse_bytes("12") == 12
-    assert parse_bytes("1.5k") == 1500
-    assert parse_bytes("2G") == 2 * 10**9
-    for wrong in ("", "G", "x", "1X", "-5", "0", "nan", "inf", "1e999"):
-        with pytest.raises(ConfigError, match="number of bytes"):
-            parse_bytes(wrong)

@@ -19,9 +19,10 @@ from helpers.small_tokenizer import small_tiktoken, small_tokenizer
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.dataset.file_spans import file_spans
 from steel_megatron.dataset.indexed import IndexedDataset
-from steel_megatron.dataset.manifest import Manifest, hash_file
+from steel_megatron.dataset.manifest import Manifest
 from steel_megatron.dataset.tokenize import tokenize
 from steel_megatron.dataset.tokenize_block import BlockJob, tokenize_block
+from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.null import NullTokenizer
 

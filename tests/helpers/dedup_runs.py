@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.corpus.dedup import Deduplicated, SourceInput, deduplicate
-from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_chunks
 
 
 def write_source(folder: Path, name: str, texts: Iterable[str], **fields: Any) -> Path:

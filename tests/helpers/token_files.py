@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from steel_megatron.dataset.indexed import IndexedWriter
-from steel_megatron.dataset.manifest import FileRecord, Manifest, TokenizerRecord, manifest_path
+from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path
 from steel_megatron.dataset.sources import TokenizerFacts
+from steel_megatron.jobs.hashes import FileRecord
 
 
 def write_dataset(

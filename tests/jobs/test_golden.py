@@ -15,11 +15,11 @@ from steel_megatron import __version__
 from steel_megatron.corpus import convert_corpus
 from steel_megatron.corpus.cleaning import clean, read_drops, read_recipe
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
-from steel_megatron.corpus.unpack import read_chunks
 from steel_megatron.dataset.indexed import IndexedDataset
 from steel_megatron.dataset.manifest import Manifest
 from steel_megatron.dataset.merge import merge
 from steel_megatron.dataset.tokenize import tokenize
+from steel_megatron.jobs.unpack import read_chunks
 from steel_megatron.tokenizer import build_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "jobs" / "files.tar.gz"
@@ -107,4 +107,5 @@ def test_an_old_dataset_and_its_lists_are_read(golden: Path) -> None:
     merged = merge(["done/ids_text_document", "second"], "both", use_manifests=False)
     assert merged.documents == 2 * dataset.document_count
     drops = list(read_drops(Path("done/cleaned.jsonl")))
-    assert drops and all(drop["operation"] in ("read", "text_length_filter") for drop in drops)
+    assert drops
+    assert all(drop["operation"] in ("read", "text_length_filter") for drop in drops)

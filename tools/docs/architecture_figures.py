@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[int, dict[str, str]], ...] = (
     (3, {"model": "GPT, block, attention, MLP, FLOPs, presets"}),
     (2, {"parallel": "mesh, tensor, pipeline, data (ZeRO-1)", "dataset": "indexed files → order → windows → batches"}),
     (1, {"ops": "fused operations", "corpus": "records → text, no torch", "tokenizer": "text ↔ ids, no torch"}),
-    (0, {"config": "every knob, typed, documented, checked"}),
+    (0, {"config": "every knob, typed, documented, checked", "jobs": "inputs, parts, pools, locks, whole files"}),
 )
 
 # Rows of (who, what happens, what comes out).

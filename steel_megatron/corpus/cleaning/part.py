@@ -23,11 +23,11 @@ from steel_megatron.corpus.cleaning.operation import Filter, Judgement, Mapper, 
 from steel_megatron.corpus.cleaning.recipe import Step, build_steps
 from steel_megatron.corpus.cleaning.tally import Tally
 from steel_megatron.corpus.corpus import RejectedRecordError
-from steel_megatron.corpus.progress import add_to
 from steel_megatron.corpus.readers.json_lines import split_lines
 from steel_megatron.corpus.readers.json_value import parse_object
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
-from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.jobs.progress import add_to
+from steel_megatron.jobs.unpack import read_chunks
 
 FORMAT = 1  # of what is written; another number makes parts of an earlier version be done again
 TEXT_CHARACTERS = 2000  # of a dropped text

@@ -15,7 +15,6 @@ from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.config.disk import sync
 from steel_megatron.corpus.cleaning.drops import DROPS
 from steel_megatron.corpus.cleaning.part import (
     FORMAT,
@@ -28,11 +27,12 @@ from steel_megatron.corpus.cleaning.part import (
 from steel_megatron.corpus.cleaning.recipe import Recipe
 from steel_megatron.corpus.cleaning.report import REPORT_HTML, REPORT_JSON, report_of, write_html
 from steel_megatron.corpus.cleaning.tally import Tally
-from steel_megatron.corpus.files import open_file, state_of
 from steel_megatron.corpus.inputs import MANIFEST, find_inputs
-from steel_megatron.corpus.ordered_pool import ordered_map
-from steel_megatron.corpus.progress import Progress
-from steel_megatron.corpus.unpack import packing_of
+from steel_megatron.jobs.durable import sync
+from steel_megatron.jobs.files import open_file, state_of
+from steel_megatron.jobs.pool import ordered_map
+from steel_megatron.jobs.progress import Progress
+from steel_megatron.jobs.unpack import packing_of
 
 log = logging.getLogger(__name__)
 PART_BYTES = 64 << 20  # larger plain files are cut; packed ones are one part

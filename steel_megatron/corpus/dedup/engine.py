@@ -10,8 +10,8 @@ from typing import Any
 
 from steel_megatron.config import ConfigError, DataError, SteelError
 from steel_megatron.corpus.dedup.work import Job
-from steel_megatron.corpus.ordered_pool import ordered_map
-from steel_megatron.corpus.progress import Progress
+from steel_megatron.jobs.pool import ordered_map
+from steel_megatron.jobs.progress import Progress
 
 log = logging.getLogger(__name__)
 ENGINES = ("local", "ray")

@@ -16,7 +16,7 @@ import orjson
 from steel_megatron._minhash import Overlap
 from steel_megatron.config import DataError
 from steel_megatron.corpus.dedup.plan import DedupFile, Plan
-from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_chunks
 
 QUESTION_KEYS = ("question", "prompt", "instruction", "query", "title", "input")
 CHOICE_KEYS = ("choices", "options")

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from steel_megatron.corpus.dedup.plan import DedupPart
-from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_chunks
 
 
 def read_lines(part: DedupPart) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from typing import Any
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.dedup.find import find_files, stem
 from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput, in_priority
-from steel_megatron.corpus.unpack import packing_of, read_chunks
+from steel_megatron.jobs.unpack import packing_of, read_chunks
 
 FORMAT = 1  # of the work folder
 PART_BYTES = 256 << 20

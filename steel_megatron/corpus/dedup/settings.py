@@ -10,8 +10,6 @@ from steel_megatron.config import ConfigError, nearest
 
 # A name is a folder of the output.
 _NAME = re.compile(r"[\w][\w.+-]*")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 @dataclass(frozen=True)
@@ -79,15 +77,3 @@ def in_priority(inputs: Sequence[SourceInput], priority: Sequence[str]) -> list[
         raise ConfigError(f"--priority {','.join(priority)}", rule="it names each input once")
     order = [*priority, *(name for name in names if name not in priority)]
     return sorted(inputs, key=lambda source: order.index(source.name))
-
-
-def parse_memory(given: str) -> int:
-    """Bytes of ``4G``, ``512M`` and the like.
-
-    Raises:
-        ConfigError: it is no size.
-    """
-    match = _SIZE.fullmatch(given.strip())
-    if match is None or float(match[1]) <= 0:
-        raise ConfigError(f"--memory {given}", rule="it is a size such as 4G or 512M")
-    return int(float(match[1]) * _UNITS[match[2].lower()])

@@ -12,8 +12,8 @@ from typing import IO, Any, cast
 import zstandard
 
 from steel_megatron.config import DataError
-from steel_megatron.corpus.files import ChunkStream
-from steel_megatron.corpus.unpack import read_blocks, unpacked
+from steel_megatron.jobs.files import ChunkStream
+from steel_megatron.jobs.unpack import read_blocks, unpacked
 
 _TAR_BLOCK = 512
 _UTF8_NAME, _ENCRYPTED = 0x800, 0x1  # bits of a zip member's flags

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from steel_megatron.corpus.corpus import RejectedRecordError
-from steel_megatron.corpus.files import with_head
 from steel_megatron.corpus.readers.encoding import BROKEN, MARKING, detect_encoding
 from steel_megatron.corpus.readers.recognise import decoded_head, delimiter_of
 from steel_megatron.corpus.readers.row import HEAD_BYTES, Row
+from steel_megatron.jobs.files import with_head
 
 DETECT_BYTES = 1 << 20
 MOST_LINES = 500  # of one row: beyond, a quotation mark is missing

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from steel_megatron.corpus.corpus import ARCHIVES, Kind, RejectedRecordError
-from steel_megatron.corpus.files import spooled, with_head
 from steel_megatron.corpus.readers.archive import Member, tar_members, zip_files, zip_members
 from steel_megatron.corpus.readers.csv_rows import read_csv
 from steel_megatron.corpus.readers.json_array import read_json_array
@@ -18,6 +17,7 @@ from steel_megatron.corpus.readers.plain_text import read_text
 from steel_megatron.corpus.readers.recognise import HEAD_BYTES, recognise, settle
 from steel_megatron.corpus.readers.row import Row
 from steel_megatron.corpus.readers.workbook import read_workbook
+from steel_megatron.jobs.files import spooled, with_head
 
 
 def read_stream(chunks: Iterator[bytes], kind: Kind, name: str, first: int = 1) -> Iterator[Row]:

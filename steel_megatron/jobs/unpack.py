@@ -10,7 +10,7 @@ from typing import IO, Any
 import zstandard
 
 from steel_megatron.config import DataError
-from steel_megatron.corpus.files import open_file
+from steel_megatron.jobs.files import open_file
 
 PACKED_SUFFIXES = (".gz", ".zst")
 READ_BYTES = 1 << 18

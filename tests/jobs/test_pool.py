@@ -10,7 +10,7 @@ import time
 import pytest
 
 from steel_megatron.config import DataError
-from steel_megatron.corpus.ordered_pool import HELD, ordered_map
+from steel_megatron.jobs.pool import HELD, ordered_map
 
 
 def square_slowly(state, item):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from steel_megatron.corpus.files import open_file
-from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.jobs.files import open_file
+from steel_megatron.jobs.unpack import read_chunks
 
 # The signal is handled by another thread, so it does not end the main thread's read: as when it comes just before one.
 READER = """
 import signal, sys, threading
-from steel_megatron.corpus.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_chunks
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.corpus_files import pieces
 from steel_megatron.config import DataError
-from steel_megatron.corpus.unpack import read_chunks, unpack
+from steel_megatron.jobs.unpack import read_chunks, unpack
 
 PACK = {"gz": gzip.compress, "zst": zstandard.ZstdCompressor().compress}
 
