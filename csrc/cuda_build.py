@@ -21,6 +21,10 @@ ROOT = Path(__file__).parents[1]
 CAPABILITIES = ("8.0", "8.9", "9.0")
 FLAGS = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-Wall,-Wextra"]
 
+WITHOUT_CUBLAS = (
+    "8-bit weight gradients go through a temporary: cublasLt.h is not beside nvcc (apt install libcublas-dev)"
+)
+
 
 def build(output: Path, work: Path) -> str:
     """Builds the shared library if that is possible and wanted, else removes an earlier one; returns what was done.
@@ -40,8 +44,9 @@ def build(output: Path, work: Path) -> str:
     else:
         try:
             architectures = wanted_architectures(nvcc)
+            left_out = "" if has_header(nvcc, "cublasLt.h") else f"; {WITHOUT_CUBLAS}"
             compile_library(nvcc, architectures, output, work)
-            return f"built for compute capability {', '.join(architectures)}"
+            return f"built for compute capability {', '.join(architectures)}{left_out}"
         except subprocess.CalledProcessError as error:
             lines = error.stdout.strip().splitlines()
             print("\n".join(lines))
@@ -61,6 +66,15 @@ def find_nvcc() -> str | None:
     homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
     paths = [*(f"{home}/bin" for home in homes if home), None, "/usr/local/cuda/bin"]
     return next(filter(None, (shutil.which("nvcc", path=path) for path in paths)), None)
+
+
+def has_header(nvcc: str, name: str) -> bool:
+    """Whether nvcc finds a header by itself."""
+    command = [nvcc, "-x", "cu", "-E", "-", "-o", os.devnull]
+    return (
+        subprocess.run(command, input=f"#include <{name}>\n", text=True, capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def wanted_architectures(nvcc: str) -> list[str]:

@@ -114,6 +114,14 @@ CUDA_KERNEL(largest_magnitude, int64_t dtype, const void* x, void* amax, int64_t
 CUDA_KERNEL(quantise, int64_t dtype, const void* x, const void* amax, double largest_value, double smallest_amax,
             int64_t e5m2, void* by_row, void* by_column, void* scale, int64_t rows, int64_t columns)
 
+// total (fp32, (rows, columns)) += a (rows, depth) times b (columns, depth) transposed, times both scales (fp32, one
+// number each on the device), summed in fp32 by cuBLASLt. a and b are in E4M3, or in E5M2 (not both) where that is said.
+// Sizes are multiples of 16 and tensors begin at multiples of 16 bytes; workspace is for cuBLASLt; device is the current
+// one's number. Gives cudaErrorNotSupported (801) where there is no cuBLASLt, or none that does this.
+CUDA_KERNEL(scaled_matmul_add, int64_t dtype, const void* a, const void* b, const void* a_scale, const void* b_scale,
+            void* total, void* workspace, int64_t workspace_bytes, int64_t a_e5m2, int64_t b_e5m2, int64_t rows,
+            int64_t columns, int64_t depth, int64_t device)
+
 #undef KERNEL
 #undef CPU_KERNEL
 #undef CUDA_KERNEL

@@ -71,6 +71,12 @@ OPERATIONS = {
     "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS),
     "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS),
     "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {"cuda": {"steel_cuda": _ON_GPU}}),
+    "scaled_matmul_add": Operation(
+        "8-bit weight gradient",
+        ("steel_cuda", "torch"),
+        {"cuda": {"steel_cuda": "cuBLASLt adds to the fp32 gradient inside the matmul, where torch makes a temporary"}},
+        measured=False,
+    ),
     "attention": Operation(
         "attention",
         ("flash4", "flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),

@@ -21,6 +21,7 @@ from steel_megatron.ops.scaled_matmul import (
     E4M3,
     E5M2,
     Scaled,
+    add_product_,
     largest_magnitude,
     multiply,
     quantise,
@@ -158,7 +159,7 @@ class _Fp8Linear(torch.autograd.Function):
             dx = _summed(partial_TI.view(*dy.shape[:-1], weight.shape[1]), product)
             if not mesh.overlap_tensor_parallel:
                 dx.wait()
-        dweight = None if x8_IT is None else _add(weight, multiply(dy8_OT, x8_IT.wait(), torch.float32))
+        dweight = None if x8_IT is None else _weight_gradient(weight, dy8_OT, x8_IT.wait())
         dbias = bias_gradient(ctx.bias, dy_TO) if ctx.bias is not None and ctx.needs_input_grad[2] else None
         return None if dx is None else dx.wait(), dweight, dbias, None
 
@@ -196,10 +197,10 @@ def _summed(partial: Tensor, product: _Product) -> collectives.Pending:
     return collectives.all_reduce(partial, product.mesh.tp)
 
 
-def _add(weight: Tensor, dweight: Tensor) -> Tensor | None:
-    """The fp32 gradient, into the gradient buffer where there is one."""
+def _weight_gradient(weight: Tensor, dy8_OT: Scaled, x8_IT: Scaled) -> Tensor | None:
+    """dW = dyᵀ x, summed in fp32: added to the gradient buffer where there is one (then None), else returned."""
     main_grad = main_grad_of(weight)
     if main_grad is None:
-        return dweight.to(weight.dtype)
-    main_grad.add_(dweight)
+        return multiply(dy8_OT, x8_IT, torch.float32).to(weight.dtype)
+    add_product_(main_grad, dy8_OT, x8_IT)
     return None

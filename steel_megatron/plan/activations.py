@@ -23,6 +23,7 @@ from steel_megatron.ops.chunks import CPU_ELEMENTS
 from steel_megatron.ops.cpu_products import cpu_in_fp32
 from steel_megatron.ops.cross_entropy import GPU_ELEMENTS
 from steel_megatron.ops.matmul import working_elements
+from steel_megatron.ops.native.scaled_matmul import WORKSPACE_BYTES
 from steel_megatron.parallel.linear_cross_entropy import chunk_tokens
 from steel_megatron.parallel.pipeline.actions import Action, Kind
 from steel_megatron.parallel.pipeline.layout import StageLayers
@@ -144,7 +145,9 @@ def _block_working(config: RunConfig, s: Sizes, width: int, tokens: int, activat
     rows += s.F if activation_again else 0
     wide = (2 if config.model.gated else 1) * s.F
     rounded = 2 * tokens if s.eight_bit else 0  # a gradient in 8 bits, by rows and transposed
-    gradient = FP32 * s.H * s.F if s.eight_bit else _gradient_copies(config, tokens, s.H, s.F)
+    gradient = _gradient_copies(config, tokens, s.H, s.F)
+    if s.eight_bit:  # an fp32 copy; on a GPU that adds inside the matmul, the workspace in its place
+        gradient = max(FP32 * s.H * s.F, WORKSPACE_BYTES if device_type(config) == "cuda" else 0)
     before = (rows + s.F) * width * tokens + s.H * rounded + gradient
     after = (rows + wide) * width * tokens + wide * rounded
     return round(max(before, after))

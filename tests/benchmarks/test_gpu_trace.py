@@ -36,6 +36,13 @@ def test_the_recipe_moves_little_more_than_the_fused_minimum(tmp_path: Path) -> 
     assert 0 < found["peak_bytes"] < 80 << 30
 
 
+def test_8_bit_weight_gradients_add_to_the_buffer_inside_the_matmul(tmp_path: Path) -> None:
+    shape = ("--num-layers", "1", "--layout", "dp8", "--card", "h100", "--seq-length", "1024")
+    found = trace(tmp_path, *RECIPE, *shape, "--fp8-format", "hybrid")
+    layers = found["kinds"]["micro-batch: linear layers"]
+    assert 0 < layers["minimum"] <= layers["bytes"] <= 1.01 * layers["minimum"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("preset", ["steel_1b", "tinyllama_1.1b", "qwen3_0.6b", "llama3.2_1b"])

@@ -78,11 +78,26 @@ def test_an_older_compiler_builds_what_it_knows(nvcc, tmp_path):
     assert build(tmp_path) == "built for compute capability 8.0+PTX"
 
 
+def test_without_the_header_of_cublas_that_is_said(nvcc, tmp_path):
+    nvcc()
+    script = tmp_path / "cuda" / "bin" / "nvcc"
+    finds_none = 'case "$*" in "-x cu -E"*) exit 1 ;; esac'
+    script.write_text(script.read_text().replace("\n", f"\n{finds_none}\n", 1))
+    assert build(tmp_path) == f"built for compute capability 8.0, 8.9, 9.0+PTX; {cuda_build.WITHOUT_CUBLAS}"
+    assert (tmp_path / "_ops_cuda.so").exists()
+
+
+@pytest.mark.skipif(cuda_build.find_nvcc() is None, reason="nvcc was not found")
+def test_a_header_that_is_there_and_one_that_is_not():
+    assert cuda_build.has_header(cuda_build.find_nvcc(), "cuda_runtime.h")
+    assert not cuda_build.has_header(cuda_build.find_nvcc(), "no_such_header.h")
+
+
 def test_architectures_can_be_named(nvcc, tmp_path, monkeypatch):
     ran = nvcc()
     monkeypatch.setenv("STEEL_CUDA_ARCHITECTURES", "9.0a;12.0+PTX")
     assert build(tmp_path) == "built for compute capability 9.0a, 12.0+PTX"
-    assert "arch=compute_90a,code=[sm_90a]" in ran()[0]
+    assert "arch=compute_90a,code=[sm_90a]" in ran()[-1]
     monkeypatch.setenv("STEEL_CUDA_ARCHITECTURES", "sm_90")
     with pytest.raises(SystemExit, match=r"names 'sm_90'(.|\n)*rule:(.|\n)*fix:"):
         build(tmp_path)

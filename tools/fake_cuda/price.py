@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fake_cuda.cards import Card
 from fake_cuda.recorder import ATTENTION, MATMUL, Operation
+from fake_cuda.traffic import ADDED_8BIT
 
 # A kernel that does next to nothing takes this long beside its neighbours (estimate).
 LAUNCH_SECONDS = 3e-6
@@ -74,7 +75,7 @@ def seconds(operation: Operation, card: Card) -> float:
     and written beside that. Attention runs at a share of the peak. All else runs at the bandwidth.
     """
     if operation.kind == MATMUL:
-        eight_bit = operation.name.startswith("aten._scaled_mm")
+        eight_bit = operation.name.startswith(("aten._scaled_mm", ADDED_8BIT))
         roof = card.matmul_8bit if eight_bit else card.matmul
         plain = max(operation.flops / roof, (operation.moved - operation.accumulated) / card.bandwidth)
         return max(plain + operation.accumulated / card.bandwidth, LAUNCH_SECONDS)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from steel_megatron.ops.native.scaled_matmul import WORKSPACE_BYTES
+
 DEVICE = "cuda"  # kind of the device that is watched; tests set "cpu", to compare with runs that compute
 # They make a tensor's frame and touch no element.
 FREE = frozenset(
@@ -28,6 +30,8 @@ LOOKUPS = ("aten.embedding.", "aten.index.Tensor", "aten.index_select.", "aten.g
 
 # Matmuls, and the place of the first matrix among their arguments.
 MATMULS = {"aten.mm.": 0, "aten.bmm.": 0, "aten.addmm.": 1, "aten.addmm_.": 1, "aten._scaled_mm": 0}
+# cuBLASLt's 8-bit product added to the first argument: of the second and the transpose of the third.
+ADDED_8BIT = "steel.scaled_matmul_add_."
 
 
 def on_device(value: Any) -> bool:
@@ -90,6 +94,8 @@ def flops_of(name: str, args: Any, documents: Mapping[int, Sequence[int]] = Mapp
     Raises:
         TypeError: a matmul of different types, which a GPU refuses and a FakeTensor does not.
     """
+    if name.startswith(ADDED_8BIT):
+        return 2.0 * args[1].numel() * args[2].shape[0]
     place = next((place for start, place in MATMULS.items() if name.startswith(start)), None)
     if place is not None:
         left, right = args[place], args[place + 1]
@@ -112,6 +118,8 @@ def flops_of(name: str, args: Any, documents: Mapping[int, Sequence[int]] = Mapp
 
 def accumulated_bytes(name: str, args: Any, kwargs: Any) -> int:
     """Bytes read and written of the matrix that a matmul adds its product to in place; 0 for other matmuls."""
+    if name.startswith(ADDED_8BIT):
+        return 2 * reached(args[0])
     if not name.startswith("aten.addmm"):
         return 0
     target = args[0] if name.startswith("aten.addmm_") else kwargs.get("out")
@@ -119,7 +127,12 @@ def accumulated_bytes(name: str, args: Any, kwargs: Any) -> int:
 
 
 def hidden_bytes(function: Any, args: Any) -> int:
-    """Bytes of temporaries that an operation makes beneath the dispatcher: the difference whose exp is summed."""
+    """Bytes of temporaries that an operation makes beneath the dispatcher.
+
+    The difference whose exp is summed; the workspace of an 8-bit product.
+    """
+    if str(function).startswith(ADDED_8BIT):
+        return WORKSPACE_BYTES
     return reached(args[0]) if function.overloadpacket is torch.ops.aten.logsumexp and on_device(args[0]) else 0
 
 

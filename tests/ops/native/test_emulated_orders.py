@@ -12,6 +12,7 @@ from torch import Tensor
 from helpers.cuda_emulator.kernels import kernels
 from helpers.exact_rope import angles
 from helpers.kernels import DTYPES, EMULATED, RELATIVE, close, random
+from steel_megatron.ops import backends, scaled_matmul
 from steel_megatron.ops.native.activation import FUNCTIONS, activation, activation_backward
 from steel_megatron.ops.native.cross_entropy import cross_entropy_gradient_, cross_entropy_statistics
 from steel_megatron.ops.native.embedding import embedding_gradient_
@@ -20,6 +21,7 @@ from steel_megatron.ops.native.optimizer import CHUNK, adamw_, sum_of_squares
 from steel_megatron.ops.native.qk_norm_rope import qk_norm_rope, qk_norm_rope_backward
 from steel_megatron.ops.native.quantise import largest_magnitude, quantise
 from steel_megatron.ops.native.rope import rope
+from steel_megatron.ops.scaled_matmul import E4M3
 
 aligned_random = random
 SEEDS = range(5)  # in order, backwards, three times shuffled
@@ -94,6 +96,17 @@ def rounding(dtype: torch.dtype) -> list[Tensor]:
     return [amax, *quantise(x, amax, torch.float8_e4m3fn, 448.0, 1e-30, True, True)]
 
 
+def rounded_products(dtype: torch.dtype) -> list[Tensor]:
+    a, b = (
+        scaled_matmul.quantise(x, E4M3, x.abs().max().float())
+        for x in (random((32, 48), dtype, "cpu", n) for n in (1, 2))
+    )
+    total = random((32, 32), torch.float32, "cpu", 3)
+    with backends.forced("scaled_matmul_add", "steel_cuda", "cpu"):
+        scaled_matmul.add_product_(total, a, b)
+    return [total]
+
+
 CASES: list[Callable[[torch.dtype], list[Tensor]]] = [
     norms,
     wide_norms,
@@ -104,6 +117,7 @@ CASES: list[Callable[[torch.dtype], list[Tensor]]] = [
     rotation,
     normed_rotation,
     rounding,
+    rounded_products,
 ]
 
 
