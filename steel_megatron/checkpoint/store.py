@@ -180,14 +180,14 @@ class CheckpointStore:
             yield name, self._whole_tensor(step, name, *stored[name])
 
     def prune(self, retain: int | None, retain_interval: int | None = None) -> None:
-        """Removes all but the ``retain`` newest checkpoints and those at multiples of ``retain_interval``.
+        """Removes all but the ``retain`` newest checkpoints (0: none) and those at multiples of ``retain_interval``.
 
         Only rank 0 acts. A checkpoint loses its name before its files, so none is ever half there. What cannot be
         removed is left, with a warning.
         """
-        if retain is None or ranks.rank() != 0:
+        if not retain or ranks.rank() != 0:
             return
-        for step in self.steps()[: -max(retain, 1)]:
+        for step in self.steps()[:-retain]:
             if retain_interval and step % retain_interval == 0:
                 continue
             doomed = self.root / f"{PARTIAL}{self.folder(step).name}"

@@ -10,19 +10,40 @@ from steel_megatron.config.instruction_set import (
     INSTRUCTION_SETS,
     check_instruction_set,
 )
-from steel_megatron.config.load import load_run_config, preset_names, save_run_config
+from steel_megatron.config.load import check_ranges, load_run_config, preset_names, save_run_config
 from steel_megatron.config.logging import LoggingConfig
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.config.optimizer import OptimizerConfig
 from steel_megatron.config.parallel import ParallelConfig
+from steel_megatron.config.ranges import (
+    AMOUNT,
+    COUNT,
+    IDS,
+    POSITIVE,
+    PROCESSES,
+    Amount,
+    Number,
+    Range,
+    above,
+    add_number,
+    at_least,
+    check_range,
+    share,
+)
 from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
 from steel_megatron.config.training import TrainingConfig
 
 __all__ = [
+    "AMOUNT",
+    "COUNT",
+    "IDS",
     "INSTRUCTION_SETS",
     "INSTRUCTION_SET_VARIABLE",
     "KNOBS",
+    "POSITIVE",
+    "PROCESSES",
     "SECTIONS",
+    "Amount",
     "CheckpointConfig",
     "CheckpointError",
     "ConfigError",
@@ -31,20 +52,28 @@ __all__ = [
     "DeviceMemoryError",
     "LoggingConfig",
     "ModelConfig",
+    "Number",
     "OptimizerConfig",
     "ParallelConfig",
     "Parser",
+    "Range",
     "RunConfig",
     "SteelError",
     "TrainingConfig",
+    "above",
+    "add_number",
     "add_run_flags",
+    "at_least",
     "check_batch",
     "check_instruction_set",
     "check_layout",
     "check_model",
+    "check_range",
+    "check_ranges",
     "check_run",
     "load_run_config",
     "nearest",
     "preset_names",
     "save_run_config",
+    "share",
 ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from steel_megatron.config.check_cuda_graph import check_cuda_graph
 from steel_megatron.config.check_precision import check_precision
 from steel_megatron.config.errors import ConfigError
+from steel_megatron.config.load import check_ranges
+from steel_megatron.config.logging import LoggingConfig
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.config.parallel import ParallelConfig
 from steel_megatron.config.run import RunConfig
@@ -15,8 +15,7 @@ from steel_megatron.config.training import RECOMPUTE_MODULES, TrainingConfig
 
 def check_model(model: ModelConfig) -> None:
     """Raises :class:`ConfigError` for a shape that cannot be built."""
-    for name in ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "max_position_embeddings"):
-        _positive(name, getattr(model, name))
+    check_ranges(model)
     heads, groups = model.num_attention_heads, model.query_groups
     if model.kv_channels is None and model.hidden_size % heads:
         raise ConfigError(
@@ -30,27 +29,35 @@ def check_model(model: ModelConfig) -> None:
             rule="--num-query-groups divides --num-attention-heads",
             fix=f"choose one of {_divisors(heads)}",
         )
-    if not 0.0 < model.rotary_percent <= 1.0:
-        raise ConfigError(f"--rotary-percent {model.rotary_percent}", rule="it is above 0 and at most 1")
     if model.position_embedding_type == "rope" and int(model.head_dim * model.rotary_percent) % 2:
         raise ConfigError(
             f"RoPE over {int(model.head_dim * model.rotary_percent)} of {model.head_dim} channels",
             rule="RoPE rotates pairs: the number is even",
             fix="change --rotary-percent or the head size",
         )
-    for name in ("attention_dropout", "hidden_dropout"):
-        if not 0.0 <= getattr(model, name) < 1.0:
-            raise ConfigError(f"--{name.replace('_', '-')} {getattr(model, name)}", rule="it is in [0, 1)")
-    if model.vocab_size is not None:
-        _positive("vocab_size", model.vocab_size)
-    _positive("make_vocab_size_divisible_by", model.make_vocab_size_divisible_by)
+    _check_rope_scaling(model)
+
+
+def _check_rope_scaling(model: ModelConfig) -> None:
+    """The two ends of what a scaling leaves as it is and stretches in full."""
+    kind = model.rope_scaling_type
+    ends = {
+        "llama3": ("rope_scaling_low_freq_factor", "rope_scaling_high_freq_factor"),
+        "yarn": ("rope_scaling_beta_slow", "rope_scaling_beta_fast"),
+    }.get(kind)
+    if ends is not None and getattr(model, ends[0]) >= getattr(model, ends[1]):
+        flags = [f"--{name.replace('_', '-')}" for name in ends]
+        raise ConfigError(
+            f"{flags[0]} {getattr(model, ends[0])} and {flags[1]} {getattr(model, ends[1])}",
+            rule=f"in {kind} scaling the former is below the latter",
+            fix="lower the former",
+        )
 
 
 def check_layout(model: ModelConfig, parallel: ParallelConfig, world_size: int) -> None:
     """Raises :class:`ConfigError` for a rank grid that does not fit the machine or the model."""
     tp, pp = parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size
-    _positive("tensor_model_parallel_size", tp)
-    _positive("pipeline_model_parallel_size", pp)
+    check_ranges(parallel)
     if world_size % (tp * pp):
         raise ConfigError(
             f"{world_size} processes for tensor {tp} × pipeline {pp}",
@@ -97,8 +104,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     check_model(config.model)
     check_layout(config.model, config.parallel, world_size)
     training = config.training
-    for name in ("seq_length", "micro_batch_size"):
-        _positive(name, getattr(training, name))
+    check_ranges(training, config.optimizer, config.data, config.checkpoint, config.logging)
     parallel = config.parallel
     check_pipeline(parallel)
     tp = parallel.tensor_model_parallel_size
@@ -118,8 +124,6 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     check_batch(training.global_batch_size, training.micro_batch_size, dp, "--global-batch-size")
     if training.rampup_batch_size is not None:
         _check_rampup(config, dp)
-    if not 0.0 <= training.z_loss_coeff < math.inf:
-        raise ConfigError(f"--z-loss-coeff {training.z_loss_coeff}", rule="it is 0 (none) or above, as 1e-4")
     if training.train_iters is None and training.train_samples is None:
         raise ConfigError("no length of the run", fix="give --train-iters or --train-samples")
     if training.train_iters is not None and training.train_samples is not None:
@@ -138,6 +142,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
             fix="raise --max-position-embeddings" + ("" if limited else " (RoPE has no table: it costs nothing)"),
         )
     _check_schedule(config)
+    _check_profile(config.logging)
     _check_attention(config)
     data = config.data
     if data.data_path and (data.train_data_path or data.valid_data_path):
@@ -186,9 +191,28 @@ def _check_schedule(config: RunConfig) -> None:
             )
     if optimizer.min_lr > optimizer.lr:
         raise ConfigError(f"--min-lr {optimizer.min_lr} above --lr {optimizer.lr}", rule="min-lr is at most lr")
-    fraction = optimizer.lr_warmup_fraction
-    if fraction is not None and not 0.0 <= fraction <= 1.0:
-        raise ConfigError(f"--lr-warmup-fraction {fraction}", rule="it is in [0, 1]")
+    if optimizer.lr_warmup_init > optimizer.lr:
+        raise ConfigError(
+            f"--lr-warmup-init {optimizer.lr_warmup_init} above --lr {optimizer.lr}",
+            rule="the warm-up leads up to lr",
+            fix="lower --lr-warmup-init",
+        )
+    training = config.training
+    if training.min_loss_scale > training.initial_loss_scale:
+        raise ConfigError(
+            f"--min-loss-scale {training.min_loss_scale} above --initial-loss-scale {training.initial_loss_scale}",
+            rule="the first loss scale is no lower than the lowest",
+            fix="lower --min-loss-scale",
+        )
+
+
+def _check_profile(logging: LoggingConfig) -> None:
+    if logging.profile and logging.profile_step_end <= logging.profile_step_start:
+        raise ConfigError(
+            f"--profile-step-start {logging.profile_step_start} --profile-step-end {logging.profile_step_end}",
+            rule="profiling ends at a later step than it begins",
+            fix=f"--profile-step-end {logging.profile_step_start + 1} profiles one step",
+        )
 
 
 def _check_attention(config: RunConfig) -> None:
@@ -213,11 +237,6 @@ def _check_attention(config: RunConfig) -> None:
             rule="heads have at most 256 channels, a multiple of 8",
             fix="change --kv-channels, or --attention-backend auto",
         )
-
-
-def _positive(name: str, value: int) -> None:
-    if value <= 0:
-        raise ConfigError(f"--{name.replace('_', '-')} {value}", rule="it is above 0")
 
 
 def _divisors(number: int) -> str:

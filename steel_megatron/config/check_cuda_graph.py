@@ -42,9 +42,3 @@ def check_cuda_graph(config: RunConfig, world_size: int) -> None:
             "gradients are reduced and parameters gathered between graphs: nothing in a graph starts or awaits them",
             "give --no-overlap-grad-reduce --no-overlap-param-gather",
         )
-    if training.cuda_graph_warmup_steps < 1:
-        raise ConfigError(
-            f"--cuda-graph-warmup-steps {training.cuda_graph_warmup_steps}",
-            rule="libraries make their workspaces in a step before the capture, where it would be forbidden",
-            fix="use at least 1",
-        )

@@ -38,8 +38,6 @@ def check_precision(config: RunConfig) -> None:
             rule="Transformer Engine's 8-bit scales are not kept for a block that is computed again",
             fix="use --recompute-granularity selective, or --transformer-impl local",
         )
-    if training.fp8_amax_history_len <= 0:
-        raise ConfigError(f"--fp8-amax-history-len {training.fp8_amax_history_len}", rule="it is above 0")
     tp = config.parallel.tensor_model_parallel_size
     sizes = matmul_sizes(config.model, tp)
     sizes["tokens of a micro-batch"] = training.micro_batch_size * training.seq_length

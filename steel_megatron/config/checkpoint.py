@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import UNSAID, knob
+from steel_megatron.config.ranges import AMOUNT, at_least
 
 
 @dataclass
@@ -19,14 +20,23 @@ class CheckpointConfig:
         "Folder of a run to continue; an error if it has no checkpoint. Unset: --save is continued if it has one.",
         changed=UNSAID,
     )
-    ckpt_step: int | None = knob(None, "Step to load; the newest whole one when unset.", changed=UNSAID)
+    ckpt_step: int | None = knob(None, "Step to load; the newest whole one when unset.", changed=UNSAID, allowed=AMOUNT)
     pretrained_checkpoint: str | None = knob(None, "Start a new run from these weights only.", changed=UNSAID)
     finetune: bool = knob(False, "With --load: weights only, step and data from the beginning.", changed=UNSAID)
     no_load_optim: bool = knob(False, "Do not load the optimizer's state.", changed=UNSAID)
     no_load_rng: bool = knob(False, "Do not load random states.", changed=UNSAID)
-    save_interval: int | None = knob(1000, "Steps between checkpoints.", unit="steps")
-    save_interval_in_mins: float | None = knob(
-        None, "Also save when this time has passed since the last checkpoint; never by time when unset.", unit="minutes"
+    save_interval: int | None = knob(
+        1000, "Steps between checkpoints.", unit="steps", allowed=at_least(0, zero="at the end alone")
     )
-    save_retain: int | None = knob(None, "Keep this many of the newest checkpoints; all when unset.")
-    save_retain_interval: int | None = knob(None, "Always keep checkpoints at multiples of this step.", unit="steps")
+    save_interval_in_mins: float | None = knob(
+        None,
+        "Also save when this time has passed since the last checkpoint; never by time when unset.",
+        unit="minutes",
+        allowed=at_least(0, zero="never by time"),
+    )
+    save_retain: int | None = knob(
+        None, "Keep this many of the newest checkpoints; all when unset.", allowed=at_least(0, zero="all")
+    )
+    save_retain_interval: int | None = knob(
+        None, "Always keep checkpoints at multiples of this step.", unit="steps", allowed=at_least(0, zero="none")
+    )

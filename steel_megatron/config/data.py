@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import knob
+from steel_megatron.config.ranges import COUNT, at_least
 
 
 @dataclass
@@ -33,5 +34,7 @@ class DataConfig:
         choices=("none", "best-fit"),
     )
     data_cache_path: str | None = knob(None, "Folder of the index that best-fit packing makes; unset: beside the data.")
-    num_workers: int = knob(2, "Threads that prepare batches ahead.")
-    prefetch: int = knob(4, "Micro-batches kept ready.", unit="micro-batches")
+    num_workers: int = knob(
+        2, "Threads that prepare batches ahead.", allowed=at_least(0, most=1024, zero="read when asked")
+    )
+    prefetch: int = knob(4, "Micro-batches kept ready.", unit="micro-batches", allowed=COUNT)

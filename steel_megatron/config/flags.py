@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import Knob
+from steel_megatron.config.ranges import Number, fix_of
 from steel_megatron.config.run import KNOBS, SECTIONS
 
 # Megatron-LM's spellings of values that are knobs of another name here.
@@ -23,6 +25,8 @@ ALIASES: dict[str, tuple[str, Any, str]] = {
     "--fp32": ("precision", "fp32", "Same as --precision fp32."),
     "--recompute-activations": ("recompute_granularity", "selective", "Same as --recompute-granularity selective."),
 }
+
+_UNUSUAL_NEGATIVE = re.compile(r"-(\d+\.?\d*[eE][+-]?\d+|\.\d+[eE][+-]?\d+|\d+\.|inf(inity)?|nan)", re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,11 +55,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def dashed(argv: Iterable[str]) -> list[str]:
-    """Flags with dashes for underscores; values are left as they are."""
-    words = []
+    """Flags with dashes for underscores; values are left as they are.
+
+    A negative number that argparse would take for a flag (``-1e-3``, ``-inf``) is joined to the flag before it, so that
+    it is heard of as the value that it is.
+    """
+    words: list[str] = []
     for word in argv:
         name, equals, value = word.partition("=")
-        words.append(name.replace("_", "-") + equals + value if word.startswith("--") else word)
+        if word.startswith("--"):
+            words.append(name.replace("_", "-") + equals + value)
+        elif _UNUSUAL_NEGATIVE.fullmatch(word) and words and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
     return words
 
 
@@ -91,17 +104,20 @@ def add_run_flags(parser: argparse.ArgumentParser, sections: Iterable[str] = tup
 
 
 def _add_knob(group: argparse._ArgumentGroup, knob: Knob) -> None:
-    text = knob.doc + (f" [{knob.unit}]" if knob.unit else "")
+    number = knob.kind in (int, float)
+    notes = [note for note in (knob.unit, str(knob.range) if number else "") if note]
+    text = knob.doc + (f" [{'; '.join(notes)}]" if notes else "")
     if knob.default is not None:
         text += f" (default: {knob.default})"
     common: dict[str, Any] = {"dest": knob.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
+    kind = Number(knob.flag, knob.kind, knob.range, fix_of(knob.default)) if number else knob.kind
     if knob.kind is bool:
         negated = knob.name.startswith("no_")
         action = "store_true" if negated else argparse.BooleanOptionalAction
         group.add_argument(knob.flag, action=action, **common)
     elif knob.is_list:
-        group.add_argument(knob.flag, nargs="+", type=knob.kind, metavar=knob.name.upper().split("_")[-1], **common)
+        group.add_argument(knob.flag, nargs="+", type=kind, metavar=knob.name.upper().split("_")[-1], **common)
     elif knob.choices:
         group.add_argument(knob.flag, choices=knob.choices, **common)
     else:
-        group.add_argument(knob.flag, type=knob.kind, metavar=knob.kind.__name__.upper(), **common)
+        group.add_argument(knob.flag, type=kind, metavar=knob.kind.__name__.upper(), **common)

@@ -8,6 +8,8 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from steel_megatron.config.ranges import Range
+
 # What becomes of a knob when a run takes up a checkpoint that was made with another value.
 FIXED = "fixed"  # refused: the weights have no place in the model
 MODEL = "model"  # refused unless --override-checkpoint-model: the same weights compute something else
@@ -15,7 +17,15 @@ LISTED = "listed"  # the change is told
 UNSAID = "unsaid"  # of one start only, so that a change means nothing
 
 
-def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = (), changed: str = LISTED) -> Any:
+def knob(
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    choices: tuple[str, ...] = (),
+    allowed: Range | None = None,
+    changed: str = LISTED,
+) -> Any:
     """Declares a configuration field.
 
     Args:
@@ -23,9 +33,10 @@ def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = (
         doc: one sentence for ``--help`` and the docs.
         unit: what a number counts ("tokens", "steps", "minutes"), if not plain.
         choices: the values allowed, for strings.
+        allowed: the values allowed, for numbers, which all have a range; of each item for lists of numbers.
         changed: ``FIXED``, ``MODEL``, ``LISTED`` or ``UNSAID``.
     """
-    metadata = {"doc": doc, "unit": unit, "choices": choices, "changed": changed}
+    metadata = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -44,11 +55,23 @@ class Knob:
     doc: str
     unit: str
     choices: tuple[str, ...]
+    allowed: Range | None
     changed: str
 
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def range(self) -> Range:
+        """Of a number.
+
+        Raises:
+            TypeError: it is not declared.
+        """
+        if self.allowed is None:
+            raise TypeError(f"{self.name} is a number: its declaration says which are allowed (allowed=...)")
+        return self.allowed
 
 
 def knobs_of(section: str, cls: type) -> Iterator[Knob]:
@@ -74,5 +97,6 @@ def knobs_of(section: str, cls: type) -> Iterator[Knob]:
             doc=field.metadata["doc"],
             unit=field.metadata["unit"],
             choices=field.metadata["choices"],
+            allowed=field.metadata["allowed"],
             changed=field.metadata["changed"],
         )

@@ -11,7 +11,8 @@ import yaml
 
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.flags import nearest
-from steel_megatron.config.knob import Knob
+from steel_megatron.config.knob import Knob, knobs_of
+from steel_megatron.config.ranges import check_range, fix_of, parse_number
 from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
 
 PRESETS = Path(__file__).parent.parent / "model" / "presets"
@@ -114,6 +115,8 @@ def convert(knob: Knob, value: Any, where: str) -> Any:
 def _convert_one(knob: Knob, value: Any, where: str) -> Any:
     if knob.kind is str:
         converted: Any = str(value)
+        if isinstance(value, (dict, list)):
+            raise ConfigError(f"{where} is {value!r}", rule=f"{knob.name} takes {_wanted(knob)}")
         if knob.choices and converted not in knob.choices:
             raise ConfigError(
                 f"{where} is {converted!r}",
@@ -121,25 +124,40 @@ def _convert_one(knob: Knob, value: Any, where: str) -> Any:
                 fix=nearest(converted, knob.choices),
             )
         return converted
-    try:
-        if knob.kind is bool and isinstance(value, bool):
+    given = f"{where} {value}" if where.startswith("--") else f"{where} is {value!r}"
+    if knob.kind is bool:
+        if isinstance(value, bool):
             return value
-        if knob.kind is float and not isinstance(value, bool):
-            return float(value)
-        if knob.kind is int and not isinstance(value, bool):
-            number = float(value) if isinstance(value, str) else value
-            if number == int(number):
-                return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(number)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ConfigError(f"{where} is {value!r}", rule=f"{knob.name} takes {_wanted(knob)}")
+        raise ConfigError(given, rule=f"{knob.name} takes {_wanted(knob)}", fix=fix_of(_plain(knob.default)))
+    try:
+        number = parse_number(knob.kind, value)
+    except ValueError:
+        raise ConfigError(given, rule=f"{knob.name} takes {_wanted(knob)}", fix=fix_of(knob.default)) from None
+    check_range(given, number, knob.range, fix_of(knob.default))
+    return number
+
+
+def _plain(default: Any) -> Any:
+    return str(default).lower() if isinstance(default, bool) else default
+
+
+def check_ranges(*sections: object) -> None:
+    """Raises :class:`ConfigError` for a value of the wrong type or outside its range, however it was set.
+
+    Args:
+        sections: of a run's configuration, as :class:`ModelConfig`.
+    """
+    for section in sections:
+        for knob in knobs_of("", type(section)):
+            convert(knob, getattr(section, knob.name), knob.flag)
 
 
 def _wanted(knob: Knob) -> str:
     kind = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[knob.kind]
     if knob.choices:
         kind = f"one of {', '.join(knob.choices)}"
-    return (f"a list: {kind} each" if knob.is_list else kind) + (f" of {knob.unit}" if knob.unit else "")
+    kind = (f"a list: {kind} each" if knob.is_list else kind) + (f" of {knob.unit}" if knob.unit else "")
+    return kind if knob.allowed is None else f"{kind}, {knob.allowed}"
 
 
 def save_run_config(config: RunConfig, path: Path) -> None:

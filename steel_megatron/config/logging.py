@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import knob
+from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least
 
 
 @dataclass
@@ -12,16 +13,22 @@ class LoggingConfig:
     """Console, tensorboard, wandb and the profiler."""
 
     log_interval: int = knob(
-        10, "Steps between console lines, and between readings of loss and gradient norm from the device.", unit="steps"
+        10,
+        "Steps between console lines, and between readings of loss and gradient norm from the device.",
+        unit="steps",
+        allowed=at_least(0, zero="the last alone"),
     )
     tensorboard_dir: str | None = knob(None, "Tensorboard folder; SAVE/tensorboard when unset.")
     tensorboard: bool = knob(True, "Write tensorboard events.")
     wandb_project: str | None = knob(None, "Report to this Weights & Biases project, if wandb is installed.")
     wandb_exp_name: str | None = knob(None, "Name of the wandb run.")
     peak_tflops: float | None = knob(
-        None, "Dense peak of one device in the training type, for MFU; known cards are looked up.", unit="TFLOP/s"
+        None,
+        "Dense peak of one device in the training type, for MFU; known cards are looked up.",
+        unit="TFLOP/s",
+        allowed=POSITIVE,
     )
     profile: bool = knob(False, "Write a torch profiler trace of some steps.")
-    profile_step_start: int = knob(10, "First step profiled.", unit="steps")
-    profile_step_end: int = knob(12, "Step at which profiling stops.", unit="steps")
-    profile_ranks: list[int] = knob([0], "Ranks that are profiled.")
+    profile_step_start: int = knob(10, "First step profiled.", unit="steps", allowed=COUNT)
+    profile_step_end: int = knob(12, "Step at which profiling stops.", unit="steps", allowed=COUNT)
+    profile_ranks: list[int] = knob([0], "Ranks that are profiled.", allowed=AMOUNT)

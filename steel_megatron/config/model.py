@@ -5,57 +5,78 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import FIXED, MODEL, knob
+from steel_megatron.config.ranges import AMOUNT, COUNT, IDS, POSITIVE, at_least, share
 
 
 @dataclass
 class ModelConfig:
     """Shape of the GPT-style model; the defaults are those of a modern ~1 B dense model."""
 
-    num_layers: int = knob(22, "Transformer blocks.", changed=FIXED)
-    hidden_size: int = knob(2048, "Width of the residual stream.", changed=FIXED)
-    ffn_hidden_size: int = knob(5632, "Width inside the MLP.", changed=FIXED)
-    num_attention_heads: int = knob(32, "Query heads.", changed=FIXED)
+    num_layers: int = knob(22, "Transformer blocks.", changed=FIXED, allowed=COUNT)
+    hidden_size: int = knob(2048, "Width of the residual stream.", changed=FIXED, allowed=COUNT)
+    ffn_hidden_size: int = knob(5632, "Width inside the MLP.", changed=FIXED, allowed=COUNT)
+    num_attention_heads: int = knob(32, "Query heads.", changed=FIXED, allowed=COUNT)
     num_query_groups: int | None = knob(
         4,
         "Key/value heads (grouped-query attention); as many as query heads: multi-head; 1: multi-query.",
         changed=FIXED,
+        allowed=COUNT,
     )
-    kv_channels: int | None = knob(None, "Size of one head; hidden size / heads when unset.", changed=FIXED)
+    kv_channels: int | None = knob(
+        None, "Size of one head; hidden size / heads when unset.", changed=FIXED, allowed=COUNT
+    )
     max_position_embeddings: int = knob(
-        2048, "Longest sequence the model is built for: the table's size for learned positions.", unit="tokens"
+        2048,
+        "Longest sequence the model is built for: the table's size for learned positions.",
+        unit="tokens",
+        allowed=COUNT,
     )
     vocab_size: int | None = knob(
-        None, "Tokens of the vocabulary before padding; the tokenizer's or the data's when unset.", changed=FIXED
+        None,
+        "Tokens of the vocabulary before padding; the tokenizer's or the data's when unset.",
+        changed=FIXED,
+        allowed=IDS,
     )
     make_vocab_size_divisible_by: int = knob(
-        128, "The embedding is padded to a multiple of this times the tensor-parallel size."
+        128, "The embedding is padded to a multiple of this times the tensor-parallel size.", allowed=COUNT
     )
     position_embedding_type: str = knob(
         "rope", "How positions enter the model.", choices=("rope", "learned_absolute", "none"), changed=FIXED
     )
-    rotary_base: float = knob(10000.0, "RoPE theta.", changed=MODEL)
-    rotary_percent: float = knob(1.0, "Share of each head that RoPE rotates.", changed=MODEL)
+    rotary_base: float = knob(10000.0, "RoPE theta.", changed=MODEL, allowed=POSITIVE)
+    rotary_percent: float = knob(1.0, "Share of each head that RoPE rotates.", changed=MODEL, allowed=share(zero=False))
     rope_scaling_type: str = knob(
         "none",
         "How RoPE frequencies are stretched for longer contexts.",
         choices=("none", "linear", "llama3", "yarn"),
         changed=MODEL,
     )
-    rope_scaling_factor: float = knob(1.0, "Stretch of the context by RoPE scaling.", changed=MODEL)
-    rope_scaling_low_freq_factor: float = knob(1.0, "Low-frequency factor of llama3 RoPE scaling.", changed=MODEL)
-    rope_scaling_high_freq_factor: float = knob(4.0, "High-frequency factor of llama3 RoPE scaling.", changed=MODEL)
-    rope_scaling_original_max_position_embeddings: int = knob(
-        8192, "Context length before llama3 or yarn scaling.", unit="tokens", changed=MODEL
+    rope_scaling_factor: float = knob(
+        1.0, "Stretch of the context by RoPE scaling.", changed=MODEL, allowed=at_least(1)
     )
-    rope_scaling_beta_fast: float = knob(32.0, "Rotations above which yarn leaves a frequency as it is.", changed=MODEL)
+    rope_scaling_low_freq_factor: float = knob(
+        1.0, "Low-frequency factor of llama3 RoPE scaling.", changed=MODEL, allowed=POSITIVE
+    )
+    rope_scaling_high_freq_factor: float = knob(
+        4.0, "High-frequency factor of llama3 RoPE scaling.", changed=MODEL, allowed=POSITIVE
+    )
+    rope_scaling_original_max_position_embeddings: int = knob(
+        8192, "Context length before llama3 or yarn scaling.", unit="tokens", changed=MODEL, allowed=COUNT
+    )
+    rope_scaling_beta_fast: float = knob(
+        32.0, "Rotations above which yarn leaves a frequency as it is.", changed=MODEL, allowed=POSITIVE
+    )
     rope_scaling_beta_slow: float = knob(
-        1.0, "Rotations below which yarn stretches a frequency in full.", changed=MODEL
+        1.0, "Rotations below which yarn stretches a frequency in full.", changed=MODEL, allowed=POSITIVE
     )
     rope_scaling_attention_factor: float | None = knob(
-        None, "Factor of yarn on cosine and sine; 0.1 ln(rope_scaling_factor) + 1 when unset.", changed=MODEL
+        None,
+        "Factor of yarn on cosine and sine; 0.1 ln(rope_scaling_factor) + 1 when unset.",
+        changed=MODEL,
+        allowed=POSITIVE,
     )
     normalization: str = knob("RMSNorm", "Normalisation layer.", choices=("RMSNorm", "LayerNorm"), changed=FIXED)
-    norm_epsilon: float = knob(1e-5, "Epsilon inside the normalisation.", changed=MODEL)
+    norm_epsilon: float = knob(1e-5, "Epsilon inside the normalisation.", changed=MODEL, allowed=POSITIVE)
     activation: str = knob(
         "swiglu",
         "MLP activation; the …glu ones are gated.",
@@ -68,9 +89,11 @@ class ModelConfig:
     untie_embeddings_and_output_weights: bool = knob(
         True, "A head of its own instead of the embedding's weights.", changed=FIXED
     )
-    attention_dropout: float = knob(0.0, "Dropout on attention probabilities.", changed=MODEL)
-    hidden_dropout: float = knob(0.0, "Dropout on the embedding and on each sub-layer's output.", changed=MODEL)
-    init_method_std: float = knob(0.02, "Standard deviation of initial weights.")
+    attention_dropout: float = knob(0.0, "Dropout on attention probabilities.", changed=MODEL, allowed=share(one=False))
+    hidden_dropout: float = knob(
+        0.0, "Dropout on the embedding and on each sub-layer's output.", changed=MODEL, allowed=share(one=False)
+    )
+    init_method_std: float = knob(0.02, "Standard deviation of initial weights.", allowed=AMOUNT)
     depth_scaled_init: bool = knob(
         True, "Divide the deviation of the two output projections of each block by sqrt(2 × layers)."
     )

@@ -5,37 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import knob
+from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least, share
 
 
 @dataclass
 class OptimizerConfig:
     """AdamW with decay on matrices only, and the schedule of its learning rate."""
 
-    lr: float = knob(4e-4, "Peak learning rate.")
-    min_lr: float = knob(4e-5, "Learning rate at the end of the decay.")
+    lr: float = knob(4e-4, "Peak learning rate.", allowed=AMOUNT)
+    min_lr: float = knob(4e-5, "Learning rate at the end of the decay.", allowed=AMOUNT)
     lr_decay_style: str = knob(
         "cosine",
         "Shape after warm-up.",
         choices=("constant", "linear", "cosine", "WSD", "inverse-square-root"),
     )
-    lr_decay_iters: int | None = knob(None, "Step at which the decay ends; the run's end when unset.", unit="steps")
-    lr_decay_samples: int | None = knob(None, "Sample at which the decay ends.", unit="samples")
-    lr_decay_tokens: int | None = knob(None, "Token at which the decay ends.", unit="tokens")
-    lr_warmup_iters: int | None = knob(None, "Linear warm-up; the first step has lr/warm-up, not 0.", unit="steps")
-    lr_warmup_samples: int | None = knob(None, "Linear warm-up.", unit="samples")
-    lr_warmup_tokens: int | None = knob(None, "Linear warm-up.", unit="tokens")
-    lr_warmup_fraction: float | None = knob(None, "Linear warm-up, as a share of the decay length.")
-    lr_warmup_init: float = knob(0.0, "Learning rate before the warm-up's first step.")
+    lr_decay_iters: int | None = knob(
+        None, "Step at which the decay ends; the run's end when unset.", unit="steps", allowed=COUNT
+    )
+    lr_decay_samples: int | None = knob(None, "Sample at which the decay ends.", unit="samples", allowed=COUNT)
+    lr_decay_tokens: int | None = knob(None, "Token at which the decay ends.", unit="tokens", allowed=COUNT)
+    lr_warmup_iters: int | None = knob(
+        None, "Linear warm-up; the first step has lr/warm-up, not 0.", unit="steps", allowed=at_least(0, zero="none")
+    )
+    lr_warmup_samples: int | None = knob(None, "Linear warm-up.", unit="samples", allowed=at_least(0, zero="none"))
+    lr_warmup_tokens: int | None = knob(None, "Linear warm-up.", unit="tokens", allowed=at_least(0, zero="none"))
+    lr_warmup_fraction: float | None = knob(
+        None, "Linear warm-up, as a share of the decay length.", allowed=share(one=False)
+    )
+    lr_warmup_init: float = knob(0.0, "Learning rate before the warm-up's first step.", allowed=AMOUNT)
     lr_wsd_decay_style: str = knob("1-sqrt", "Shape of WSD's decay.", choices=("linear", "cosine", "1-sqrt"))
-    lr_wsd_decay_iters: int | None = knob(None, "Length of WSD's decay; a tenth of the run when unset.", unit="steps")
-    weight_decay: float = knob(0.1, "Decay of matrices (never of norms and biases).")
-    adam_beta1: float = knob(0.9, "AdamW beta1.")
-    adam_beta2: float = knob(0.95, "AdamW beta2.")
-    adam_eps: float = knob(1e-8, "AdamW epsilon.")
+    lr_wsd_decay_iters: int | None = knob(
+        None, "Length of WSD's decay; a tenth of the run when unset.", unit="steps", allowed=at_least(0, zero="none")
+    )
+    weight_decay: float = knob(0.1, "Decay of matrices (never of norms and biases).", allowed=at_least(0, zero="none"))
+    adam_beta1: float = knob(0.9, "AdamW beta1.", allowed=share(one=False))
+    adam_beta2: float = knob(0.95, "AdamW beta2.", allowed=share(one=False))
+    adam_eps: float = knob(1e-8, "AdamW epsilon.", allowed=POSITIVE)
     exp_avg_dtype: str = knob(
         "fp32", "Type in which AdamW's first moment is kept; bf16 is rounded stochastically.", choices=("fp32", "bf16")
     )
     exp_avg_sq_dtype: str = knob(
         "fp32", "Type in which AdamW's second moment is kept; bf16 is rounded stochastically.", choices=("fp32", "bf16")
     )
-    clip_grad: float = knob(1.0, "Largest norm of the global gradient; 0: no clipping.")
+    clip_grad: float = knob(1.0, "Largest norm of the global gradient.", allowed=at_least(0, zero="no clipping"))

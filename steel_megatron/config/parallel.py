@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import knob
+from steel_megatron.config.ranges import COUNT, above
 
 
 @dataclass
 class ParallelConfig:
     """The rank grid and how gradients and parameters travel over it."""
 
-    tensor_model_parallel_size: int = knob(1, "Ranks that share each layer's matrices.")
-    pipeline_model_parallel_size: int = knob(1, "Pipeline stages.")
+    tensor_model_parallel_size: int = knob(1, "Ranks that share each layer's matrices.", allowed=COUNT)
+    pipeline_model_parallel_size: int = knob(1, "Pipeline stages.", allowed=COUNT)
     pipeline_schedule: str = knob(
         "1f1b",
         "Order of forward and backward passes; 1f1b with several chunks per rank is interleaved.",
         choices=("gpipe", "1f1b", "interleaved"),
     )
     num_layers_per_virtual_pipeline_stage: int | None = knob(
-        None, "Layers of a chunk; a rank has several chunks, for the interleaved schedule. Unset: one chunk."
+        None,
+        "Layers of a chunk; a rank has several chunks, for the interleaved schedule. Unset: one chunk.",
+        allowed=COUNT,
     )
     pipeline_layout: str = knob(
         "auto", "Layers per chunk: auto (by FLOPs, with the head weighed), even, or numbers in forward order as 5,6,7."
@@ -34,8 +37,10 @@ class ParallelConfig:
     )
     overlap_grad_reduce: bool = knob(True, "Reduce gradient buckets while the backward pass runs.")
     overlap_param_gather: bool = knob(True, "Gather updated parameters while the next forward pass runs.")
-    bucket_size: int = knob(25_000_000, "Gradient elements reduced in one message.", unit="elements")
+    bucket_size: int = knob(25_000_000, "Gradient elements reduced in one message.", unit="elements", allowed=COUNT)
     distributed_backend: str = knob(
         "auto", "Communication library; auto: nccl with GPUs, gloo without.", choices=("auto", "nccl", "gloo")
     )
-    distributed_timeout_minutes: float = knob(10.0, "A collective that takes longer fails the run.", unit="minutes")
+    distributed_timeout_minutes: float = knob(
+        10.0, "A collective that takes longer fails the run.", unit="minutes", allowed=above(0, most=525_600)
+    )

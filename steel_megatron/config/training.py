@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import UNSAID, knob
+from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least
 
 RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
 
@@ -13,17 +14,24 @@ RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
 class TrainingConfig:
     """Batches, length, precision and exit conditions of a run."""
 
-    seq_length: int = knob(2048, "Length of a training sample.", unit="tokens")
-    micro_batch_size: int = knob(4, "Samples per forward pass and data-parallel rank.", unit="samples")
+    seq_length: int = knob(2048, "Length of a training sample.", unit="tokens", allowed=COUNT)
+    micro_batch_size: int = knob(4, "Samples per forward pass and data-parallel rank.", unit="samples", allowed=COUNT)
     global_batch_size: int | None = knob(
-        None, "Samples per optimizer step, over all ranks; micro-batch × data-parallel size when unset.", unit="samples"
+        None,
+        "Samples per optimizer step, over all ranks; micro-batch × data-parallel size when unset.",
+        unit="samples",
+        allowed=COUNT,
     )
     rampup_batch_size: list[int] | None = knob(
-        None, "START INCREMENT SAMPLES: grow the global batch from START by INCREMENT steps over SAMPLES samples."
+        None,
+        "START INCREMENT SAMPLES: grow the global batch from START by INCREMENT steps over SAMPLES samples.",
+        allowed=COUNT,
     )
-    train_iters: int | None = knob(None, "Length of the run.", unit="steps")
-    train_samples: int | None = knob(None, "Length of the run, instead of --train-iters.", unit="samples")
-    seed: int = knob(1234, "Seed of weights, data order and dropout.")
+    train_iters: int | None = knob(None, "Length of the run.", unit="steps", allowed=COUNT)
+    train_samples: int | None = knob(
+        None, "Length of the run, instead of --train-iters.", unit="samples", allowed=COUNT
+    )
+    seed: int = knob(1234, "Seed of weights, data order and dropout.", allowed=AMOUNT)
     precision: str = knob(
         "bf16", "Type of weights and activations in the forward pass.", choices=("bf16", "fp16", "fp32")
     )
@@ -43,15 +51,17 @@ class TrainingConfig:
         "Transformer Engine only).",
         choices=("tensorwise", "delayed"),
     )
-    fp8_amax_history_len: int = knob(1024, "Earlier steps that a delayed scale looks at.", unit="steps")
+    fp8_amax_history_len: int = knob(1024, "Earlier steps that a delayed scale looks at.", unit="steps", allowed=COUNT)
     z_loss_coeff: float = knob(
-        0.0, "Adds this times the squared logarithm of the softmax's partition function to each token's training loss."
+        0.0,
+        "Adds this times the squared logarithm of the softmax's partition function to each token's training loss.",
+        allowed=at_least(0, zero="none"),
     )
-    loss_scale: float | None = knob(None, "Fixed fp16 loss scale; dynamic when unset.")
-    initial_loss_scale: float = knob(2.0**16, "First dynamic loss scale.")
-    min_loss_scale: float = knob(1.0, "Lowest dynamic loss scale.")
-    loss_scale_window: int = knob(1000, "Steps without overflow before the scale doubles.", unit="steps")
-    hysteresis: int = knob(2, "Overflows before the scale halves.")
+    loss_scale: float | None = knob(None, "Fixed fp16 loss scale; dynamic when unset.", allowed=POSITIVE)
+    initial_loss_scale: float = knob(2.0**16, "First dynamic loss scale.", allowed=POSITIVE)
+    min_loss_scale: float = knob(1.0, "Lowest dynamic loss scale.", allowed=POSITIVE)
+    loss_scale_window: int = knob(1000, "Steps without overflow before the scale doubles.", unit="steps", allowed=COUNT)
+    hysteresis: int = knob(2, "Overflows before the scale halves.", allowed=COUNT)
     accumulate_allreduce_grads_in_fp32: bool = knob(
         True, "Accumulate and reduce gradients in fp32; off: in the type of the weights, less exact."
     )
@@ -72,14 +82,24 @@ class TrainingConfig:
         choices=("uniform", "block"),
     )
     recompute_num_layers: int | None = knob(
-        None, "Layers of a group (uniform; 1 when unset) or recomputed per stage (block; all when unset)."
+        None,
+        "Layers of a group (uniform; 1 when unset) or recomputed per stage (block; all when unset).",
+        allowed=COUNT,
     )
-    eval_interval: int = knob(1000, "Steps between validations.", unit="steps")
-    eval_iters: int = knob(10, "Global batches per validation; 0: no validation.")
+    eval_interval: int = knob(
+        1000, "Steps between validations.", unit="steps", allowed=at_least(0, zero="at the end alone")
+    )
+    eval_iters: int = knob(10, "Global batches per validation.", allowed=at_least(0, zero="no validation"))
     exit_interval: int | None = knob(
-        None, "Save and leave when the step is a multiple of this.", unit="steps", changed=UNSAID
+        None,
+        "Save and leave when the step is a multiple of this.",
+        unit="steps",
+        changed=UNSAID,
+        allowed=at_least(0, zero="never"),
     )
-    exit_duration_in_mins: float | None = knob(None, "Save and leave after this time.", unit="minutes", changed=UNSAID)
+    exit_duration_in_mins: float | None = knob(
+        None, "Save and leave after this time.", unit="minutes", changed=UNSAID, allowed=at_least(0, zero="never")
+    )
     exit_signal_handler: bool = knob(
         True, "SIGTERM, SIGUSR1, SIGINT (Ctrl-C; a second one leaves at once) and SIGHUP save and leave."
     )
@@ -118,9 +138,13 @@ class TrainingConfig:
     enable_cuda_graph: bool = knob(
         False, "Replay the forward and backward pass of a micro-batch as one CUDA graph (data parallel alone)."
     )
-    cuda_graph_warmup_steps: int = knob(3, "Steps without the graph before it is captured.", unit="steps")
+    cuda_graph_warmup_steps: int = knob(
+        3, "Steps without the graph before it is captured.", unit="steps", allowed=COUNT
+    )
     check_for_nan_in_loss_and_grad: bool = knob(
         True, "Stop before the optimizer touches a weight when loss or gradient norm is not finite (bf16, fp32)."
     )
     manual_gc: bool = knob(True, "Collect Python garbage at fixed steps, the same on every rank.")
-    manual_gc_interval: int = knob(100, "Steps between garbage collections.", unit="steps")
+    manual_gc_interval: int = knob(
+        100, "Steps between garbage collections.", unit="steps", allowed=at_least(0, zero="never")
+    )

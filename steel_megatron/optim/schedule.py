@@ -46,7 +46,7 @@ class LearningRate:
         self.decay = self._decay(training)
         self.warmup = self._warmup()
         self.decay_start = self._convert(self.warmup, self.decay.unit)
-        if self.decay_start >= self.decay.value and optimizer.lr_decay_style != "constant":
+        if self.decay_start >= self.decay.value:
             raise ConfigError(
                 f"a warm-up of {self.warmup.value:g} {self.warmup.unit} in a schedule that ends after "
                 f"{self.decay.value:g} {self.decay.unit}",

@@ -12,6 +12,7 @@ from steel_megatron.config import CheckpointConfig
 from steel_megatron.model.blocks import model_blocks
 from steel_megatron.ops.backends import chosen
 from steel_megatron.parallel.collectives import any_rank
+from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 
@@ -33,8 +34,7 @@ class Checkpointing(Callback):
 
     def reads(self, trainer: Trainer) -> bool:
         # What is saved has been checked to be finite, and the metrics of the steps before it are written.
-        interval = self.config.save_interval
-        return trainer.state.step % interval == 0 if interval else False
+        return every(self.config.save_interval, trainer.state.step)
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         if self.reads(trainer) or self.overdue(trainer):
@@ -43,7 +43,7 @@ class Checkpointing(Callback):
     def overdue(self, trainer: Trainer) -> bool:
         """Whether the time since the last checkpoint is up on any rank, so that all save at the same step."""
         minutes = self.config.save_interval_in_mins
-        if minutes is None or trainer.stop_reason:  # the end of the run saves anyway
+        if not minutes or trainer.stop_reason:  # the end of the run saves anyway
             return False
         return any_rank(time.monotonic() - self.saved_time > minutes * 60, trainer.parts.mesh.world)
 

@@ -8,13 +8,14 @@ import sys
 
 from tqdm import tqdm
 
+from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 log = logging.getLogger(__name__)
 
 
 class Console(Callback):
-    """Prints on the main rank only."""
+    """Prints on the main rank only: every ``interval`` steps (0: never) and the last one."""
 
     def __init__(self, interval: int, show_progress: bool) -> None:
         self.interval = interval
@@ -44,7 +45,7 @@ class Console(Callback):
         if self.bar is not None:
             self.bar.set_postfix_str(f"loss {last['loss']:.3f}", refresh=False)
         step, total = trainer.state.step, trainer.parts.batch_size.total_steps
-        if step % self.interval == 0 or step == total or "valid_loss" in last or trainer.stop_reason:
+        if every(self.interval, step) or step == total or "valid_loss" in last or trainer.stop_reason:
             self.write(line(last, total, self.waited / max(self.seconds, 1e-9)))
             self.seconds = self.waited = 0.0
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from steel_megatron.config import TrainingConfig
 from steel_megatron.parallel.watch import current_watch
+from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Trainer
 
 log = logging.getLogger(__name__)
@@ -71,11 +72,10 @@ class Exits(Callback):
 
     def on_step_end(self, trainer: Trainer) -> None:
         limit = self.training.exit_duration_in_mins
-        if limit is not None and time.monotonic() - self.started > limit * 60:
+        if limit and time.monotonic() - self.started > limit * 60:
             trainer.stop_request = f"ran for {limit:g} minutes"
-        interval = self.training.exit_interval
-        if interval and trainer.state.step % interval == 0:
-            trainer.stop_reason = f"reached --exit-interval {interval}"
+        if every(self.training.exit_interval, trainer.state.step):
+            trainer.stop_reason = f"reached --exit-interval {self.training.exit_interval}"
 
     def close(self) -> None:
         for number, handler in self.previous.items():

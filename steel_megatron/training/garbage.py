@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 
+from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Trainer
 
 
 class GarbageCollection(Callback):
-    """Turns automatic collection off and collects every ``interval`` steps."""
+    """Turns automatic collection off and collects every ``interval`` steps; 0: never."""
 
     def __init__(self, interval: int) -> None:
         self.interval = interval
@@ -19,7 +20,7 @@ class GarbageCollection(Callback):
         gc.disable()
 
     def on_step_end(self, trainer: Trainer) -> None:
-        if trainer.state.step % self.interval == 0:
+        if every(self.interval, trainer.state.step):
             gc.collect()
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from steel_megatron.config import RunConfig
 from steel_megatron.parallel.collectives import all_reduce, any_rank
+from steel_megatron.training.intervals import every
 from steel_megatron.training.setup import Parts
 from steel_megatron.training.source_sums import source_losses, source_tokens
 from steel_megatron.training.state import RunState
@@ -138,7 +139,7 @@ class Trainer:
         step = self.state.step
         if self.stop_reason or step >= min(self.next_reading, self.parts.batch_size.total_steps):
             return True
-        return step % self.config.logging.log_interval == 0 or any(callback.reads(self) for callback in self.callbacks)
+        return every(self.config.logging.log_interval, step) or any(callback.reads(self) for callback in self.callbacks)
 
     def read(self) -> list[Metrics]:
         """The numbers of the steps since the last reading; waits for the device.

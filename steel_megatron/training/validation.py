@@ -6,6 +6,7 @@ import math
 
 from tqdm import tqdm
 
+from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.source_sums import source_losses
 
@@ -24,7 +25,7 @@ class Validation(Callback):
         self.show_progress = show_progress
 
     def reads(self, trainer: Trainer) -> bool:
-        return trainer.state.step % self.interval == 0
+        return every(self.interval, trainer.state.step)
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         last = trainer.state.step >= trainer.parts.batch_size.total_steps

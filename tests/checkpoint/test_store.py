@@ -138,7 +138,7 @@ def test_the_newest_and_the_multiples_are_kept(
         (store.folder(step) / "complete.json").write_text("{}")
         (store.folder(step) / "data").write_text("x")
     store.prune(retain, interval)
-    newest = sorted(steps) if retain is None else sorted(steps)[-max(retain, 1) :]
+    newest = sorted(steps)[-retain:] if retain else sorted(steps)
     kept = {step for step in steps if step in newest or (interval and step % interval == 0)}
     assert store.steps() == sorted(kept)
     assert len(os.listdir(store.root)) == len(kept)

@@ -34,7 +34,7 @@ def test_sizes_that_fit_pass(tp):
         ),
         (
             {"transformer_impl": "transformer_engine", "fp8_recipe": "delayed", "fp8_amax_history_len": 0},
-            ["--fp8-amax-history-len 0", "above 0"],
+            ["--fp8-amax-history-len 0", "1 or more"],
         ),
         ({"ffn_hidden_size": 100}, ["ffn hidden size 100", "multiple of 16"]),
         ({"hidden_size": 72, "kv_channels": 16}, ["hidden size 72"]),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steel_megatron.config import KNOBS, ConfigError, RunConfig, load_run_config, preset_names, save_run_config
+from steel_megatron.config import KNOBS, ConfigError, Range, RunConfig, load_run_config, preset_names, save_run_config
 
 
 def load(tmp_path, text: str) -> RunConfig:
@@ -28,6 +28,16 @@ def load(tmp_path, text: str) -> RunConfig:
         ("training: {precision: bf8}", "one of bf16, fp16, fp32"),
         ("optimizer: {lr: }", "a number"),
         ("training: {seed: true}", "a whole number"),
+        ("training: {seed: [1, 2]}", "a whole number"),
+        ("optimizer: {lr: -1}", "0 or more"),
+        ("optimizer: {lr: .nan}", "lr is nan"),
+        ("optimizer: {adam_beta2: 1.5}", "0 or more and below 1"),
+        ("training: {train_iters: 1e30}", "1 or more"),
+        ("save_interval: -2", "0 or more; 0: at the end alone"),
+        ("training: {rampup_batch_size: [4, -4, 100]}", "1 or more"),
+        ("sequence_parallel: 1", "true or false"),
+        ("save: [a, b]", "a text"),
+        ("rampup_batch_size: {a: 1}", "a list"),
         ("preset: steel_1", "did you mean steel_1b"),
         ("- a\n- b", "mapping"),
         ("model: [1]", "mapping"),
@@ -72,10 +82,11 @@ def test_every_preset_loads():
 def test_saved_configuration_reads_back_the_same(tmp_path_factory, data):
     config = RunConfig()
     for knob in data.draw(st.lists(st.sampled_from(sorted(KNOBS.values(), key=lambda k: k.name)), max_size=8)):
+        allowed = knob.allowed or Range()
         one = {
             bool: st.booleans(),
-            int: st.integers(-(2**60), 2**60),
-            float: st.floats(allow_nan=False, allow_infinity=False),
+            int: st.integers(int(allowed.low or 0), int(allowed.high or 2**60)).filter(allowed.holds),
+            float: st.floats(allowed.low, allowed.high, allow_nan=False, allow_infinity=False).filter(allowed.holds),
             str: st.sampled_from(knob.choices) if knob.choices else st.text(st.characters(codec="utf-8"), max_size=9),
         }[knob.kind]
         config.set(knob.name, data.draw(st.lists(one) if knob.is_list else one))

@@ -22,7 +22,8 @@ Written by `python tools/docs/training_flags.py` from the code; do not edit.
 A run is a YAML file (`--config run.yaml`) with the sections below; bare knob names at the top level work too. A flag
 overrides the file, the file overrides a preset (`--preset`, or `preset:` in the file), a preset overrides the
 defaults. Names are Megatron-LM's where Megatron has one; in flags, dashes and underscores are the same. A switch that
-is on by default is turned off by `--no-…`. The effective configuration is written to `SAVE/config.yaml` and stands in
+is on by default is turned off by `--no-…`. A number outside its range, and NaN or an infinity anywhere, is refused
+before any work. The effective configuration is written to `SAVE/config.yaml` and stands in
 every checkpoint.
 
 ```yaml
@@ -40,10 +41,16 @@ def page() -> str:
     parts = [HEAD]
     for section, cls in SECTIONS.items():
         intro = " ".join((cls.__doc__ or "").split())
-        parts += [f"\n## {section}\n\n{intro}\n", "| flag | default | unit | meaning |", "| --- | --- | --- | --- |"]
+        parts += [
+            f"\n## {section}\n\n{intro}\n",
+            "| flag | default | unit | range | meaning |",
+            "| --- | --- | --- | --- | --- |",
+        ]
         parts += [row(knob) for knob in KNOBS.values() if knob.section == section]
         parts += [
-            f"| `{flag}` | | | {text} |" for flag, (name, _, text) in ALIASES.items() if KNOBS[name].section == section
+            f"| `{flag}` | | | | {text} |"
+            for flag, (name, _, text) in ALIASES.items()
+            if KNOBS[name].section == section
         ]
     return "\n".join(parts) + "\n"
 
@@ -52,7 +59,8 @@ def row(knob: Knob) -> str:
     """One line of a section's table."""
     default = "" if knob.default is None else f"`{_plain(knob.default)}`"
     meaning = knob.doc + (f" One of {', '.join(f'`{choice}`' for choice in knob.choices)}." if knob.choices else "")
-    return f"| `{knob.flag}` | {default} | {knob.unit} | {meaning.replace('|', '&#124;')} |"
+    allowed = "" if knob.allowed is None else str(knob.allowed)
+    return f"| `{knob.flag}` | {default} | {knob.unit} | {allowed} | {meaning.replace('|', '&#124;')} |"
 
 
 def _plain(value: object) -> str:
