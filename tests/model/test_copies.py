@@ -16,6 +16,7 @@ from steel_megatron.model.block import through_blocks
 from steel_megatron.model.context import Context
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.chunks import CPU_ELEMENTS
+from steel_megatron.ops.cpu_products import VARIABLE
 from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
 
@@ -27,6 +28,12 @@ GPT2 = {
     "position_embedding_type": "learned_absolute",
     "add_bias_linear": True,
 }
+
+
+@pytest.fixture(autouse=True)
+def products_of_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU has them; a CPU without instructions for them copies pieces of matrices to fp32 (cpu_products.py)."""
+    monkeypatch.setenv(VARIABLE, "torch")
 
 
 def copies(function: Callable[[], Any]) -> tuple[Any, list[str]]:
