@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from steel_megatron.config import ConfigError
+from steel_megatron.config import PROCESSES, ConfigError, add_number
 from steel_megatron.corpus.cleaning import OPERATIONS, Cleaned, clean, read_drops, read_recipe, run_data_juicer
 
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="FILE.jsonl or FILE.jsonl.zst (default: the recipe's export_path)."
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="Processes (default: the recipe's np, else 1).")
+    add_number(parser, "--workers", PROCESSES, "Processes; the recipe's np, else 1, when not given.")
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
     parser.add_argument("--tokenizer-type", metavar="TYPE", help="Kind of tokenizer, where the files do not say it.")
     parser.add_argument("--tokenizer-model", metavar="PATH", help="Tokenizer that counts tokens for the report.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
+from steel_megatron.config import PROCESSES, Number, add_number
 from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus
 from steel_megatron.corpus.corpus import REASONS
 
@@ -25,19 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.gz or FILE.jsonl.zst.")
     parser.add_argument("--source", metavar="NAME", help='What "source" says in each line (default: the corpus).')
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="Processes that convert (default: 1).")
+    add_number(parser, "--workers", PROCESSES, "Processes that convert.", default=1)
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
     parser.add_argument("--strict", action="store_true", help="Exit status 1 when a record was rejected.")
     options = parser.add_argument_group("options of some corpora")
     shared = {option.name: option for corpus in corpora.values() for option in corpus.options}
     for name, option in shared.items():
         owners = ", ".join(corpus.name for corpus in corpora.values() if option in corpus.options)
+        told = "" if option.allowed is None else f"{option.allowed}; "
         options.add_argument(
             option.flag,
             dest=f"option_{name}",
             choices=option.choices or None,
-            metavar=None if option.choices else "VALUE",
-            help=f"{owners}: {option.help} (default: {option.default or 'none'})",
+            type=str if option.allowed is None else Number(option.flag, int, option.allowed),
+            metavar=None if option.choices else "VALUE" if option.allowed is None else "N",
+            help=f"{owners}: {option.help} ({told}default: {option.default or 'none'})",
         )
 
 
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         args.corpus,
         args.input,
         args.output,
-        options={name: value for name, value in given.items() if value is not None},
+        options={name: str(value) for name, value in given.items() if value is not None},
         source=args.source,
         workers=args.workers,
         overwrite=args.overwrite,

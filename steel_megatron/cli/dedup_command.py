@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
+from steel_megatron.config import POSITIVE, PROCESSES, Amount, add_number, at_least, share
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
 from steel_megatron.corpus.dedup.engine import ENGINES
 from steel_megatron.jobs.sizes import parse_size
@@ -33,16 +34,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="Gets NAME/FILE.jsonl.zst for each input file, duplicates.jsonl.zst and report.json.",
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="Processes at once (default: 1).")
-    parser.add_argument("--memory", default="4G", help="What all workers of a machine may take together (default: 4G).")
+    add_number(parser, "--workers", PROCESSES, "Processes at once.", default=1)
+    parser.add_argument(
+        "--memory",
+        type=Amount("--memory", parse_size, POSITIVE),
+        default="4G",
+        metavar="SIZE",
+        help="What all workers of a machine may take together (above 0; default: 4G).",
+    )
     parser.add_argument(
         "--engine", choices=ENGINES, default="local", help="Processes of this machine, or Ray tasks (default: local)."
     )
-    parser.add_argument(
+    add_number(
+        parser,
         "--threshold",
-        type=float,
+        at_least(0.5, most=1),
+        "Least estimated Jaccard similarity of near duplicates.",
+        kind=float,
         default=default.threshold,
-        help=f"Least estimated Jaccard similarity of near duplicates (default: {default.threshold}).",
+        metavar="SIMILARITY",
     )
     parser.add_argument("--exact-only", action="store_true", help="Do not look for near duplicates.")
     parser.add_argument(
@@ -52,12 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FILE",
         help="Evaluation sets: csv files of C-Eval, CMMLU or MMLU, or JSON lines; a file, folder or glob pattern.",
     )
-    parser.add_argument(
+    add_number(
+        parser,
         "--contamination-share",
-        type=float,
+        share(zero=False),
+        "Part of an item's n-grams that makes a document contaminated.",
+        kind=float,
         default=default.overlap_share,
         metavar="SHARE",
-        help=f"Part of an item's n-grams that makes a document contaminated (default: {default.overlap_share}).",
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace what another run left in the output folder.")
 
@@ -74,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         ),
         evaluation_sets=[SourceInput.parse(given, "--decontaminate") for given in args.decontaminate],
         workers=args.workers,
-        memory=parse_size(args.memory, "--memory"),
+        memory=args.memory,
         engine=args.engine,
         overwrite=args.overwrite,
     )

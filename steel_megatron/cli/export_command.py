@@ -6,11 +6,14 @@ import argparse
 import logging
 from pathlib import Path
 
+from steel_megatron.config import AMOUNT, POSITIVE, Amount, add_number
+from steel_megatron.jobs.sizes import parse_size
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``steel export``."""
     parser.add_argument("--load", required=True, metavar="DIR", help="Folder of the run.")
-    parser.add_argument("--step", type=int, metavar="N", help="Step of the checkpoint (default: the newest whole one).")
+    add_number(parser, "--step", AMOUNT, "Step of the checkpoint; the newest whole one when not given.")
     parser.add_argument("--output", required=True, metavar="DIR", help="Folder to make.")
     parser.add_argument(
         "--dtype",
@@ -21,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer-model", metavar="MODEL", help="Tokenizer to put in (default: the one that the run names)."
     )
     parser.add_argument(
-        "--max-shard-size", default="5GB", metavar="SIZE", help="Largest file of weights: 5GB, 500MB … (default: 5GB)."
+        "--max-shard-size",
+        type=Amount("--max-shard-size", parse_size, POSITIVE),
+        default="5GB",
+        metavar="SIZE",
+        help="Largest file of weights: 5GB, 500MB … (above 0; default: 5GB).",
     )
     parser.add_argument(
         "--check",
@@ -35,7 +42,6 @@ def run(args: argparse.Namespace) -> int:
     """Exports, and tells what was written."""
     from steel_megatron.convert.check import check_export
     from steel_megatron.convert.export import export_checkpoint
-    from steel_megatron.jobs.sizes import parse_size
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     done = export_checkpoint(
@@ -44,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         step=args.step,
         precision=args.dtype,
         tokenizer_model=args.tokenizer_model,
-        max_shard_size=parse_size(args.max_shard_size, "--max-shard-size"),
+        max_shard_size=args.max_shard_size,
         overwrite=args.overwrite,
     )
     print(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from steel_megatron.cli.text_printer import TextPrinter
-from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config import AMOUNT, COUNT, POSITIVE, DataError, add_number, at_least, share
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = model.add_mutually_exclusive_group(required=True)
     source.add_argument("--load", metavar="DIR", help="Folder of a run.")
     source.add_argument("--hf", metavar="DIR", help="Hugging Face folder.")
-    model.add_argument("--step", type=int, metavar="N", help="With --load: step (default: the newest whole one).")
+    add_number(model, "--step", AMOUNT, "With --load: step; the newest whole one when not given.")
     model.add_argument("--tokenizer-model", metavar="MODEL", help="With --load: instead of the run's tokenizer.")
     model.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), help="Type to compute in (default: as stored).")
     model.add_argument(
@@ -27,22 +27,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     texts.add_argument("--prompt", nargs="+", metavar="TEXT", help="One or more texts to continue.")
     texts.add_argument("--prompt-file", metavar="FILE", help="A file that holds one text to continue; - for the input.")
     sampling = parser.add_argument_group("sampling")
-    sampling.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="Longest text (default: 128).")
+    add_number(sampling, "--max-new-tokens", COUNT, "Longest text.", default=128)
     sampling.add_argument("--greedy", action="store_true", help="Always the likeliest token.")
-    sampling.add_argument("--temperature", type=float, default=1.0, metavar="T", help="Divides logits (default: 1).")
-    sampling.add_argument("--top-k", type=int, default=0, metavar="K", help="Only the K likeliest (default 0: all).")
-    sampling.add_argument(
-        "--top-p", type=float, default=1.0, metavar="P", help="Only the likeliest that make up P (default 1: all)."
+    add_number(
+        sampling,
+        "--temperature",
+        POSITIVE,
+        "Divides logits.",
+        kind=float,
+        default=1.0,
+        metavar="T",
+        fix="use --greedy for the likeliest token",
     )
-    sampling.add_argument(
+    add_number(sampling, "--top-k", at_least(0, zero="all"), "Only the K likeliest.", default=0, metavar="K")
+    add_number(
+        sampling,
+        "--top-p",
+        share(zero=False),
+        "Only the likeliest that make up P; 1: all.",
+        kind=float,
+        default=1.0,
+        metavar="P",
+    )
+    add_number(
+        sampling,
         "--repetition-penalty",
-        type=float,
+        POSITIVE,
+        "Above 1: less of what was said.",
+        kind=float,
         default=1.0,
         metavar="R",
-        help="Above 1: less of what was said (default: 1).",
     )
-    sampling.add_argument("--seed", type=int, default=0, metavar="N", help="Same seed, same text (default: 0).")
-    sampling.add_argument("--num-samples", type=int, default=1, metavar="N", help="Texts per prompt (default: 1).")
+    add_number(sampling, "--seed", AMOUNT, "Same seed, same text.", default=0)
+    add_number(sampling, "--num-samples", at_least(1, most=1_000_000), "Texts per prompt.", default=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,8 +69,6 @@ def run(args: argparse.Namespace) -> int:
     from steel_megatron.model.sampling import SamplingSettings
 
     settings = SamplingSettings(args.greedy, args.temperature, args.top_k, args.top_p, args.repetition_penalty)
-    if args.num_samples < 1:
-        raise ConfigError(f"--num-samples {args.num_samples}", rule="it is at least 1")
     prompts = [text for text in read_prompts(args) for _ in range(args.num_samples)]
     device = inference.choose_device(args.device)
     if args.load is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from steel_megatron.config import ConfigError
+from steel_megatron.config import ID, IDS, ConfigError, add_number
 from steel_megatron.dataset.import_tokens import import_tokens
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
 
@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-prefix", required=True, metavar="PREFIX", help="Path of the dataset without .bin.")
     parser.add_argument("--tokenizer-model", metavar="MODEL", help="The tokenizer that made the ids.")
     parser.add_argument("--tokenizer-type", choices=TOKENIZER_TYPES, help="Kind, where the model does not tell it.")
-    parser.add_argument("--vocab-size", type=int, metavar="N", help="Number of ids of the NullTokenizer.")
+    add_number(parser, "--vocab-size", IDS, "Number of ids of the NullTokenizer.")
     parser.add_argument("--no-manifest", action="store_true", help="Import without a tokenizer: nothing is checked.")
-    parser.add_argument("--begin-id", type=int, metavar="ID", help="In a stream, each document begins with this id.")
-    parser.add_argument("--end-id", type=int, metavar="ID", help="In a stream, each document ends with this id.")
+    add_number(parser, "--begin-id", ID, "In a stream, each document begins with this id.", metavar="ID")
+    add_number(parser, "--end-id", ID, "In a stream, each document ends with this id.", metavar="ID")
     parser.add_argument("--column", metavar="NAME", help="Parquet: the column, where several hold lists of ids.")
     parser.add_argument("--append-eod", action="store_true", help="End documents with the tokenizer's end id.")
     parser.add_argument("--overwrite", action="store_true", help="Replace a dataset that is there.")

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from steel_megatron.config import ConfigError, RunConfig
+from steel_megatron.config import AMOUNT, COUNT, IDS, ConfigError, RunConfig, add_number
 from steel_megatron.dataset.compare import compare_datasets, comparison_text
 from steel_megatron.dataset.indexed import IndexedDataset
 from steel_megatron.dataset.inspect import inspect_dataset, inspect_document, verify
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prefix", nargs="?", metavar="PREFIX", help="Path of a dataset without .bin or .idx.")
     data = parser.add_argument_group("a dataset")
     what = data.add_mutually_exclusive_group()
-    what.add_argument("--document", type=int, metavar="N", help="Print document N, counted from 0.")
+    add_number(what, "--document", AMOUNT, "Print document N, counted from 0.")
     what.add_argument(
         "--verify",
         action="store_true",
@@ -35,17 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--packing", action="store_true", help="What plain and best-fit packing make of it; makes the latter's index."
     )
-    data.add_argument("--seq-length", type=int, default=2048, metavar="N", help="With --packing (default: 2048).")
+    add_number(data, "--seq-length", COUNT, "With --packing.", default=2048)
     data.add_argument("--data-cache-path", metavar="DIR", help="With --packing: folder of the index.")
     run_ = parser.add_argument_group("a run")
     run_.add_argument("--run", metavar="DIR", help="Folder of the run: its --save.")
     of_run = run_.add_mutually_exclusive_group()
-    of_run.add_argument("--sample", type=int, metavar="N", help="Decode sample N, counted from 0.")
-    of_run.add_argument("--step", type=int, metavar="N", help="List the documents that step N saw, counted from 1.")
+    add_number(of_run, "--sample", AMOUNT, "Decode sample N, counted from 0.")
+    add_number(of_run, "--step", COUNT, "List the documents that step N saw, counted from 1.")
     both = parser.add_argument_group("both")
     both.add_argument("--tokenizer-model", metavar="MODEL", help="Decode with this tokenizer.")
     both.add_argument("--tokenizer-type", choices=TOKENIZER_TYPES, help="Kind, where the model does not tell it.")
-    both.add_argument("--vocab-size", type=int, metavar="N", help="Number of ids of the NullTokenizer's data.")
+    add_number(both, "--vocab-size", IDS, "Number of ids of the NullTokenizer's data.")
     both.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
@@ -63,8 +63,6 @@ def run(args: argparse.Namespace) -> int:
         comparison = compare_datasets(prefix, without_suffix(args.compare))
         show(args, asdict(comparison), comparison_text(comparison))
     elif args.packing:
-        if args.seq_length < 1:
-            raise ConfigError(f"--seq-length {args.seq_length}", rule="it is 1 or more")
         packing = packing_report(IndexedDataset(prefix), args.seq_length, args.data_cache_path)
         show(args, asdict(packing), packing_text(packing))
     else:

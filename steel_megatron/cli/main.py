@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, Parser, SteelError, check_instruction_set, nearest
@@ -86,10 +87,16 @@ def dispatch(argv: list[str]) -> int:
 
 def run_command(name: str, argv: Sequence[str]) -> int:
     """Imports the command's module and runs it."""
+    module, parser = parser_of(name)
+    return int(module.run(parser.parse_args(list(argv))) or 0)
+
+
+def parser_of(name: str) -> tuple[ModuleType, Parser]:
+    """A command's module and the parser of its flags."""
     module = importlib.import_module(f"steel_megatron.cli.{name.replace('-', '_')}_command")
     parser = Parser(prog=f"steel {name}", description=module.__doc__)
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(list(argv))) or 0)
+    return module, parser
 
 
 def usage() -> str:

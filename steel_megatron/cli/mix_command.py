@@ -12,7 +12,16 @@ from typing import Any
 import yaml
 
 from steel_megatron.cli.run_data import Progress, batch_sizes, config_of, open_data, progress_of
-from steel_megatron.config import KNOBS, ConfigError, RunConfig, add_run_flags, load_run_config
+from steel_megatron.config import (
+    AMOUNT,
+    COUNT,
+    KNOBS,
+    ConfigError,
+    RunConfig,
+    add_number,
+    add_run_flags,
+    load_run_config,
+)
 from steel_megatron.dataset.mix_add import replace_when_valid, with_phase
 from steel_megatron.dataset.mix_figure import draw_mixture
 from steel_megatron.dataset.mix_plan import MixPlan, plan_mixture, plan_text
@@ -31,15 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions.add_parser("add", help="append a phase to the phases file of a run, for its next restart")
     add.add_argument("run", metavar="DIR", help="Folder of the run: its --save.")
     start = add.add_mutually_exclusive_group(required=True)
-    start.add_argument("--from", dest="from_", type=int, metavar="N", help="First sample of the phase.")
-    start.add_argument("--from-tokens", type=int, metavar="N", help="Or the token of the run it begins at.")
+    add_number(start, "--from", AMOUNT, "First sample of the phase.", dest="from_")
+    add_number(start, "--from-tokens", AMOUNT, "Or the token of the run it begins at.")
     ramp = add.add_mutually_exclusive_group()
-    ramp.add_argument("--ramp", type=int, metavar="N", help="Samples over which the shares move to the new ones.")
-    ramp.add_argument("--ramp-tokens", type=int, metavar="N", help="Or the tokens of that.")
+    add_number(ramp, "--ramp", COUNT, "Samples over which the shares move to the new ones.")
+    add_number(ramp, "--ramp-tokens", COUNT, "Or the tokens of that.")
     kinds = {"weight": "weights", "epochs": "epochs to read in this phase", "tokens": "tokens to read in this phase"}
     for kind, text in kinds.items():
         add.add_argument(f"--{kind}", nargs="+", default=[], metavar="NAME=N", help=f"Sources and their {text}.")
-    add.add_argument("--until", type=int, metavar="N", help="Sample by which epochs and tokens are read.")
+    add_number(add, "--until", COUNT, "Sample by which epochs and tokens are read.")
     add.add_argument("--path", nargs="+", default=[], metavar="NAME=PREFIX", help="Datasets of sources that are new.")
     add.add_argument("--dry-run", action="store_true", help="Check and print, and leave the file as it is.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from steel_megatron.config import ConfigError
+from steel_megatron.config import AMOUNT, COUNT, IDS, PROCESSES, ConfigError, add_number, at_least
 from steel_megatron.dataset.tokenize import tokenize
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tokens.add_argument(
         "--tokenizer-model", metavar="MODEL", help="Folder with tokenizer.json, hub name, .tiktoken or .model file."
     )
-    tokens.add_argument("--vocab-size", type=int, metavar="N", help="Number of ids of the NullTokenizer's data.")
+    add_number(tokens, "--vocab-size", IDS, "Number of ids of the NullTokenizer's data.")
     tokens.add_argument(
         "--encoder",
         choices=ENCODERS,
@@ -42,16 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--shuffle-documents", action="store_true", help="Write the documents in a random order that --seed decides."
     )
-    output.add_argument("--seed", type=int, default=1234, metavar="N", help="Of --shuffle-documents (default: 1234).")
+    add_number(output, "--seed", AMOUNT, "Of --shuffle-documents.", default=1234)
     output.add_argument("--strict", action="store_true", help="Exit status 1 when a line was rejected.")
     run = parser.add_argument_group("run")
-    run.add_argument("--workers", type=int, default=1, metavar="N", help="Processes that encode (default: 1).")
-    run.add_argument(
-        "--log-interval", type=int, default=10_000, metavar="N", help="Documents between log lines (default: 10000)."
-    )
-    run.add_argument(
-        "--partitions", type=int, default=1, metavar="N", help="Taken for Megatron's sake; --workers does what it did."
-    )
+    add_number(run, "--workers", PROCESSES, "Processes that encode.", default=1)
+    add_number(run, "--log-interval", at_least(0, zero="never"), "Documents between log lines.", default=10_000)
+    add_number(run, "--partitions", COUNT, "Taken for Megatron's sake; --workers does what it did.", default=1)
     run.add_argument(
         "--keep-sequential-samples", action="store_true", help="Taken for Megatron's sake; the order is always kept."
     )

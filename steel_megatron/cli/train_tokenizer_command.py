@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from steel_megatron.config import DataError
+from steel_megatron.config import IDS, POSITIVE, Amount, DataError, add_number
 from steel_megatron.dataset.inputs import find_inputs
 from steel_megatron.dataset.sample_texts import TextSample
 from steel_megatron.jobs.sizes import parse_size
@@ -25,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", nargs="+", required=True, help="Files, folders or glob patterns of JSON lines, plain, .gz or .zst."
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="Folder to write.")
-    parser.add_argument(
-        "--vocab-size", type=int, required=True, metavar="N", help="Ids in all, the special tokens included."
-    )
+    add_number(parser, "--vocab-size", IDS, "Ids in all, the special tokens included.", required=True)
     parser.add_argument("--json-key", default="text", metavar="KEY", help="Field that holds the text (default: text).")
     parser.add_argument(
         "--special-tokens",
@@ -38,8 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-bytes",
+        type=Amount("--max-bytes", parse_size, POSITIVE),
         metavar="N",
-        help="Train on about so much text, taken from every file by its size; K, M, G for 10^3, 10^6, 10^9.",
+        help="Train on about so much text, taken from every file by its size; K, M, G for 10^3, 10^6, 10^9 "
+        "(above 0).",
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace a tokenizer that is there.")
 
@@ -55,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
             fix="use another --output, or --overwrite",
         )
     files = find_inputs(args.input)
-    limit = None if args.max_bytes is None else parse_size(args.max_bytes, "--max-bytes")
-    sample = TextSample(files, args.json_key, limit)
+    sample = TextSample(files, args.json_key, args.max_bytes)
     backend = train_bpe(sample, args.vocab_size, args.special_tokens, show_progress=sys.stderr.isatty())
     write_folder(backend, args.special_tokens, output)
     tokenizer = build_tokenizer("HuggingFaceTokenizer", output)

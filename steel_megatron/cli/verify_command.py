@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron import __version__
-from steel_megatron.config import KNOBS, ConfigError, add_run_flags, load_run_config
+from steel_megatron.config import COUNT, KNOBS, PROCESSES, ConfigError, add_number, add_run_flags, load_run_config
 
 HEADER = (
     "| layout | processes | loss | gradient norm | weights | seconds | |\n| --- | --- | --- | --- | --- | --- | --- |"
@@ -23,18 +23,18 @@ HEADER = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to verify")
-    what.add_argument(
+    add_number(
+        what,
         "--world-size",
-        type=int,
-        metavar="N",
-        help="Processes: on CPU, unless there are N GPUs (default: the GPUs, else 8).",
+        PROCESSES,
+        "Processes: on CPU, unless there are N GPUs; as many as there are GPUs, else 8, when not given.",
     )
     what.add_argument(
         "--layouts",
         metavar="LIST",
         help="Layouts joined by ';', as 'tp2,pp2,dp2;dp4,nozero' (default: all sensible ones).",
     )
-    what.add_argument("--steps", type=int, default=5, metavar="N", help="Training steps per layout (default: 5).")
+    add_number(what, "--steps", COUNT, "Training steps per layout.", default=5)
     what.add_argument(
         "--certificate",
         metavar="PREFIX",
@@ -53,8 +53,6 @@ def run(args: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(args).items() if name in KNOBS}
     config = load_run_config(args.config, given, args.preset)
     world_size = args.world_size or torch.cuda.device_count() or 8
-    if world_size < 1 or args.steps < 1:
-        raise ConfigError(f"--world-size {world_size}, --steps {args.steps}", rule="both are at least 1")
     device = "cuda" if 0 < world_size <= torch.cuda.device_count() and config.training.device != "cpu" else "cpu"
     layouts = default_layouts(world_size)
     if args.layouts is not None:

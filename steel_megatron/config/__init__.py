@@ -18,6 +18,7 @@ from steel_megatron.config.parallel import ParallelConfig
 from steel_megatron.config.ranges import (
     AMOUNT,
     COUNT,
+    ID,
     IDS,
     POSITIVE,
     PROCESSES,
@@ -36,6 +37,7 @@ from steel_megatron.config.training import TrainingConfig
 __all__ = [
     "AMOUNT",
     "COUNT",
+    "ID",
     "IDS",
     "INSTRUCTION_SETS",
     "INSTRUCTION_SET_VARIABLE",

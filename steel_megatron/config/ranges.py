@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,7 @@ AMOUNT = at_least(0)
 POSITIVE = above(0)
 PROCESSES = at_least(1, most=1024)  # or threads: more of them is a slip
 IDS = at_least(1, most=2**31 - 1)  # of a vocabulary: datasets hold ids of 32 bits
+ID = at_least(0, most=2**31 - 2)
 
 
 def parse_number(kind: type, value: Any) -> Any:
@@ -103,8 +104,8 @@ def check_range(given: str, value: float, allowed: Range, fix: str = "") -> None
     """Raises :class:`ConfigError` for a value outside its range; ``given`` names it with the value."""
     if not allowed.holds(value):
         words = str(allowed)
-        if isinstance(value, int) and value > LARGEST:
-            words += f", below 2^63 = {LARGEST + 1}"
+        if abs(value) > LARGEST or math.isnan(value):
+            words += f"; whole numbers are below 2^63 = {LARGEST + 1}" if isinstance(value, int) else "; it is finite"
         raise ConfigError(given, rule=f"the value is {words}", fix=fix or "give a value in this range")
 
 
@@ -138,26 +139,22 @@ class Amount:
     """argparse's ``type`` of an option that takes a number with a unit behind it: ``4G``, ``1.5T``, ``500MB``.
 
     Args:
-        units: unit in small letters → its factor; the empty unit is always there.
-        example: for the error.
+        parse: (text, flag) → the number; raises ConfigError.
     """
 
     flag: str
-    units: Mapping[str, int]
-    example: str
-    range: Range = POSITIVE
+    parse: Callable[[str, str], float]
+    range: Range
 
-    def __call__(self, text: str) -> int:
-        digits = text.strip().rstrip("".join({letter for unit in self.units for letter in unit + unit.upper()}) + " ")
-        unit = text.strip()[len(digits) :].strip().lower()
+    def __call__(self, text: str) -> Any:
         try:
-            value = parse_number(float, digits) * {"": 1, **self.units}[unit]
-        except (ValueError, KeyError):
-            value = math.nan
-        words = f"the value is a number, {self.range}, with {', '.join(map(str.upper, self.units))} behind it if wanted"
-        if not self.range.holds(value) or value > LARGEST:
-            raise ConfigError(f"{self.flag} {text}", rule=words, fix=f"write it as {self.example}")
-        return max(int(value), 1) if value > 0 else 0
+            value = self.parse(text, self.flag)
+        except OverflowError:
+            value = math.inf
+        if value > LARGEST:
+            raise ConfigError(f"{self.flag} {text}", rule=f"the value is {self.range}, below 2^63", fix="give less")
+        check_range(f"{self.flag} {text}", value, self.range)
+        return value
 
 
 def add_number(
@@ -169,10 +166,11 @@ def add_number(
     kind: type = int,
     default: float | None = None,
     metavar: str = "N",
+    fix: str = "",
     **other: Any,
 ) -> None:
     """Adds an option that takes a number, and says its range and default behind its help."""
-    number = Number(flag, kind, allowed, fix_of(default, optional=not other.get("required")))
+    number = Number(flag, kind, allowed, fix or fix_of(default, optional=not other.get("required")))
     behind = str(allowed) if default is None else f"{allowed}; default: {plain(default)}"
     other = {"type": number, "default": default, "metavar": metavar, "help": f"{text} ({behind})", **other}
     group.add_argument(flag, **other)

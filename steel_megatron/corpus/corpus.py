@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from steel_megatron.config import Range
 from steel_megatron.corpus.text import Text
 
 
@@ -68,12 +69,13 @@ class RejectedRecordError(Exception):
 
 @dataclass(frozen=True)
 class Option:
-    """A setting of a corpus, and a flag of ``steel convert``."""
+    """A setting of a corpus, and a flag of ``steel convert``; a whole number if it has a range."""
 
     name: str
     default: str
     help: str
     choices: tuple[str, ...] = ()
+    allowed: Range | None = None
 
     @property
     def flag(self) -> str:

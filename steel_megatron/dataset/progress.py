@@ -18,6 +18,7 @@ class FileProgress:
     Args:
         total: bytes of all input files.
         log_interval: documents between log lines where there is no terminal; at most one line a second is written.
+            0: never.
         bar: None shows a bar when standard error is a terminal.
     """
 
@@ -41,7 +42,8 @@ class FileProgress:
             self._bar.update(input_bytes)
             return
         now = time.monotonic()
-        if self.documents - self._logged_documents >= self.log_interval and now - self._logged_time >= 1.0:
+        due = self.log_interval > 0 and self.documents - self._logged_documents >= self.log_interval
+        if due and now - self._logged_time >= 1.0:
             self._logged_documents, self._logged_time = self.documents, now
             share = f"{100 * self.done / self.total:.0f} %, " if self.total else ""
             log.info("%s: %s%s documents, %s", self.what, share, f"{self.documents:,}", self._rates())

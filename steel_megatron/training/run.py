@@ -17,6 +17,7 @@ from steel_megatron.model.flops import model_flops
 from steel_megatron.ops import cpu_products
 from steel_megatron.ops.determinism import deterministic_mode
 from steel_megatron.optim.batch_size import BatchSize
+from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.launch import initialize, launch_from, shutdown
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import param_dtype
@@ -51,6 +52,7 @@ def train(config: RunConfig) -> RunState:
     launch = launch_from(os.environ)
     set_up_logging(launch.rank if launch else 0)
     check_run(config, launch.world_size if launch else 1)
+    LearningRate(config.optimizer, config.training)  # refuses a warm-up that is longer than the run
     check_start(config.checkpoint)
     tokenizer = run_tokenizer(config)
     with deterministic_mode(config.training.deterministic_mode):

@@ -132,7 +132,7 @@ def test_training_starts_from_imported_weights(tmp_path, capsys):
         (["generate", "--hf", "x", "--prompt-file", "/no/such/file"], "--prompt-file"),
         (["generate", "--hf", "x", "--prompt", "x", "--num-samples", "0"], "--num-samples"),
         (["export", "--load", "/no/such/run", "--output", "/no/such/output"], "no whole checkpoint"),
-        (["export", "--load", "x", "--output", "y", "--max-shard-size", "big"], "size 'big'"),
+        (["export", "--load", "x", "--output", "y", "--max-shard-size", "big"], "--max-shard-size big"),
         (["import", "--hf", "/no/such/folder", "--save", "/no/such/output"], "config.json"),
     ],
 )

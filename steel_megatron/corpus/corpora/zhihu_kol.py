@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from steel_megatron.config import AMOUNT
 from steel_megatron.corpus.corpus import Corpus, Option, Options, RejectedRecordError, string
 
 _VOTES = re.compile(r"赞同\s*(?:([0-9][0-9,]*(?:\.[0-9]+)?)\s*([万亿]?))?\s*")
@@ -45,7 +46,7 @@ CORPUS = Corpus(
         "METADATA": '{"question_id": 1.0, "answer_id": 2.0, "url": "https://…", "upvotes": "赞同 1.5 万"}',
     },
     text=text_of,
-    options=(Option("min_upvotes", "100", "Answers with fewer upvotes are rejected."),),
+    options=(Option("min_upvotes", "100", "Answers with fewer upvotes are rejected.", allowed=AMOUNT),),
     reasons={
         "few_upvotes": "the answer has fewer upvotes than --min-upvotes",
         "bad_metadata": "METADATA is not JSON with upvotes that can be read",
