@@ -91,8 +91,8 @@ def inspect_run(args: argparse.Namespace) -> int:
         raise ConfigError("--run alone", fix="give --sample N or --step N")
     folder = Path(args.run)
     config, progress = config_of(folder), progress_of(folder)
-    samples = range(args.sample, args.sample + 1) if args.step is None else samples_of_step(folder, config, args.step)
-    datasets = open_data(config, progress, from_sample=max(samples.start, 0))
+    samples = [args.sample] if args.step is None else samples_of_step(folder, config, args.step)
+    datasets = open_data(config, progress, from_sample=max(samples[0], 0))
     if args.step is not None:
         reports = [sample_documents(datasets, sample) for sample in samples]
         show(args, {"step": args.step, "samples": list(map(asdict, reports))}, "\n".join(map(sample_text, reports)))
@@ -102,19 +102,20 @@ def inspect_run(args: argparse.Namespace) -> int:
     return 0
 
 
-def samples_of_step(folder: Path, config: RunConfig, step: int) -> range:
-    """What a step has read by the run's metrics, or will read by its configuration."""
-    from steel_megatron.cli.run_data import batch_sizes
+def samples_of_step(folder: Path, config: RunConfig, step: int) -> list[int]:
+    """What a step has read by the run's metrics, or will read by its configuration: numbers in the order."""
+    from steel_megatron.cli.run_data import batch_sizes, skips_of
     from steel_megatron.training.metrics_rows import read_metrics
 
     sizes = batch_sizes(config)
     if not 1 <= step <= sizes.total_steps:
         raise ConfigError(f"--step {step}", rule=f"the run's steps are 1 to {sizes.total_steps:,}")
     metrics = folder / "metrics.jsonl"
+    places = range(sizes.samples_at(step - 1), sizes.samples_at(step))
     for row in read_metrics(metrics) if metrics.is_file() else []:
         if row["step"] == step:
-            return range(row["consumed_samples"] - row["global_batch_size"], row["consumed_samples"])
-    return range(sizes.samples_at(step - 1), sizes.samples_at(step))
+            places = range(row["consumed_samples"] - row["global_batch_size"], row["consumed_samples"])
+    return list(map(skips_of(config).number, places))
 
 
 def given_tokenizer(args: argparse.Namespace) -> Tokenizer | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from steel_megatron.cli.run_data import Progress, batch_sizes, config_of, open_data, progress_of
+from steel_megatron.cli.run_data import Progress, batch_sizes, config_of, open_data, progress_of, skips_of
 from steel_megatron.config import (
     AMOUNT,
     COUNT,
@@ -72,7 +73,7 @@ def show_plan(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(asdict(plan), indent=2, ensure_ascii=False))
     else:
-        print(plan_text(plan, batch_sizes(config).step_at))
+        print(plan_text(plan, steps_of(config)))
     if args.figure is not None:
         draw_mixture(plan, args.figure)
         if not args.json:
@@ -86,7 +87,13 @@ def plan_of(config: RunConfig, progress: Progress) -> MixPlan:
     order = datasets.train.reader.order
     known = {name: source["windows"] for phase in progress.phases for name, source in phase["sources"].items()}
     order.windows = {name: count for name, count in known.items() if count is not None} | order.windows
-    return plan_mixture(order, config.training.seq_length, datasets.total_samples)
+    return plan_mixture(order, config.training.seq_length, datasets.end)
+
+
+def steps_of(config: RunConfig) -> Callable[[int], int]:
+    """Number of a sample in the order → the step that uses it, counted from 0."""
+    sizes, skips = batch_sizes(config), skips_of(config)
+    return lambda number: sizes.step_at(skips.place(number))
 
 
 def add_phase(args: argparse.Namespace) -> int:
@@ -118,9 +125,9 @@ def add_phase(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(new, end="")
         return 0
-    print(plan_text(plan_of(config, progress), sizes.step_at))
+    print(plan_text(plan_of(config, progress), steps_of(config)))
     print(
-        f"\n{path}: a phase from sample {first:,} (step {sizes.step_at(first) + 1:,}) is added; the run has used "
+        f"\n{path}: a phase from sample {first:,} (step {steps_of(config)(first) + 1:,}) is added; the run has used "
         f"{progress.consumed_samples:,} samples. It takes the phase up if it is stopped and started again before that."
     )
     return 0

@@ -10,7 +10,9 @@ from typing import Any
 
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import ConfigError, RunConfig, load_run_config
+from steel_megatron.config.sample_ranges import parse_ranges
 from steel_megatron.dataset.build import Datasets, build_datasets
+from steel_megatron.dataset.skips import Skips
 from steel_megatron.dataset.sources import TokenizerFacts
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.training.metrics_rows import read_metrics
@@ -18,7 +20,7 @@ from steel_megatron.training.metrics_rows import read_metrics
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come: by its newest checkpoint, and by its metrics, which may be further."""
+    """How far a run has come in the order of its samples: by its newest checkpoint, and by its metrics."""
 
     consumed_samples: int = 0
     checkpoint_samples: int = 0
@@ -33,15 +35,21 @@ def config_of(run: Path) -> RunConfig:
     return load_run_config(run / "config.yaml")
 
 
+def skips_of(config: RunConfig) -> Skips:
+    """The samples that a run leaves out."""
+    return Skips(parse_ranges(config.data.skip_samples))
+
+
 def progress_of(run: Path) -> Progress:
     """Reads the facts of the newest checkpoint and the last line of the metrics."""
     store = CheckpointStore(run)
     steps = store.steps()
     facts = store.facts(steps[-1]) if steps else {}
-    saved = facts["state"]["consumed_samples"] if facts else 0
+    skips = skips_of(config_of(run)) if (run / "config.yaml").is_file() else Skips()
+    saved = skips.frontier(facts["state"]["consumed_samples"]) if facts else 0
     metrics = run / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []
-    seen = max((row["consumed_samples"] for row in rows[-1:]), default=0)
+    seen = max((skips.frontier(row["consumed_samples"]) for row in rows[-1:]), default=0)
     return Progress(max(saved, seen), saved, facts.get("phases", []), facts.get("tokenizer_fingerprint"))
 
 

@@ -10,6 +10,7 @@ from steel_megatron.config.logging import LoggingConfig
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.config.parallel import ParallelConfig
 from steel_megatron.config.run import RunConfig
+from steel_megatron.config.sample_ranges import parse_ranges
 from steel_megatron.config.training import RECOMPUTE_MODULES, TrainingConfig
 
 
@@ -145,6 +146,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     _check_profile(config.logging)
     _check_attention(config)
     data = config.data
+    parse_ranges(data.skip_samples)
     if data.data_path and (data.train_data_path or data.valid_data_path):
         raise ConfigError(
             "--data-path beside --train-data-path or --valid-data-path",

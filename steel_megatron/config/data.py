@@ -34,6 +34,13 @@ class DataConfig:
         choices=("none", "best-fit"),
     )
     data_cache_path: str | None = knob(None, "Folder of the index that best-fit packing makes; unset: beside the data.")
+    skip_samples: list[str] = knob(
+        [],
+        "FROM:TO …: leave out these samples of the data's order, the last not included; may be given several times. "
+        "Checkpoints keep them.",
+        unit="samples",
+        adds=True,
+    )
     num_workers: int = knob(
         2, "Threads that prepare batches ahead.", allowed=at_least(0, most=1024, zero="read when asked")
     )

@@ -116,7 +116,9 @@ def _add_knob(group: argparse._ArgumentGroup, knob: Knob) -> None:
         action = "store_true" if negated else argparse.BooleanOptionalAction
         group.add_argument(knob.flag, action=action, **common)
     elif knob.is_list:
-        group.add_argument(knob.flag, nargs="+", type=kind, metavar=knob.name.upper().split("_")[-1], **common)
+        action = "extend" if knob.adds else "store"
+        metavar = knob.name.upper().split("_")[-1]
+        group.add_argument(knob.flag, action=action, nargs="+", type=kind, metavar=metavar, **common)
     elif knob.choices:
         group.add_argument(knob.flag, choices=knob.choices, **common)
     else:

@@ -25,6 +25,7 @@ def knob(
     choices: tuple[str, ...] = (),
     allowed: Range | None = None,
     changed: str = LISTED,
+    adds: bool = False,
 ) -> Any:
     """Declares a configuration field.
 
@@ -35,8 +36,9 @@ def knob(
         choices: the values allowed, for strings.
         allowed: the values allowed, for numbers, which all have a range; of each item for lists of numbers.
         changed: ``FIXED``, ``MODEL``, ``LISTED`` or ``UNSAID``.
+        adds: a list whose flag may be given several times, each adding to it.
     """
-    metadata = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed}
+    metadata = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed, "adds": adds}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -57,6 +59,7 @@ class Knob:
     choices: tuple[str, ...]
     allowed: Range | None
     changed: str
+    adds: bool
 
     @property
     def flag(self) -> str:
@@ -99,4 +102,5 @@ def knobs_of(section: str, cls: type) -> Iterator[Knob]:
             choices=field.metadata["choices"],
             allowed=field.metadata["allowed"],
             changed=field.metadata["changed"],
+            adds=field.metadata["adds"],
         )

@@ -142,7 +142,16 @@ class TrainingConfig:
         3, "Steps without the graph before it is captured.", unit="steps", allowed=COUNT
     )
     check_for_nan_in_loss_and_grad: bool = knob(
-        True, "Stop before the optimizer touches a weight when loss or gradient norm is not finite (bf16, fp32)."
+        True,
+        "Stop before the optimizer touches a weight when loss or gradient norm is not finite; "
+        "in fp16 when the loss is.",
+    )
+    max_skipped_steps: int = knob(
+        0,
+        "Leave out up to this many steps of the run whose loss or gradient is not finite, instead of stopping. "
+        "What fp16's loss scale answers is not counted. The host then waits for each step's gradient norm.",
+        unit="steps",
+        allowed=at_least(0, zero="none"),
     )
     manual_gc: bool = knob(True, "Collect Python garbage at fixed steps, the same on every rank.")
     manual_gc_interval: int = knob(

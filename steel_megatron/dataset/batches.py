@@ -18,6 +18,7 @@ from torch import Tensor
 
 from steel_megatron.config import ConfigError, DataError, SteelError
 from steel_megatron.dataset.order import Order
+from steel_megatron.dataset.skips import NO_SKIPS, Skips
 from steel_megatron.dataset.windows import Windows
 
 
@@ -31,7 +32,7 @@ class Batch:
     positions_BS: Tensor | None  # int64, from 0 in each document
     lengths: list[int] | None  # documents (or their parts) of the B·S tokens in a row; no document spans two samples
     cu_seqlens: Tensor | None  # int32 (documents + 1), where they start, and the end: the same as a tensor
-    sample_ids_B: Tensor  # int64, the samples' numbers in the run
+    sample_ids_B: Tensor  # int64, the samples' numbers in the order
     source_ids_B: Tensor  # int64, each sample's source as its number in the order's names
     sources: list[str]  # each sample's source
 
@@ -80,6 +81,7 @@ class BatchReader:
         seq_length: S.
         options: treatment of documents.
         vocab_size: no token may be this or above; None: not checked.
+        skips: samples of the order that the run leaves out.
     """
 
     def __init__(
@@ -89,21 +91,28 @@ class BatchReader:
         seq_length: int,
         options: DocumentOptions | None = None,
         vocab_size: int | None = None,
+        skips: Skips = NO_SKIPS,
     ) -> None:
         self.order = order
+        self.skips = skips
         self.sources = dict(sources)
         self.seq_length = seq_length
         self.options = options or DocumentOptions()
         self._source_ids = {name: number for number, name in enumerate(order.names)}
         self.vocab_size = vocab_size
 
+    def counts(self, samples: int) -> dict[str, int]:
+        """How many of the first ``samples`` samples of the run each source has."""
+        return self.skips.counts(self.order, samples)
+
     def read(self, first_sample: int, size: int) -> Batch:
-        """Samples ``first_sample`` to ``first_sample + size - 1`` of the run.
+        """Samples ``first_sample`` to ``first_sample + size - 1`` of those that the run uses.
 
         Raises:
             DataError: a sample cannot be read or has a token outside the vocabulary; says which.
         """
-        places = [self.order.at(sample) for sample in range(first_sample, first_sample + size)]
+        numbers = [self.skips.number(sample) for sample in range(first_sample, first_sample + size)]
+        places = [self.order.at(number) for number in numbers]
         tokens_BS = np.empty((size, self.seq_length), np.int64)
         labels_BS = np.empty((size, self.seq_length), np.int64)
         positions_BS = np.empty((size, self.seq_length), np.int64)
@@ -124,7 +133,7 @@ class BatchReader:
                     positions_BS[row] = np.arange(self.seq_length) - np.repeat(starts, row_lengths)
                     lengths += row_lengths.tolist()
             except Exception as error:
-                where = f"sample {first_sample + row:,} (source {name!r}, window {window:,})"
+                where = f"sample {numbers[row]:,} (source {name!r}, window {window:,})"
                 if isinstance(error, SteelError):
                     raise DataError(f"{where}: {error.given}", error.rule, error.fix) from error
                 raise DataError(f"{where} cannot be read: {type(error).__name__}: {error}") from error
@@ -135,7 +144,7 @@ class BatchReader:
             positions_BS=torch.from_numpy(positions_BS) if self.options.reset_position_ids else None,
             lengths=lengths if self.options.reset_attention_mask else None,
             cu_seqlens=_starts(lengths) if self.options.reset_attention_mask else None,
-            sample_ids_B=torch.arange(first_sample, first_sample + size),
+            sample_ids_B=torch.tensor(numbers),
             source_ids_B=torch.tensor([self._source_ids[place.source] for place in places]),
             sources=[place.source for place in places],
         )

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 
 from steel_megatron.config import ConfigError, DataConfig, DataError, RunConfig
+from steel_megatron.config.sample_ranges import parse_ranges, written
 from steel_megatron.dataset.batches import BatchReader, DocumentOptions
 from steel_megatron.dataset.loader import Loader
 from steel_megatron.dataset.order import Order
 from steel_megatron.dataset.phase_drafts import resolve_phases
 from steel_megatron.dataset.phases import Phase, SourceFacts, phases_record
+from steel_megatron.dataset.skips import NO_SKIPS, Skips
 from steel_megatron.dataset.source_plan import SourcePlan, plan_training, plan_validation
 from steel_megatron.dataset.sources import PackingOptions, Source, TokenizerFacts, check_tokenizer, open_source
 
@@ -31,13 +33,16 @@ class Datasets:
     sources: dict[str, Source]  # of training
     phases: list[dict[str, Any]]  # for the checkpoint; see phases.check_resume
     tokenizer: TokenizerFacts
-    total_samples: int
+    total_samples: int  # that the run uses
+    end: int  # one past the last of them in the order, which may leave some out
 
     def describe(self) -> str:
         """The training sources in numbers, one line each."""
-        order = self.train.reader.order
-        counts = order.counts(self.total_samples)
+        reader, order = self.train.reader, self.train.reader.order
+        counts = reader.counts(self.total_samples)
         lines = [f"data: {len(order.names)} sources, {len(order.phases)} phases, {self.total_samples:,} samples"]
+        if reader.skips.ranges:
+            lines.append(f"  left out: samples {', '.join(written(reader.skips.ranges))}")
         for name in order.names:
             if name not in self.sources:
                 lines.append(f"  {name}: {counts[name]:,} samples, all before this start (data not opened)")
@@ -79,7 +84,7 @@ def build_datasets(
         dp_rank, dp_size: this rank's place among the data-parallel ranks.
         device: where batches are wanted.
         tokenizer: what is known of the model's tokenizer and vocabulary; the rest is taken from the manifests.
-        consumed_samples: where the run starts; data that only served phases before it need not be there.
+        consumed_samples: where in the order the run starts; data that only served phases before it need not be there.
         recorded_phases: of the checkpoint that the run continues, which knows data that is not there any more.
         batch_size_at: global batch size that begins at a sample, for reading ahead during a ramp-up.
 
@@ -89,6 +94,8 @@ def build_datasets(
     training = config.training
     validating = training.eval_iters > 0
     plan = plan_training(config.data, training.seq_length)
+    skips = Skips(parse_ranges(config.data.skip_samples))
+    end = skips.frontier(total_samples)
     names = plan.needed_from(consumed_samples, first_phase=validating and plan.split is not None)
     packing = PackingOptions(config.data.packing == "best-fit", config.data.data_cache_path)
     sources = {
@@ -99,7 +106,7 @@ def build_datasets(
     windows = {name: fact.windows for name, fact in facts.items() if fact.windows is not None}
     phases = [Phase.of(0, windows)]
     if plan.drafts:
-        phases = resolve_phases(plan.drafts, windows, training.seq_length, total_samples)
+        phases = resolve_phases(plan.drafts, windows, training.seq_length, end)
 
     valid_sources, valid_phases = sources, phases
     if valid_plan := plan_validation(config.data):
@@ -118,11 +125,13 @@ def build_datasets(
     options = document_options(config.data, known, opened)
     held_out_end = training.eval_iters * (training.global_batch_size or training.micro_batch_size * dp_size)
 
-    def loader(split: str, of: Mapping[str, Source], mixtures: list[Phase], end: int, **more: Any) -> Loader:
+    def loader(
+        split: str, of: Mapping[str, Source], mixtures: list[Phase], end: int, left_out: Skips = NO_SKIPS, **more: Any
+    ) -> Loader:
         windows = {name: source.windows[split] for name, source in of.items()}
         order = Order(training.seed, mixtures, {name: len(part) for name, part in windows.items()})
         return Loader(
-            BatchReader(order, windows, training.seq_length, options, known.vocab_size),
+            BatchReader(order, windows, training.seq_length, options, known.vocab_size, left_out),
             micro_batch_size=training.micro_batch_size,
             dp_rank=dp_rank,
             dp_size=dp_size,
@@ -134,13 +143,14 @@ def build_datasets(
         )
 
     return Datasets(
-        train=loader("train", sources, phases, total_samples, batch_size_at=batch_size_at),
+        train=loader("train", sources, phases, total_samples, skips, batch_size_at=batch_size_at),
         valid=loader("valid", valid_sources, [valid_mixture], held_out_end) if valid_mixture else None,
         test=loader("test", sources, [test_mixture], held_out_end) if test_mixture else None,
         sources=sources,
         phases=phases_record(phases, facts, training.seed),
         tokenizer=known,
         total_samples=total_samples,
+        end=end,
     )
 
 

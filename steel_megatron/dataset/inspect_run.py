@@ -43,8 +43,8 @@ def sample_documents(datasets: Datasets, sample: int) -> SampleReport:
         ConfigError: the run has no such sample.
         DataError: the data of its source is not there.
     """
-    if not 0 <= sample < datasets.total_samples:
-        raise ConfigError(f"sample {sample:,}", rule=f"the run's samples are 0 to {datasets.total_samples - 1:,}")
+    if not 0 <= sample < datasets.end:
+        raise ConfigError(f"sample {sample:,}", rule=f"the run's samples are 0 to {datasets.end - 1:,}")
     place = datasets.train.reader.order.at(sample)
     source = datasets.sources[place.source]
     stretches = stretches_of(source.dataset, source.windows["train"], place.window)

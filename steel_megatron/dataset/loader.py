@@ -72,8 +72,8 @@ class Loader:
 
     def source_counts(self, first_sample: int, size: int) -> dict[str, int]:
         """Samples per source in a global batch, over all ranks."""
-        before = self.reader.order.counts(first_sample)
-        after = self.reader.order.counts(first_sample + size)
+        before = self.reader.counts(first_sample)
+        after = self.reader.counts(first_sample + size)
         return {name: after[name] - before[name] for name in after}
 
     def close(self) -> None:

@@ -57,8 +57,8 @@ def gradient_norm(counted: Sequence[Tensor], mesh: Mesh) -> Tensor:
     return all_reduce(total, mesh.world).wait().sqrt()
 
 
-def non_finite_error(shards: Sequence[Shard], mesh: Mesh, step: int) -> NonFiniteGradientError:
-    """Names the parameters at fault on all ranks; a collective call, made only when the norm is not finite."""
+def non_finite_gradients(shards: Sequence[Shard], mesh: Mesh) -> list[str]:
+    """The first parameters, of all ranks, whose reduced gradient is not finite; a collective call."""
     own = []
     for shard in shards:
         if not torch.isfinite(shard.grad_rows).all():
@@ -70,9 +70,14 @@ def non_finite_error(shards: Sequence[Shard], mesh: Mesh, step: int) -> NonFinit
     if mesh.world.size > 1:
         names = [[] for _ in range(mesh.world.size)]
         dist.all_gather_object(names, own[:3])
-    found = [name for rank in names for name in rank][:6]
+    return [name for rank in names for name in rank][:6]
+
+
+def non_finite_error(shards: Sequence[Shard], mesh: Mesh, step: int) -> NonFiniteGradientError:
+    """Names the parameters at fault on all ranks; a collective call, made only when the norm is not finite."""
+    found = non_finite_gradients(shards, mesh)
     return NonFiniteGradientError(
         f"step {step}: the gradient norm is not finite; first at {', '.join(found) or 'the sum of the squares'}",
         rule="gradients are finite before the optimizer touches a weight",
-        fix="go back to an earlier checkpoint with another --seed or a lower --lr, or look at that step's data",
+        fix="leave that step's samples out (--skip-samples), or go back to an earlier checkpoint with a lower --lr",
     )

@@ -9,6 +9,10 @@ from steel_megatron.config import SteelError, TrainingConfig
 _PATIENCE = 50  # overflows in a row at the lowest scale before the run is given up
 
 
+class LossScaleError(SteelError):
+    """Gradients overflow fp16 whatever the loss scale."""
+
+
 class LossScaler:
     """A number that the loss is multiplied by; dynamic for fp16, fixed if asked for, 1 otherwise.
 
@@ -32,11 +36,11 @@ class LossScaler:
         """Takes note of one step.
 
         Raises:
-            SteelError: gradients still overflow at the lowest scale.
+            LossScaleError: gradients still overflow at the lowest scale.
         """
         self.overflows_in_a_row = self.overflows_in_a_row + 1 if overflow else 0
         if self.overflows_in_a_row >= _PATIENCE and (not self.dynamic or self.scale <= self.lowest):
-            raise SteelError(
+            raise LossScaleError(
                 f"{self.overflows_in_a_row} steps in a row overflowed fp16 at loss scale {self.scale:g}",
                 rule="gradients are finite at the lowest scale",
                 fix="the run has diverged: go back to an earlier checkpoint, lower --lr, or use --bf16",

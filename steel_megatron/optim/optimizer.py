@@ -26,12 +26,14 @@ class StepResult:
     """What a step did.
 
     ``grad_norm`` is the norm of the gradient of the mean loss, before clipping: fp64, a scalar on the device.
-    ``loss_scale`` is the one this step's gradients were computed with.
+    ``loss_scale`` is the one this step's gradients were computed with. ``fault``: the step was skipped, and not since
+    the loss scale was too high.
     """
 
     grad_norm: Tensor
     skipped: bool
     loss_scale: float
+    fault: bool = False
 
 
 class Optimizer:
@@ -48,7 +50,8 @@ class Optimizer:
         self.mesh = mesh
         self.data_parallel = data_parallel
         self.scaler = LossScaler(training)
-        self.stop_when_not_finite = training.check_for_nan_in_loss_and_grad and not self.scaler.fp16
+        self.checked = training.check_for_nan_in_loss_and_grad
+        self.stop_when_not_finite = self.checked and not self.scaler.fp16 and not training.max_skipped_steps
         self.stopped = torch.zeros((), dtype=torch.bool, device=mesh.device)  # a norm was not finite
         self.steps = 0  # calls of step, skipped ones included
         self.updates = 0  # calls that changed the weights
@@ -62,17 +65,22 @@ class Optimizer:
         return self.scaler.scale
 
     @torch.no_grad()
-    def step(self, lr: float, gradient_scale: Tensor | float) -> StepResult:
+    def step(self, lr: float, gradient_scale: Tensor | float, loss: Tensor | None = None) -> StepResult:
         """Updates this rank's rows of the parameters; :meth:`DataParallel.gather_parameters` brings the others'.
 
         In bf16 and fp32 nothing waits for the device: from the first norm on that is not finite no weight changes any
-        more; whoever reads the norms tells :meth:`check`. In fp16 (and with ``--no-check-for-nan-in-loss-and-grad``)
-        the host waits for the norm, skips the step where it is not finite, and adapts the loss scale.
+        more; whoever reads the norms tells :meth:`check`. In fp16 (and with ``--no-check-for-nan-in-loss-and-grad`` or
+        ``--max-skipped-steps``) the host waits for the norm, skips the step where it is not finite, and adapts the loss
+        scale unless that is not at fault.
 
         Args:
             lr: learning rate of this step.
             gradient_scale: what the summed gradients are multiplied by to be those of the mean loss. The loss scale is
                 taken out on top of it. As a tensor: an fp64 scalar on the device.
+            loss: of this step, a scalar, the same on all ranks; looked at in fp16 where the norm is not finite.
+
+        Raises:
+            LossScaleError: see :meth:`LossScaler.update`.
         """
         self.steps += 1
         used_scale = self.scaler.scale
@@ -86,11 +94,17 @@ class Optimizer:
             self.stopped |= ~grad_norm.isfinite()
         else:
             finite = math.isfinite(float(grad_norm))
-        self.scaler.update(overflow=not finite)
+        fault = not finite and self.checked and not self._overflowed(loss)
+        if not fault:
+            self.scaler.update(overflow=not finite)
         if finite:
             self.updates += 1
             self.adamw.update(lr, factor.masked_fill(self.stopped, math.nan), self.updates, self._backend())
-        return StepResult(grad_norm, not finite, used_scale)
+        return StepResult(grad_norm, not finite, used_scale, fault)
+
+    def _overflowed(self, loss: Tensor | None) -> bool:
+        """Whether a lower loss scale may help: it cannot where the loss itself, which is not scaled, is not finite."""
+        return self.scaler.fp16 and (loss is None or math.isfinite(float(loss)))
 
     def check(self, step: int, grad_norm: float) -> None:
         """Tells the optimizer a norm that has been read; a collective call if it is not finite.

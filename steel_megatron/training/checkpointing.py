@@ -73,6 +73,7 @@ def saved_facts(trainer: Trainer) -> dict[str, Any]:
         "phases": parts.datasets.phases,
         "tokenizer_fingerprint": parts.datasets.tokenizer.fingerprint,
         "code_version": code_version(),
+        "skipped_steps": trainer.non_finite.record,
         "kernels": chosen(mesh.device.type),
         "layout": {"world": mesh.world.size, "tp": mesh.tp.size, "pp": mesh.pp.size, "dp": mesh.dp.size},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import sys
 
 from tqdm import tqdm
@@ -69,7 +70,8 @@ def line(metrics: Metrics, total: int, data_wait: float) -> str:
         parts.append(f"valid loss {metrics['valid_loss']:.4f}")
     parts += [f"lr {metrics['lr']:.3e}", f"grad norm {metrics['grad_norm']:.3f}"]
     if metrics["skipped"]:
-        parts.append(f"SKIPPED (loss scale {metrics['loss_scale']:g})")
+        reason = f"loss scale {metrics['loss_scale']:g}" if math.isfinite(metrics["loss"]) else "loss is not finite"
+        parts.append(f"SKIPPED ({reason})")
     parts.append(f"{metrics['tokens_per_second']:,.0f} tok/s")
     if metrics["mfu"] is None:
         parts.append(f"{metrics['tflops_per_device']:.3g} TFLOP/s per device")

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import RunConfig
+from steel_megatron.optim.grad_norm import NonFiniteGradientError
+from steel_megatron.optim.loss_scaler import LossScaleError
 from steel_megatron.parallel.collectives import all_reduce, any_rank
 from steel_megatron.training.intervals import every
+from steel_megatron.training.non_finite import NonFiniteSteps, Step
 from steel_megatron.training.setup import Parts
 from steel_megatron.training.source_sums import source_losses, source_tokens
 from steel_megatron.training.state import RunState
@@ -64,11 +67,19 @@ class Trainer:
     reaches all ranks when the step's numbers are next read: with steps of 5 s or more at the end of the step under way.
     """
 
-    def __init__(self, config: RunConfig, parts: Parts, state: RunState, callbacks: Sequence[Callback]) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        parts: Parts,
+        state: RunState,
+        callbacks: Sequence[Callback],
+        non_finite: NonFiniteSteps | None = None,
+    ) -> None:
         self.config = config
         self.parts = parts
         self.state = state
         self.callbacks = list(callbacks)
+        self.non_finite = non_finite or NonFiniteSteps()
         self.stop_request = ""  # this rank's own wish, not yet agreed
         self.stop_reason = ""  # agreed: the loop ends after the current step
         self.in_haste = False  # it was asked to, perhaps by one who kills soon: what can be left out is
@@ -107,12 +118,19 @@ class Trainer:
         norm = 1.0 / (size * self.config.training.seq_length)
         batches = parts.train_data.global_batch(state.consumed_samples, size)
         parts.data_parallel.zero_grads()
-        order = parts.train_data.reader.order
+        reader = parts.train_data.reader
         scale = parts.optimizer.loss_scale * norm
-        sums = parts.engine.train(batches, parts.micro_batches(size), scale, len(order.names))
+        sums = parts.engine.train(batches, parts.micro_batches(size), scale, len(reader.order.names))
         parts.data_parallel.finish_grads()
         totals = self.reduce(sums)
-        result = parts.optimizer.step(learning_rate, gradient_scale=1.0 / (norm * totals[1].clamp(min=1.0)))
+        step = Step(state.step + 1, state.consumed_samples, size, parts.optimizer.loss_scale)
+        try:
+            gradient_scale = 1.0 / (norm * totals[1].clamp(min=1.0))
+            result = parts.optimizer.step(learning_rate, gradient_scale, loss=totals[0])
+        except LossScaleError as error:
+            raise self.non_finite.error(self, step) from error
+        if result.fault:
+            self.non_finite.leave_out(self, step)
         parts.data_parallel.gather_parameters()
         state.step += 1
         state.consumed_samples += size
@@ -129,7 +147,7 @@ class Trainer:
             "consumed_tokens": state.consumed_tokens,
             "loss_tokens": None,
             "source_loss": None,
-            "source_tokens": source_tokens(order, state.consumed_samples, self.config.training.seq_length),
+            "source_tokens": source_tokens(reader, state.consumed_samples, self.config.training.seq_length),
             "data_wait": parts.train_data.wait_seconds - waited,
         }
         self.unread.append((row, torch.cat([result.grad_norm.view(1), totals])))
@@ -157,7 +175,12 @@ class Trainer:
             row["source_loss"] = source_losses(by_source, names)
             if self.config.training.z_loss_coeff:
                 row["z_loss"] = z_loss / max(tokens, 1.0)
-            self.parts.optimizer.check(row["step"], grad_norm)
+            try:
+                self.parts.optimizer.check(row["step"], grad_norm)
+            except NonFiniteGradientError as error:
+                size = row["global_batch_size"]
+                step = Step(row["step"], row["consumed_samples"] - size, size, row["loss_scale"])
+                raise self.non_finite.error(self, step) from error
             row["step_seconds"] = self.step_seconds
         if not self.stop_reason and any_rank(bool(self.stop_request), self.parts.mesh.world):
             self.stop_reason = self.stop_request or "another rank asked to stop"

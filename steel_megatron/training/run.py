@@ -31,8 +31,10 @@ from steel_megatron.training.kernels import tell_other_choices
 from steel_megatron.training.lock import FolderLock
 from steel_megatron.training.loop import Callback, Trainer
 from steel_megatron.training.metrics import MetricsFile, TensorboardEvents, WandbRun
+from steel_megatron.training.non_finite import NonFiniteSteps
 from steel_megatron.training.profiling import Profiling
 from steel_megatron.training.setup import Parts, build_data, build_parts, load_start
+from steel_megatron.training.skipping import take_up_skips
 from steel_megatron.training.start import check_start, find_start
 from steel_megatron.training.state import RunState
 from steel_megatron.training.throughput import Throughput, device_peak_tflops
@@ -75,8 +77,10 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
         if start.store is not None and not start.weights_only:
             state.load(start.facts["state"])
             recorded_phases = start.facts["phases"]
+        continued = start.facts if start.store is not None and not start.weights_only else None
+        next_sample = take_up_skips(config.data, continued)
         batch_size = BatchSize(config.training)
-        datasets = build_data(config, mesh, tokenizer, batch_size, state, recorded_phases)
+        datasets = build_data(config, mesh, tokenizer, batch_size, state, recorded_phases, next_sample)
         closings.callback(datasets.close)
         start.check(config.model, datasets.tokenizer.fingerprint)
         parts = build_parts(config, mesh, batch_size, datasets, initialise=start.store is None)
@@ -88,7 +92,10 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
             if tokenizer is not None:
                 keep_tokenizer(tokenizer, folder)
         log.info("%s", describe(config, parts))
-        trainer = Trainer(config, parts, state, callbacks_of(config, parts, folder, started))
+        non_finite = NonFiniteSteps(tokenizer)
+        if continued is not None:
+            non_finite.take_up(continued)
+        trainer = Trainer(config, parts, state, callbacks_of(config, parts, folder, started), non_finite)
         closings.callback(trainer.close)
         return trainer.fit()
 

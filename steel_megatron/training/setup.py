@@ -73,11 +73,13 @@ def build_data(
     batch_size: BatchSize,
     state: RunState,
     recorded_phases: Sequence[Mapping[str, Any]] = (),
+    next_sample: int | None = None,
 ) -> Datasets:
     """Opens the data, and sets the model's vocabulary from tokenizer or data where the configuration leaves it open.
 
     Args:
         recorded_phases: of the checkpoint that the run continues.
+        next_sample: of the order, the first that is not used yet; where none is left out, as many as are used.
     """
     known = TokenizerFacts(vocab_size=config.model.vocab_size)
     if tokenizer is not None:
@@ -90,7 +92,7 @@ def build_data(
         dp_size=mesh.dp.size,
         device=mesh.device,
         tokenizer=known,
-        consumed_samples=state.consumed_samples,
+        consumed_samples=state.consumed_samples if next_sample is None else next_sample,
         recorded_phases=recorded_phases,
         batch_size_at=batch_size.global_batch_at,
     )
@@ -157,7 +159,8 @@ def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
     whole = not start.weights_only and not config.checkpoint.no_load_optim
     blocks = model_blocks(parts.chunks)
     if whole:
-        check_resume(start.facts["phases"], parts.datasets.phases, start.facts["state"]["consumed_samples"])
+        used = parts.train_data.reader.skips.frontier(start.facts["state"]["consumed_samples"])
+        check_resume(start.facts["phases"], parts.datasets.phases, used)
         blocks |= parts.optimizer.blocks()
     start.store.load(start.step, as_stored(blocks, start.store.tensors(start.step)))
     if whole:

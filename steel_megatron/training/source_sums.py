@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steel_megatron.dataset.batches import Batch
-from steel_megatron.dataset.order import Order
+from steel_megatron.dataset.batches import Batch, BatchReader
 
 
 class SourceSums:
@@ -46,6 +45,6 @@ def source_losses(sums: Sequence[float], names: Sequence[str]) -> dict[str, floa
     return {name: loss / count for name, loss, count in zip(names, losses, counts, strict=True) if count}
 
 
-def source_tokens(order: Order, samples: int, seq_length: int) -> dict[str, int]:
+def source_tokens(reader: BatchReader, samples: int, seq_length: int) -> dict[str, int]:
     """Tokens that each source has given to the first ``samples`` samples of the run: arithmetic, nothing is counted."""
-    return {name: count * seq_length for name, count in order.counts(samples).items()}
+    return {name: count * seq_length for name, count in reader.counts(samples).items()}
