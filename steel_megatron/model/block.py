@@ -20,6 +20,7 @@ from steel_megatron.model.pieces import Pieces
 from steel_megatron.model.recompute import Recompute, made_again
 from steel_megatron.ops.dropout import ATTENTION_OUTPUT, MLP_OUTPUT, dropout
 from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.regions import first_token, whole_length
 from steel_megatron.parallel.spec import HFName
 
 
@@ -83,8 +84,8 @@ class Block(nn.Module):
         return made_again(normed_BSH, lambda: norm(kept_BSH)[0])
 
     def _drop(self, x_BSH: Tensor, context: Context, site: int) -> Tensor:
-        first = first_position(x_BSH, self.mesh)
-        return dropout(x_BSH, self.dropout_rate, context.dropout, self.layer, site, first_position=first)
+        place = {"first_token": first_token(x_BSH, self.mesh), "length": whole_length(x_BSH, self.mesh)}
+        return dropout(x_BSH, self.dropout_rate, context.dropout, self.layer, site, **place)
 
 
 def run_blocks(blocks: Iterable[nn.Module], x_BSH: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
@@ -111,8 +112,3 @@ def use_pieces(blocks: Iterable[nn.Module], pieces: Pieces) -> None:
     for module in (module for block in blocks for module in block.modules()):
         if isinstance(module, (Norm, Attention, MLP)):
             module.pieces = pieces
-
-
-def first_position(x_BSH: Tensor, mesh: Mesh) -> int:
-    """Where this rank's slice of the sequence begins, outside tensor-parallel regions."""
-    return mesh.tp.rank * x_BSH.shape[1] if mesh.sequence_parallel else 0

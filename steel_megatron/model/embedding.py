@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.model.block import first_position
 from steel_megatron.ops.dropout import EMBEDDING, DropoutKey, dropout
+from steel_megatron.parallel.collectives import own_tokens
 from steel_megatron.parallel.linear import column_linear
 from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.regions import first_token, whole_length
 from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, hf_names
 from steel_megatron.parallel.vocab import VocabParallelEmbedding, lookup
@@ -39,12 +40,14 @@ class Embedding(nn.Module):
     def forward(self, tokens_BS: Tensor, positions: Tensor | None, key: DropoutKey | None) -> Tensor:
         """Token ids → (B, S, H), or (B, S/R, H) under sequence parallel. ``positions``: (1 or B, S), None: from 0."""
         x_BSH = self.tokens(tokens_BS)
-        first = first_position(x_BSH, self.mesh)
         if self.positions is not None:
             if positions is None:
                 positions = _counted(tokens_BS.shape[1], tokens_BS.device)
-            x_BSH = x_BSH + self.positions(positions[:, first : first + x_BSH.shape[1]])
-        return dropout(x_BSH, self.dropout_rate, key, 0, EMBEDDING, first_position=first)
+            if self.mesh.sequence_parallel:
+                positions = own_tokens(positions.expand_as(tokens_BS).unsqueeze(-1), self.mesh.tp).squeeze(-1)
+            x_BSH = x_BSH + self.positions(positions)
+        place = {"first_token": first_token(x_BSH, self.mesh), "length": whole_length(x_BSH, self.mesh)}
+        return dropout(x_BSH, self.dropout_rate, key, 0, EMBEDDING, **place)
 
 
 def token_table(

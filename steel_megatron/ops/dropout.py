@@ -38,13 +38,20 @@ class DropoutKey:
         ``rows``: int64 index tensors that number a sample's rows, one per further dimension (the position; head and
         position for attention probabilities). They are global indices, so that any slice of the model finds its part.
         """
-        start = 0
-        for number in (self.seed, layer, site):
-            start = _mix_int((start + (number + 1) * _WEYL) & _WORD)
-        keys = _absorb(_signed(start), self.sample_ids_B)
+        keys = self._sample_keys(layer, site)
         for index in rows:
             keys = _absorb(keys.unsqueeze(-1), index.to(keys.device))
         return keys
+
+    def token_keys(self, layer: int, site: int, tokens_T: Tensor, length: int) -> Tensor:
+        """Those of some tokens (int64) of the samples one after another, of ``length`` positions each: (T,)."""
+        return _absorb(self._sample_keys(layer, site)[tokens_T // length], tokens_T % length)
+
+    def _sample_keys(self, layer: int, site: int) -> Tensor:
+        start = 0
+        for number in (self.seed, layer, site):
+            start = _mix_int((start + (number + 1) * _WEYL) & _WORD)
+        return _absorb(_signed(start), self.sample_ids_B)
 
 
 def dropout(
@@ -54,19 +61,27 @@ def dropout(
     layer: int,
     site: int,
     *,
-    first_position: int = 0,
+    first_token: int = 0,
+    length: int | None = None,
     first_channel: int = 0,
 ) -> Tensor:
     """Zeroes each element with probability ``rate`` and scales the others by 1 / (1 - rate).
 
-    ``first_position`` and ``first_channel`` say where this rank's slice lies in the whole activation. Without a key
-    (evaluation) or rate the input is returned.
+    Without a key (evaluation) or rate the input is returned.
+
+    Args:
+        first_token: where ``x`` begins among the tokens of all samples of the key, sample after sample.
+        length: positions of a sample; those of ``x`` when None.
+        first_channel: where its channels begin.
     """
     if key is None or rate == 0.0:
         return x_BSH
-    positions_S = torch.arange(first_position, first_position + x_BSH.shape[1], device=x_BSH.device)
-    keys_BS = key.row_keys(layer, site, [positions_S])
-    return drop_elements(x_BSH, keys_BS, rate, first_channel)
+    length, tokens = length or x_BSH.shape[1], x_BSH.shape[0] * x_BSH.shape[1]
+    if tokens == len(key.sample_ids_B) * length:
+        keys = key.row_keys(layer, site, [torch.arange(length, device=x_BSH.device)])
+    else:
+        keys = key.token_keys(layer, site, torch.arange(first_token, first_token + tokens, device=x_BSH.device), length)
+    return drop_elements(x_BSH, keys, rate, first_channel)
 
 
 def drop_elements(x: Tensor, row_keys: Tensor, rate: float, first_column: int = 0) -> Tensor:

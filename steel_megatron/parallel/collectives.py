@@ -21,11 +21,17 @@ _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_t
 
 
 class Pending:
-    """A collective under way; :meth:`wait` returns its result and may be called more than once."""
+    """A collective under way; :meth:`wait` returns its result and may be called more than once.
 
-    def __init__(self, works: Sequence[dist.Work | None], finish: Callable[[], Tensor]) -> None:
+    ``sent``: a tensor that has to stay until then.
+    """
+
+    def __init__(
+        self, works: Sequence[dist.Work | None], finish: Callable[[], Tensor], sent: Tensor | None = None
+    ) -> None:
         self._works = works
         self._finish = finish
+        self._sent = sent
         self._result: Tensor | None = None
 
     def wait(self) -> Tensor:
@@ -35,7 +41,7 @@ class Pending:
                 if work is not None:
                     work.wait()
             self._result = self._finish()
-            self._works = ()
+            self._works, self._sent = (), None
         return self._result
 
 
@@ -90,9 +96,15 @@ def all_gather(x: Tensor, axis: Axis, dim: int) -> Pending:
         return Pending((), lambda: x)
     dim %= x.dim()
     gathered = torch.empty((axis.size, *x.shape), dtype=x.dtype, device=x.device)
-    gathered[axis.rank].copy_(x)
-    pending = all_gather_flat(gathered.view(-1), axis)
     shape = (*x.shape[:dim], axis.size * x.shape[dim], *x.shape[dim + 1 :])
+
+    if _host(x, axis):
+        gathered[axis.rank].copy_(x)
+        pending = all_gather_flat(gathered.view(-1), axis)
+    else:
+        own = x.reshape(-1)
+        work = _all_gather(gathered.view(-1), own, group=axis.group, async_op=True)
+        pending = Pending([work], lambda: gathered, own)
 
     def finish() -> Tensor:
         pending.wait()
@@ -109,15 +121,44 @@ def reduce_scatter(x: Tensor, axis: Axis, dim: int) -> Pending:
     own = split_evenly(x.shape[dim], axis)
     shape = (*x.shape[:dim], own, *x.shape[dim + 1 :])
     parts = x.unflatten(dim, (axis.size, own)).movedim(dim, 0)
-    flat = torch.empty(x.numel(), dtype=x.dtype, device=x.device)
-    flat.view(parts.shape).copy_(parts)
     # The result has memory of its own: as a view it would keep all ranks' parts for as long as it is kept.
     if _host(x, axis):
+        flat = torch.empty(x.numel(), dtype=x.dtype, device=x.device)
+        flat.view(parts.shape).copy_(parts)
         pending = reduce_scatter_flat(flat, axis)
         return Pending((), lambda: pending.wait().clone().view(shape))
+    flat = parts.reshape(-1)  # x itself when dim is the first
     result = torch.empty(shape, dtype=x.dtype, device=x.device)
     works = [_reduce_scatter(result.view(-1), flat, group=axis.group, async_op=True)]
-    return Pending(works, lambda: result)
+    return Pending(works, lambda: result, flat)
+
+
+# A rank's piece of the tokens, all dimensions of (…, S, H) but the last in one, lies together in memory: nothing is
+# copied before or after a message. With several samples it is no slice of each; S/R is only how the piece is shaped.
+def gather_tokens(x: Tensor, axis: Axis) -> Pending:
+    """The ranks' pieces (…, S/R, H) of the tokens one after another: (…, S, H)."""
+    if axis.size == 1:
+        return Pending((), lambda: x)
+    pending = all_gather(x.reshape(-1, x.shape[-1]), axis, 0)
+    shape = (*x.shape[:-2], axis.size * x.shape[-2], x.shape[-1])
+    return Pending((), lambda: pending.wait().view(shape))
+
+
+def scatter_tokens(x: Tensor, axis: Axis) -> Pending:
+    """This rank's piece (…, S/R, H) of the tokens of the sum (…, S, H) over the axis; ``x`` is left as it is."""
+    if axis.size == 1:
+        return Pending((), lambda: x)
+    shape = (*x.shape[:-2], split_evenly(x.shape[-2], axis), x.shape[-1])
+    pending = reduce_scatter(x.reshape(-1, x.shape[-1]), axis, 0)
+    return Pending((), lambda: pending.wait().view(shape))
+
+
+def own_tokens(x: Tensor, axis: Axis) -> Tensor:
+    """This rank's piece (…, S/R, H) of the tokens of (…, S, H); a view of a contiguous one."""
+    if axis.size == 1:
+        return x
+    shape = (*x.shape[:-2], split_evenly(x.shape[-2], axis), x.shape[-1])
+    return own_slice(x.reshape(-1, x.shape[-1]), axis, 0).view(shape)
 
 
 def own_slice(x: Tensor, axis: Axis, dim: int) -> Tensor:

@@ -31,7 +31,7 @@ from steel_megatron.parallel import collectives
 from steel_megatron.parallel.linear import flatten_tokens
 from steel_megatron.parallel.linears import Linears, linear_layers
 from steel_megatron.parallel.mesh import Axis, Mesh
-from steel_megatron.parallel.regions import SEQUENCE, leave_region
+from steel_megatron.parallel.regions import leave_region
 from steel_megatron.parallel.tensor import ColumnParallelLinear
 from steel_megatron.parallel.weight_grad import await_parameter, bias_gradient, main_grad_of
 
@@ -183,8 +183,8 @@ class _KeptInput:
 
 
 def _gather(data: Tensor, axis: Axis) -> collectives.Pending:
-    """All-gather along the sequence, as bytes: communication libraries need not know the type."""
-    pending = collectives.all_gather(data.view(torch.uint8), axis, SEQUENCE)
+    """All-gather of the tokens, as bytes: communication libraries need not know the type."""
+    pending = collectives.gather_tokens(data.view(torch.uint8), axis)
     return collectives.Pending((), lambda: pending.wait().view(data.dtype))
 
 
@@ -193,7 +193,7 @@ def _summed(partial: Tensor, product: _Product) -> collectives.Pending:
     if not product.column:
         return collectives.Pending((), lambda: partial)
     if product.mesh.sequence_parallel:
-        return collectives.reduce_scatter(partial, product.mesh.tp, SEQUENCE)
+        return collectives.scatter_tokens(partial, product.mesh.tp)
     return collectives.all_reduce(partial, product.mesh.tp)
 
 

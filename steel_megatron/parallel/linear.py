@@ -13,7 +13,7 @@ from torch import Tensor
 from steel_megatron.ops import matmul
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.regions import SEQUENCE, leave_region
+from steel_megatron.parallel.regions import leave_region
 from steel_megatron.parallel.weight_grad import (
     await_parameter,
     bias_gradient,
@@ -96,7 +96,7 @@ class _ColumnLinear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, mesh: Mesh) -> Tensor:
         ctx.save_for_backward(x)
         ctx.weight, ctx.bias, ctx.mesh = weight, bias, mesh
-        whole = collectives.all_gather(x, mesh.tp, SEQUENCE).wait() if mesh.sequence_parallel else x
+        whole = collectives.gather_tokens(x, mesh.tp).wait() if mesh.sequence_parallel else x
         return matmul.linear(whole, weight, bias)
 
     @staticmethod
@@ -104,13 +104,13 @@ class _ColumnLinear(torch.autograd.Function):
         (x,), dy, mesh = ctx.saved_tensors, grads[0], ctx.mesh
         whole = collectives.Pending((), lambda: x)
         if mesh.sequence_parallel:
-            whole = collectives.all_gather(x, mesh.tp, SEQUENCE)
+            whole = collectives.gather_tokens(x, mesh.tp)
             if not mesh.overlap_tensor_parallel:
                 whole.wait()
         partial = matmul.input_gradient(dy, ctx.weight)
         X = whole.wait()
         if mesh.sequence_parallel:
-            dx = collectives.reduce_scatter(partial, mesh.tp, SEQUENCE)
+            dx = collectives.scatter_tokens(partial, mesh.tp)
         else:
             dx = collectives.all_reduce(partial, mesh.tp)
         if not mesh.overlap_tensor_parallel:

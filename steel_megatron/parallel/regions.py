@@ -6,20 +6,21 @@ part, and ends where the ranks' partial results are summed. Forward and backward
     function          forward                        backward                       saved
     enter             identity                       all-reduce                     nothing
     leave             all-reduce                     identity                       nothing
-    enter_gather      all-gather along the sequence  reduce-scatter                 nothing
+    enter_gather      all-gather of the tokens       reduce-scatter                 nothing
     leave_scatter     reduce-scatter                 all-gather                     nothing
-    split             own slice                      all-gather                     nothing
-    join              all-gather                     own slice                      nothing
 
 With x the activation and L the loss: entering copies x to R ranks, each of which contributes to dL/dx, so backward
 sums; leaving sums R partial y, each of which has dL/dy_r = dL/dy, so backward copies. all-gather and reduce-scatter
-are the same two along the sequence, where each rank keeps S/R positions outside the region (sequence parallel).
+are the same two over the tokens, of which each rank keeps an R-th outside the region (sequence parallel): of the B·S
+tokens of a micro-batch, sample after sample, those from r B S / R on. Its piece is shaped (B, S/R, H), but holds whole
+samples and parts of samples; :func:`first_token` says where it begins.
 
 Shapes: … any leading dimensions, S sequence (the last dimension but one), H hidden, R tp ranks.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -28,7 +29,15 @@ from torch import Tensor
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.mesh import Axis, Mesh
 
-SEQUENCE = -2  # the dimension that sequence parallel slices, in (B, S, H) and in (S, H)
+
+def first_token(x: Tensor, mesh: Mesh) -> int:
+    """Which token of the micro-batch is the first of an activation (…, S/R, H) outside tensor-parallel regions."""
+    return mesh.tp.rank * math.prod(x.shape[:-1]) if mesh.sequence_parallel else 0
+
+
+def whole_length(x: Tensor, mesh: Mesh) -> int:
+    """S: positions of a sample whose activations outside the regions are shaped (…, S/R, H)."""
+    return x.shape[-2] * (mesh.tp.size if mesh.sequence_parallel else 1)
 
 
 def enter_region(x: Tensor, mesh: Mesh) -> Tensor:
@@ -56,23 +65,13 @@ def leave(y: Tensor, axis: Axis) -> Tensor:
 
 
 def enter_gather(x: Tensor, axis: Axis) -> Tensor:
-    """Forward all-gather along the sequence, backward reduce-scatter."""
+    """Forward all-gather of the tokens, backward reduce-scatter."""
     return _EnterGather.apply(x, axis)
 
 
 def leave_scatter(y: Tensor, axis: Axis) -> Tensor:
-    """Forward reduce-scatter along the sequence, backward all-gather."""
+    """Forward reduce-scatter of the tokens, backward all-gather."""
     return _LeaveScatter.apply(y, axis)
-
-
-def split(x: Tensor, axis: Axis, dim: int = SEQUENCE) -> Tensor:
-    """Forward own slice, backward all-gather: of a tensor that every rank holds whole and uses its slice of."""
-    return _Split.apply(x, axis, dim)
-
-
-def join(x: Tensor, axis: Axis, dim: int = SEQUENCE) -> Tensor:
-    """Forward all-gather, backward own slice: for consumers that compute the same thing on every rank."""
-    return _Join.apply(x, axis, dim)
 
 
 class _Enter(torch.autograd.Function):
@@ -101,41 +100,19 @@ class _EnterGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: Axis) -> Tensor:
         ctx.axis = axis
-        return collectives.all_gather(x, axis, SEQUENCE).wait()
+        return collectives.gather_tokens(x, axis).wait()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return collectives.reduce_scatter(grads[0], ctx.axis, SEQUENCE).wait(), None
+        return collectives.scatter_tokens(grads[0], ctx.axis).wait(), None
 
 
 class _LeaveScatter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, axis: Axis) -> Tensor:
         ctx.axis = axis
-        return collectives.reduce_scatter(y, axis, SEQUENCE).wait()
+        return collectives.scatter_tokens(y, axis).wait()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return collectives.all_gather(grads[0], ctx.axis, SEQUENCE).wait(), None
-
-
-class _Split(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, axis: Axis, dim: int) -> Tensor:
-        ctx.axis, ctx.dim = axis, dim
-        return collectives.own_slice(x, axis, dim).contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return collectives.all_gather(grads[0], ctx.axis, ctx.dim).wait(), None, None
-
-
-class _Join(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, axis: Axis, dim: int) -> Tensor:
-        ctx.axis, ctx.dim = axis, dim
-        return collectives.all_gather(x, axis, dim).wait()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return collectives.own_slice(grads[0], ctx.axis, ctx.dim).contiguous(), None, None
+        return collectives.gather_tokens(grads[0], ctx.axis).wait(), None

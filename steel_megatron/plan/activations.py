@@ -104,8 +104,8 @@ def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
         head_working += 2 * FP32 * min(GPU_ELEMENTS, tokens * sizes.V)
     head_working += _gradient_copies(config, min(chunk, tokens), sizes.V, sizes.H)
     if sequence_parallel:
-        # The gathered input, as it comes and in order of the sequence, and the gradient on its way.
-        head_working += 3 * sizes.H * width * tokens
+        # The gathered input, and the gradient on its way.
+        head_working += 2 * sizes.H * width * tokens
     return ChunkCost(
         cost.blocks,
         head=round(total_bytes(head_kept(model, sizes, chunked=chunked), width) * tokens),

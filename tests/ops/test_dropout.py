@@ -45,10 +45,22 @@ def test_any_slice_is_a_part_of_the_whole(row, first, channel, length):
         DropoutKey(5, IDS[row : row + 1]),
         0,
         MLP_OUTPUT,
-        first_position=first,
+        first_token=first,
+        length=16,
         first_channel=channel,
     )
     assert torch.equal(part, whole[row : row + 1, first : first + length, channel:])
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8, 16])
+def test_pieces_of_the_tokens_are_parts_of_the_whole(parts):
+    """As sequence parallel cuts them: shaped (B, S/R, H), though a piece is no slice of each sample."""
+    x = torch.randn(4, 16, 32)
+    whole = dropout(x, 0.3, DropoutKey(5, IDS), 0, MLP_OUTPUT).flatten(0, 1).chunk(parts)
+    for rank, piece in enumerate(x.flatten(0, 1).chunk(parts)):
+        shaped, first = piece.view(4, 16 // parts, 32), rank * len(piece)
+        part = dropout(shaped, 0.3, DropoutKey(5, IDS), 0, MLP_OUTPUT, first_token=first, length=16)
+        assert torch.equal(part.flatten(0, 1), whole[rank])
 
 
 def test_gradient_passes_where_the_value_did():

@@ -48,10 +48,8 @@ def borders() -> None:
         # border: (forward of all ranks' x, gradient of all ranks' g)
         regions.enter: (lambda xs, r: xs[r], lambda gs, r: sum(gs[1:], gs[0])),
         regions.leave: (lambda xs, r: sum(xs[1:], xs[0]), lambda gs, r: gs[r]),
-        regions.enter_gather: (lambda xs, r: torch.cat(xs, -2), lambda gs, r: sum(gs[1:], gs[0]).chunk(2, -2)[r]),
-        regions.leave_scatter: (lambda xs, r: sum(xs[1:], xs[0]).chunk(2, -2)[r], lambda gs, r: torch.cat(gs, -2)),
-        regions.split: (lambda xs, r: xs[r].chunk(2, -2)[r], lambda gs, r: torch.cat(gs, -2)),
-        regions.join: (lambda xs, r: torch.cat(xs, -2), lambda gs, r: gs[r].chunk(2, -2)[r]),
+        regions.enter_gather: (lambda xs, r: one_after_another(xs), lambda gs, r: piece(sum(gs[1:], gs[0]), r)),
+        regions.leave_scatter: (lambda xs, r: piece(sum(xs[1:], xs[0]), r), lambda gs, r: one_after_another(gs)),
     }
     for border, (forward, backward) in rows.items():
         xs = [numbers(3, 4, 5, seed=rank) for rank in range(2)]
@@ -65,6 +63,22 @@ def borders() -> None:
         assert torch.equal(x.grad, backward(gs, axis.rank)), border.__name__
     assert regions.enter_region(xs[0], mesh).shape == (3, 8, 5)
     assert regions.leave_region(xs[0], mesh).shape == (3, 2, 5)
+    for rank, x in enumerate(xs):  # of three samples in two pieces, the second is in both
+        assert torch.equal(collectives.own_tokens(one_after_another(xs), Axis("tp", 2, rank)), x)
+    with pytest.raises(ValueError, match="a dimension of 3 does not divide over 2 tp ranks"):
+        regions.leave_region(numbers(2, 3, 5, seed=1), mesh)
+
+
+def one_after_another(pieces: list[Tensor]) -> Tensor:
+    """Two ranks' tokens (B, S/R, H) as (B, S, H)."""
+    batch, length, channels = pieces[0].shape
+    return torch.cat([x.flatten(0, 1) for x in pieces]).view(batch, 2 * length, channels)
+
+
+def piece(whole: Tensor, rank: int) -> Tensor:
+    """A rank's tokens of two."""
+    batch, length, channels = whole.shape
+    return whole.flatten(0, 1).chunk(2)[rank].view(batch, length // 2, channels)
 
 
 def numbers(*shape: int, seed: int) -> Tensor:

@@ -17,10 +17,10 @@ from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.scaled_matmul import E4M3, largest_magnitude, quantise
 from steel_megatron.parallel import fp8
+from steel_megatron.parallel.collectives import own_tokens
 from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.fp8 import GRADIENTS, Fp8Linears
 from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.regions import split
 from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
 
 IN, OUT, TOKENS = 64, 96, 32
@@ -149,6 +149,20 @@ def gradients(model: GPT) -> tuple[float, torch.Tensor]:
     return total, data_parallel.grads.clone()
 
 
+def inside(x: torch.Tensor, kind: str, mesh: Mesh) -> torch.Tensor:
+    """What a rank has of a layer's input, or of its gradient."""
+    if kind == "row":
+        return x.chunk(2, dim=-1)[mesh.tp.rank]
+    return own_tokens(x, mesh.tp) if mesh.sequence_parallel else x
+
+
+def outside(y: torch.Tensor, kind: str, mesh: Mesh) -> torch.Tensor:
+    """What a rank has of a layer's output, or of its gradient."""
+    if kind == "column":
+        return y.chunk(2, dim=-1)[mesh.tp.rank]
+    return own_tokens(y, mesh.tp) if mesh.sequence_parallel else y
+
+
 def layers_over_two_ranks() -> None:
     """Each rank's part of a layer's output and gradients is that of the whole layer, with the same rounding."""
     single = Mesh.single()
@@ -161,24 +175,16 @@ def layers_over_two_ranks() -> None:
         for at in (single, mesh):
             made = layer(kind, at)
             Fp8Linears("hybrid").install([made])
-            x = random(2, TOKENS // 2, IN, seed=1).requires_grad_()
-            dy = random(2, TOKENS // 2, OUT, seed=4)
-            own, out = x, dy
-            if at is mesh and kind == "row":
-                own = split(x, mesh.tp, dim=-1)
-                out = split(dy, mesh.tp) if sequence_parallel else dy
-            elif at is mesh:
-                own = split(x, mesh.tp) if sequence_parallel else x
-                out = dy.chunk(2, dim=-1)[mesh.tp.rank]
+            own, out = random(2, TOKENS // 2, IN, seed=1), random(2, TOKENS // 2, OUT, seed=4)
+            if at is mesh:
+                own, out = (part(t, kind, mesh) for part, t in zip((inside, outside), (own, out), strict=True))
+            own = own.clone().requires_grad_()
             y = made(own)
             y.backward(out)
-            results.append((y.detach(), x.grad, made.weight.grad))
+            results.append((y.detach(), own.grad, made.weight.grad))
         (y, dx, dw), (own_y, own_dx, own_dw) = results
-        if kind == "column":
-            y, dw = y.chunk(2, dim=-1)[mesh.tp.rank], dw.chunk(2)[mesh.tp.rank]
-        else:
-            dw = dw.chunk(2, dim=1)[mesh.tp.rank]
-            y = y.chunk(2, dim=1)[mesh.tp.rank] if sequence_parallel else y
+        y, dx = outside(y, kind, mesh), inside(dx, kind, mesh)
+        dw = dw.chunk(2, dim=0 if kind == "column" else 1)[mesh.tp.rank]
         for name, found, expected in (("y", own_y, y), ("dx", own_dx, dx), ("dw", own_dw, dw)):
             atol = 1e-6 * float(expected.abs().max())
             label = f"{kind}, sequence parallel {sequence_parallel}, {name}: "

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from helpers.kernels import set_backend
 from helpers.processes import run_processes
 from steel_megatron.config import ParallelConfig
+from steel_megatron.parallel.collectives import own_tokens
 from steel_megatron.parallel.linear_cross_entropy import (
     CHUNK_BYTES,
     chunk_tokens,
@@ -52,8 +53,7 @@ def compare(sequence_parallel: bool) -> None:
         rows = slice(mesh.tp.rank * 80 // size, (mesh.tp.rank + 1) * 80 // size)
         own = torch.nn.Parameter(weight[rows].clone())
         own.main_grad = torch.ones_like(own)
-        cut = slice(mesh.tp.rank * LENGTH // size, (mesh.tp.rank + 1) * LENGTH // size)
-        part = x[:, cut] if sequence_parallel else x
+        part = own_tokens(x, mesh.tp) if sequence_parallel else x
         leaf = part.clone().requires_grad_()
         settings = {"vocab_size": vocab_size, "loss_gradient": GRADIENT, "z_loss": z_loss, "chunk": chunk}
         found, each, z_losses = linear_cross_entropy(leaf, own, labels, mask, mesh, **settings)
@@ -61,7 +61,7 @@ def compare(sequence_parallel: bool) -> None:
         found.backward(torch.tensor(GRADIENT))
         torch.testing.assert_close(found.double(), total, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close((each + z_losses).double(), losses, rtol=1e-5, atol=1e-5)
-        x_grad = x_grad[:, cut] if sequence_parallel else x_grad
+        x_grad = own_tokens(x_grad, mesh.tp) if sequence_parallel else x_grad
         torch.testing.assert_close(leaf.grad.double(), x_grad, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(own.main_grad.double() - 1, weight_grad[rows], rtol=1e-4, atol=1e-4)
         assert own.grad is None
