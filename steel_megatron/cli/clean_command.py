@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import PROCESSES, ConfigError, add_number
 from steel_megatron.corpus.cleaning import OPERATIONS, Cleaned, clean, read_drops, read_recipe, run_data_juicer
 
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cleans, or lists what was dropped."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_messages()
     if args.list_drops:
         for drop in read_drops(Path(args.list_drops), args.operation):
             print(json.dumps(drop, ensure_ascii=False))

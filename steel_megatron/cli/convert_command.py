@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
+from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import PROCESSES, Number, add_number
 from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus
 from steel_megatron.corpus.corpus import REASONS
@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="NAME", help='What "source" says in each line (default: the corpus).')
     add_number(parser, "--workers", PROCESSES, "Processes that convert.", default=1)
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
-    parser.add_argument("--strict", action="store_true", help="Exit status 1 when a record was rejected.")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="Exit status 1 when a record was rejected or a file is not what its name says.",
+    )
     options = parser.add_argument_group("options of some corpora")
     shared = {option.name: option for corpus in corpora.values() for option in corpus.options}
     for name, option in shared.items():
@@ -46,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Converts; 1 with ``--strict`` when a record was rejected, else 0."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_messages()
     given = {name.removeprefix("option_"): value for name, value in vars(args).items() if name.startswith("option_")}
     done = convert_corpus(
         args.corpus,
@@ -70,9 +74,11 @@ def run(args: argparse.Namespace) -> int:
             f"{len(manifest.passed_over):,} files passed over, which hold no records of {manifest.corpus}; "
             f"first {manifest.passed_over[0]}"
         )
+    for name, what in manifest.suspects.items():
+        print(f"{name} {what}")
     if done.rejected:
         print(f"{done.rejected:,} records rejected, kept in {done.rejects_path}:")
         says = REASONS | dict(corpus.reasons)
         for reason, count in manifest.rejects.items():
             print(f"  {count:>9,} {reason}: {says.get(reason, '')}")
-    return 1 if args.strict and done.rejected else 0
+    return 1 if args.strict and (done.rejected or manifest.suspects) else 0

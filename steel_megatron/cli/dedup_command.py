@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
+from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import POSITIVE, PROCESSES, Amount, add_number, at_least, share
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
 from steel_megatron.corpus.dedup.engine import ENGINES
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Deduplicates and prints the counts."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_messages()
     done = deduplicate(
         [SourceInput.parse(given, "--input") for given in args.input],
         args.output,

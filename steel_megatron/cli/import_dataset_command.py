@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
+from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import ID, IDS, ConfigError, add_number
 from steel_megatron.dataset.import_tokens import import_tokens
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
             rule="ids mean something to the tokenizer that made them, which the manifest names",
             fix="leave one of them out" if named else "give --tokenizer-model, or --no-manifest to go without checks",
         )
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_messages()
     tokenizer = build_tokenizer(args.tokenizer_type, args.tokenizer_model, args.vocab_size) if named else None
     done = import_tokens(
         args.input,

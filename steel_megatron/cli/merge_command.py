@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
+from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import ConfigError
 from steel_megatron.dataset.merge import merge
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Joins the datasets and prints what came of it."""
     if args.multimodal:
         raise ConfigError("--multimodal", rule="only text datasets are joined", fix="leave the flag out")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_messages()
     merged = merge(args.input, args.output_prefix, overwrite=args.overwrite, use_manifests=not args.no_manifest)
     print(
         f"{merged.prefix}.bin: {merged.documents:,} documents, {merged.tokens:,} tokens ({merged.dtype}) "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
+from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import AMOUNT, COUNT, IDS, PROCESSES, ConfigError, add_number, at_least
 from steel_megatron.dataset.tokenize import tokenize
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shuffle-documents", action="store_true", help="Write the documents in a random order that --seed decides."
     )
     add_number(output, "--seed", AMOUNT, "Of --shuffle-documents.", default=1234)
-    output.add_argument("--strict", action="store_true", help="Exit status 1 when a line was rejected.")
+    output.add_argument(
+        "--strict",
+        action="store_true",
+        help="Exit status 1 when a line was rejected or a file is not what its name says.",
+    )
     run = parser.add_argument_group("run")
     add_number(run, "--workers", PROCESSES, "Processes that encode.", default=1)
     add_number(run, "--log-interval", at_least(0, zero="never"), "Documents between log lines.", default=10_000)
@@ -61,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             rule="one document is one sequence: sentences apart are for BERT-like models, which this project has not",
             fix="leave the flag out",
         )
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_messages()
     done = tokenize(
         args.input,
         args.output_prefix,
@@ -79,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     for prefix, manifest in done.manifests.items():
         print(f"{prefix}.bin: {manifest.documents:,} documents, {manifest.tokens:,} tokens ({manifest.dtype})")
     first = next(iter(done.manifests.values()))
+    for name, what in first.suspects.items():
+        print(f"{name} {what}")
     if done.rejected:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in first.rejects.items())
         print(f"{done.rejected:,} lines rejected: {reasons}; see {done.rejects_path}")
-    return 1 if args.strict and done.rejected else 0
+    return 1 if args.strict and (done.rejected or first.suspects) else 0

@@ -7,9 +7,10 @@ import logging
 import sys
 from pathlib import Path
 
+from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import IDS, POSITIVE, Amount, DataError, add_number
-from steel_megatron.dataset.inputs import find_inputs
 from steel_megatron.dataset.sample_texts import TextSample
+from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.sizes import parse_size
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.byte_bpe import QWEN_SPECIAL_TOKENS
@@ -38,15 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-bytes",
         type=Amount("--max-bytes", parse_size, POSITIVE),
         metavar="N",
-        help="Train on about so much text, taken from every file by its size; K, M, G for 10^3, 10^6, 10^9 "
-        "(above 0).",
+        help="Train on about so much text, taken from every file by its size; K, M, G for 10^3, 10^6, 10^9 (above 0).",
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace a tokenizer that is there.")
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains and saves."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_messages()
     output = Path(args.output)
     if (output / "tokenizer.json").exists() and not args.overwrite:
         raise DataError(
@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
             rule="a tokenizer is not replaced unasked: data made with it would lose its meaning",
             fix="use another --output, or --overwrite",
         )
-    files = find_inputs(args.input)
-    sample = TextSample(files, args.json_key, args.max_bytes)
+    found = find_inputs(args.input, JSON_LINES)
+    found.tell()
+    sample = TextSample([file.location for file in found.files], args.json_key, args.max_bytes)
     backend = train_bpe(sample, args.vocab_size, args.special_tokens, show_progress=sys.stderr.isatty())
     write_folder(backend, args.special_tokens, output)
     tokenizer = build_tokenizer("HuggingFaceTokenizer", output)

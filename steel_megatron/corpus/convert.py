@@ -26,9 +26,9 @@ from steel_megatron.corpus.convert_output import (
 )
 from steel_megatron.corpus.convert_part import ConvertJob, PartResult, convert_part, finished_part
 from steel_megatron.corpus.corpus import Corpus
-from steel_megatron.corpus.inputs import Input, find_inputs
 from steel_megatron.corpus.parts import PART_BYTES, Part, plan_parts
 from steel_megatron.corpus.registry import find_corpus
+from steel_megatron.jobs.inputs import Input, find_inputs
 from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.jobs.progress import Progress
 
@@ -82,9 +82,10 @@ def convert_corpus(
     if workers < 1:
         raise ConfigError(f"--workers {workers}", rule="it is 1 or more")
     settings = _settings(corpus, options or {})
-    files = find_inputs(inputs, corpus.suffixes, archives=True)
+    found = find_inputs(inputs, corpus.suffixes, archives=True)
+    files, odd = found.files, found.tell()
     records = [InputRecord.of(file) for file in files]
-    wanted = ConvertManifest(corpus.name, settings, source or corpus.name, tuple(records))
+    wanted = ConvertManifest(corpus.name, settings, source or corpus.name, tuple(records), suspects=odd)
     before = None if overwrite else finished_before(target, wanted)
     if before is not None:
         rejects = before.rejects_path(target)

@@ -14,10 +14,11 @@ from typing import Any
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.convert_part import FORMAT, ConvertJob, PartResult
-from steel_megatron.corpus.inputs import MANIFEST, REJECTS, Input
 from steel_megatron.corpus.parts import Part
 from steel_megatron.jobs.durable import sync
 from steel_megatron.jobs.files import state_of
+from steel_megatron.jobs.inputs import Input
+from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.progress import Progress
 
 SUFFIXES = {".jsonl": "", ".jsonl.gz": "gz", ".jsonl.zst": "zst"}
@@ -48,6 +49,7 @@ class ConvertManifest:
     source: str
     inputs: tuple[InputRecord, ...]
     passed_over: tuple[str, ...] = ()  # files of folders and archives that hold no records of the corpus
+    suspects: Mapping[str, str] = field(default_factory=dict)  # files that are not what their names say
     records: int = 0
     documents: int = 0
     text_bytes: int = 0

@@ -12,16 +12,17 @@ from typing import IO, Any
 
 from steel_megatron.config import DataError
 from steel_megatron.corpus.corpus import Corpus, Kind
-from steel_megatron.corpus.inputs import Input, is_data_name
 from steel_megatron.corpus.readers import Row, recognise
 from steel_megatron.corpus.readers.archive import tar_members, zip_files, zip_members
 from steel_megatron.corpus.readers.parquet import open_parquet, read_parquet
 from steel_megatron.corpus.readers.recognise import HEAD_BYTES
 from steel_megatron.corpus.readers.stream import kind_as_taken, read_members, read_stream
 from steel_megatron.jobs.files import FileState, is_url, open_file, spooled, state_of
+from steel_megatron.jobs.inputs import JSON_LINES, Input, is_data_name
 from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.jobs.progress import Progress
-from steel_megatron.jobs.unpack import packing_of, read_chunks
+from steel_megatron.jobs.suspects import suspicion
+from steel_megatron.jobs.unpack import can_be_cut, read_chunks
 
 PART_BYTES = 64 << 20  # larger plain JSON lines, parquet files and zip archives are cut; others are one part
 
@@ -127,6 +128,8 @@ def _kind(file: Input, corpus: Corpus) -> Kind | None:
 
     found = recognise(head, zip_names)
     kind = kind_as_taken(found, head, file.name, corpus.kinds)
+    if kind is None and Kind.JSON_LINES in corpus.kinds and suspicion(head):
+        kind = Kind.JSON_LINES if is_data_name(file.name, JSON_LINES) else None  # its lines are rejected and counted
     if kind is None and not file.searched:
         raise DataError(
             f"{file.location} looks like {'binary data' if found is None else found.value}",
@@ -151,8 +154,10 @@ def _head(location: str) -> bytes:
 
 
 def _is_packed(location: str) -> bool:
-    with _open_unpacked(location, packed=False) as stream:
-        return packing_of(stream.read(4)) is not None
+    try:
+        return not can_be_cut(location)
+    except OSError as error:
+        raise DataError(f"cannot read {location}: {error.strerror or error}") from None
 
 
 def _stretches(file: Input, kind: Kind, part_bytes: int) -> Iterator[Part]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from steel_megatron.config import DataError
-from steel_megatron.dataset.inputs import BYTE_ORDER_MARK, CUT_BYTES, LINE_LIMIT, LineData
-from steel_megatron.jobs.unpack import packing_of
+from steel_megatron.dataset.inputs import CUT_BYTES, LINE_LIMIT, LineData
+from steel_megatron.jobs.files import BYTE_ORDER_MARK
 
 _SEARCH_BYTES = 1 << 16
 
@@ -62,19 +60,11 @@ class FileSpan:
         return f"{self.path}, bytes {self.start:,} to {self.stop:,}"
 
 
-def can_be_cut(path: Path) -> bool:
-    """Whether the file is a plain one on a disk: not packed, not a pipe."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        return False
-    with open(path, "rb") as file:
-        return packing_of(file.read(4)) is None
-
-
-def file_spans(path: Path, span_bytes: int, line_limit: int = LINE_LIMIT) -> Iterator[FileSpan]:
+def file_spans(path: str, span_bytes: int, line_limit: int = LINE_LIMIT) -> Iterator[FileSpan]:
     """The spans of a file in order."""
-    size = path.stat().st_size
+    size = os.stat(path).st_size
     for start in range(0, size, span_bytes):
-        yield FileSpan(str(path), start, min(start + span_bytes, size), line_limit)
+        yield FileSpan(path, start, min(start + span_bytes, size), line_limit)
 
 
 def _line_start(descriptor: int, position: int, limit: int) -> int:

@@ -57,6 +57,7 @@ class Manifest:
     outputs: Mapping[str, FileRecord]
     encoder: Mapping[str, Any] = field(default_factory=dict)  # name, version, why it was taken, passed_over and why
     shuffle_seed: int | None = None  # of the documents' order; None: as in the input
+    suspects: Mapping[str, str] = field(default_factory=dict)  # input files that are not what their names say
     code_version: str = __version__
     version: int = field(default=VERSION)
 

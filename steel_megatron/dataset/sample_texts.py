@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
 from steel_megatron.dataset.inputs import InputFile
 from steel_megatron.dataset.records import RejectedLineError, texts_of
+from steel_megatron.jobs.files import state_of
 
 
 class TextSample:
@@ -21,15 +22,15 @@ class TextSample:
             None takes everything.
     """
 
-    def __init__(self, files: Sequence[Path], key: str, max_bytes: int | None = None) -> None:
-        self._files = list(files)
+    def __init__(self, files: Sequence[str | os.PathLike[str]], key: str, max_bytes: int | None = None) -> None:
+        self._files = [os.fspath(file) for file in files]
         self._key = key
         self._max_bytes = max_bytes
         self.documents = self.text_bytes = 0
         self.rejects: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[str]:
-        sizes = [file.stat().st_size for file in self._files]
+        sizes = [state_of(file).bytes for file in self._files]
         total = sum(sizes) if self._max_bytes is None else min(self._max_bytes, sum(sizes))
         with tqdm(total=total, desc="read text", unit="B", unit_scale=True, disable=None) as bar:
             for file, size in zip(self._files, sizes, strict=True):
@@ -53,7 +54,7 @@ class TextSample:
             line += f"; passed over {sum(self.rejects.values()):,} lines: {reasons}"
         return line
 
-    def _texts(self, file: Path) -> Iterator[str]:
+    def _texts(self, file: str) -> Iterator[str]:
         for block in InputFile(file).blocks():
             for line in block.data.split(b"\n"):
                 if line.strip():

@@ -18,7 +18,6 @@ from typing import Any
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.dataset.indexed import best_dtype
-from steel_megatron.dataset.inputs import find_inputs
 from steel_megatron.dataset.manifest import Manifest
 from steel_megatron.dataset.progress import FileProgress
 from steel_megatron.dataset.rejects import RejectLog, rejects_path
@@ -26,6 +25,8 @@ from steel_megatron.dataset.tokenize_block import BlockJob, TokenizedBlock, toke
 from steel_megatron.dataset.tokenize_inputs import InputStream, sample_of
 from steel_megatron.dataset.tokenize_journal import Journal, Position, run_signature
 from steel_megatron.dataset.tokenize_output import DatasetOutput, TokenizeJob, dataset_prefix, finished_before
+from steel_megatron.jobs.files import state_of
+from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.tokenizer import Tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS, ONE_THREAD, Encoder, choose_encoder
@@ -70,7 +71,7 @@ def tokenize(
     Lines that give no document are kept in ``{output_prefix}.rejects.jsonl``, each with its file, number and reason.
 
     Args:
-        inputs: files, folders and glob patterns of JSON lines, plain, ``.gz`` or ``.zst``.
+        inputs: files, folders, glob patterns and URLs of JSON lines, plain or packed.
         keys: fields to tokenise. A line that lacks one gives no document for any, so the datasets stay parallel.
         append_eod: each document that has a token ends with the tokenizer's ``eod_id``.
         encoder: one of ``steel_megatron.tokenizer.encoders.ENCODERS``; whichever it is, the ids are the tokenizer's.
@@ -99,7 +100,8 @@ def tokenize(
             f"--append-eod with a {tokenizer.type} that has no end-of-document id",
             rule="the vocabulary has <|endoftext|>, or its settings name an eos_token",
         )
-    files = find_inputs(inputs)
+    found = find_inputs(inputs, JSON_LINES)
+    files = [file.location for file in found.files]
     job = TokenizeJob(tokenizer, keys, eod_id, best_dtype(tokenizer.vocab_size), shuffle_seed)
     prefixes = {key: dataset_prefix(output_prefix, key) for key in keys}
     Path(output_prefix).absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +110,7 @@ def tokenize(
         path = rejects_path(output_prefix)
         return Tokenized(before, path if path.is_file() else None, done_before=True)
 
+    job = replace(job, suspects=found.tell())
     with _environment(ONE_THREAD), tempfile.TemporaryDirectory(prefix="steel_tokenize_") as folder:
         sample = sample_of(files, keys)
         unknown = sorted(sample.control - set(tokenizer.special_tokens))
@@ -132,7 +135,7 @@ class _Run:
     def __init__(
         self,
         output_prefix: str | os.PathLike[str],
-        files: Sequence[Path],
+        files: Sequence[str],
         job: TokenizeJob,
         block_bytes: int,
         journal_bytes: int,
@@ -144,7 +147,7 @@ class _Run:
         position, states = found if found is not None else (Position(), {})
         self._can_go_on = found is not None
         self._stream = InputStream(files, block_bytes, position)
-        self._progress = FileProgress("tokenize", sum(file.stat().st_size for file in files), log_interval)
+        self._progress = FileProgress("tokenize", sum(state_of(file).bytes for file in files), log_interval)
         self._rejects = RejectLog(output_prefix, states.get("rejects"))
         self._outputs: list[DatasetOutput] = []
         self._unnoted = 0
@@ -157,7 +160,7 @@ class _Run:
             self.close()
             raise
         if found is not None:
-            done = sum(file.stat().st_size for file in files[: position.file])
+            done = sum(state_of(file).bytes for file in files[: position.file])
             log.info("tokenize: goes on behind %s documents of a run before", f"{self._outputs[0].documents:,}")
             self._progress.add(done, documents=self._outputs[0].documents)
 

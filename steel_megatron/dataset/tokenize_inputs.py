@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
 import stat
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from steel_megatron.config import DataError
-from steel_megatron.dataset.file_spans import FileSpan, can_be_cut, file_spans
+from steel_megatron.dataset.file_spans import FileSpan, file_spans
 from steel_megatron.dataset.inputs import Block, InputFile
 from steel_megatron.dataset.records import TEXT, Record, RejectedLineError, record_of
 from steel_megatron.dataset.tokenize_journal import Position
+from steel_megatron.jobs.files import is_url, state_of
 from steel_megatron.jobs.hashes import HASH_BLOCK, FileRecord
+from steel_megatron.jobs.unpack import can_be_cut
 
 PACKED_TO_PLAIN = 5  # about how much longer text is unpacked
 SAMPLE_FILES = 8
@@ -31,19 +33,19 @@ class InputStream:
         start: the place to begin at.
     """
 
-    def __init__(self, files: Sequence[Path], block_bytes: int, start: Position) -> None:
+    def __init__(self, files: Sequence[str], block_bytes: int, start: Position) -> None:
         self.files = files
         self.block_bytes = block_bytes
-        self.cut = [can_be_cut(file) for file in files]
+        self.cut = [not is_url(file) and can_be_cut(file) for file in files]
         self.expected_bytes = sum(
-            file.stat().st_size * (1 if cut else PACKED_TO_PLAIN) for file, cut in zip(files, self.cut, strict=True)
+            state_of(file).bytes * (1 if cut else PACKED_TO_PLAIN) for file, cut in zip(files, self.cut, strict=True)
         )
         self._position = start
         self._ahead: deque[tuple[int, int]] = deque()  # file and end of the blocks given out and not yet taken
         self._hasher = _Hasher()
         for i in range(start.file):
             if i not in start.records and self.cut[i]:
-                self._hasher.advance(i, files[i], files[i].stat().st_size)
+                self._hasher.advance(i, files[i], state_of(files[i]).bytes)
 
     def blocks(self) -> Iterator[Block | FileSpan]:
         """The blocks from the start on, ahead of what is taken."""
@@ -102,7 +104,7 @@ class _Hasher:
     """A thread that hashes files as far as they have been used, while their pages are in memory."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[tuple[int, Path, int] | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[int, str, int] | None] = queue.Queue()
         self._digests: dict[int, hashlib._Hash] = {}
         self._sizes: dict[int, int] = {}
         self._error: OSError | None = None
@@ -110,18 +112,18 @@ class _Hasher:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def advance(self, i: int, path: Path, stop: int) -> None:
+    def advance(self, i: int, path: str, stop: int) -> None:
         self._queue.put((i, path, stop))
 
-    def done(self, i: int, path: Path) -> FileRecord | None:
+    def done(self, i: int, path: str) -> FileRecord | None:
         """The record of a file if it is hashed to its end."""
-        if self._sizes.get(i) != path.stat().st_size or self._queue.unfinished_tasks:
+        if self._sizes.get(i) != state_of(path).bytes or self._queue.unfinished_tasks:
             return None
         return self.record(i, path)
 
-    def record(self, i: int, path: Path) -> FileRecord:
+    def record(self, i: int, path: str) -> FileRecord:
         digest = self._digests.get(i, hashlib.sha256())
-        return FileRecord(str(path), self._sizes.get(i, 0), digest.hexdigest())
+        return FileRecord(path, self._sizes.get(i, 0), digest.hexdigest())
 
     def wait(self) -> None:
         self._queue.join()
@@ -143,7 +145,7 @@ class _Hasher:
             finally:
                 self._queue.task_done()
 
-    def _take(self, i: int, path: Path, stop: int) -> None:
+    def _take(self, i: int, path: str, stop: int) -> None:
         digest = self._digests.setdefault(i, hashlib.sha256())
         at = self._sizes.setdefault(i, 0)
         with open(path, "rb") as file:
@@ -161,9 +163,9 @@ class Sample(NamedTuple):
     control: set[str]
 
 
-def sample_of(files: Sequence[Path], keys: Sequence[str]) -> Sample:
+def sample_of(files: Sequence[str], keys: Sequence[str]) -> Sample:
     """Texts from the beginnings of up to ``SAMPLE_FILES`` files spread over all; none from pipes."""
-    regular = [file for file in files if stat.S_ISREG(file.stat().st_mode)]
+    regular = [file for file in files if is_url(file) or stat.S_ISREG(os.stat(file).st_mode)]
     chosen = dict.fromkeys(regular[i * len(regular) // SAMPLE_FILES] for i in range(SAMPLE_FILES) if regular)
     sample = Sample([], set())
     for file in chosen:
@@ -180,7 +182,7 @@ def sample_of(files: Sequence[Path], keys: Sequence[str]) -> Sample:
     return sample
 
 
-def _first_records(file: Path, keys: Sequence[str]) -> Iterator[Record]:
+def _first_records(file: str, keys: Sequence[str]) -> Iterator[Record]:
     seen = 0
     for block in InputFile(file, SAMPLE_BYTES // 4).blocks():
         for line in block.data.split(b"\n"):

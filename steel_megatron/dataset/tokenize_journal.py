@@ -12,6 +12,7 @@ from typing import Any
 from steel_megatron import __version__
 from steel_megatron.dataset.manifest import TokenizerRecord
 from steel_megatron.dataset.tokenize_output import TokenizeJob
+from steel_megatron.jobs.files import is_url, state_of
 from steel_megatron.jobs.hashes import FileRecord
 
 FORMAT = 1
@@ -65,12 +66,17 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
-def run_signature(files: Sequence[Path], job: TokenizeJob, block_bytes: int) -> dict[str, Any]:
+def _state(file: str) -> tuple[int, int | str]:
+    state = state_of(file)
+    return state.bytes, state.version if is_url(file) else int(state.version)
+
+
+def run_signature(files: Sequence[str], job: TokenizeJob, block_bytes: int) -> dict[str, Any]:
     """Inputs, tokenizer and settings of a run."""
     return {
         "format": FORMAT,
         "code_version": __version__,
-        "inputs": [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        "inputs": [[file, *_state(file)] for file in files],
         "tokenizer": asdict(TokenizerRecord.of(job.tokenizer)),
         "keys": job.keys,
         "eod_id": job.eod_id,

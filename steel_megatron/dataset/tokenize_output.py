@@ -18,6 +18,7 @@ from steel_megatron.dataset.indexed import IndexedWriter, WriterCounts
 from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path, partial_path
 from steel_megatron.dataset.shuffled_output import Buckets
 from steel_megatron.dataset.tokenize_block import KeyTokens
+from steel_megatron.jobs.files import state_of
 from steel_megatron.jobs.hashes import FileRecord, hash_file
 from steel_megatron.tokenizer import Tokenizer
 
@@ -38,6 +39,7 @@ class TokenizeJob:
     shuffle_seed: int | None = None  # None: documents in the order of the input
     expected_bytes: int = 0  # of all inputs unpacked, about
     encoder: Mapping[str, Any] = field(default_factory=dict)
+    suspects: Mapping[str, str] = field(default_factory=dict)  # as the manifest has them
 
 
 class DatasetOutput:
@@ -169,12 +171,13 @@ class DatasetOutput:
                 "idx": replace(hash_file(idx_path), path=os.path.basename(idx_path)),
             },
             encoder=self.job.encoder,
+            suspects=self.job.suspects,
             shuffle_seed=self.job.shuffle_seed,
         )
 
 
 def finished_before(
-    prefixes: Mapping[str, str], files: Sequence[Path], job: TokenizeJob, overwrite: bool
+    prefixes: Mapping[str, str], files: Sequence[str], job: TokenizeJob, overwrite: bool
 ) -> dict[str, Manifest] | None:
     """The manifests by prefix when every dataset is there whole, from the same files, tokenizer and settings.
 
@@ -236,11 +239,11 @@ def _order_name(shuffle_seed: int | None) -> str:
     return "in the order of the input" if shuffle_seed is None else f"shuffled with seed {shuffle_seed}"
 
 
-def _other_inputs(manifest: Manifest, files: Sequence[Path]) -> str:
+def _other_inputs(manifest: Manifest, files: Sequence[str]) -> str:
     """How the inputs differ in content or order from those of the manifest; empty for nothing."""
     if len(files) != len(manifest.inputs):
         return f"it was made of {len(manifest.inputs)} input files, now {len(files)}"
-    sizes = [file.stat().st_size for file in files]
+    sizes = [state_of(file).bytes for file in files]
     for file, size, record in zip(files, sizes, manifest.inputs, strict=True):
         if size != record.bytes:
             return f"{file} has {size:,} bytes, then {record.path} had {record.bytes:,}"

@@ -13,6 +13,7 @@ from typing import IO, Any, cast
 
 from steel_megatron.config import ConfigError, DataError
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SPOOL_BYTES = 64 << 20  # a packed file that must be read at any place is held up to here, then in a temporary file
 WAKE_MS = 500
 _VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")

@@ -1,8 +1,11 @@
-"""The content of a file, plain, gzip or zstd as its first bytes say, in chunks."""
+"""The content of a file, plain or packed (gzip, zstd, bzip2, xz) as its first bytes say, in chunks."""
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -10,11 +13,22 @@ from typing import IO, Any
 import zstandard
 
 from steel_megatron.config import DataError
-from steel_megatron.jobs.files import open_file
+from steel_megatron.jobs.files import is_url, open_file
 
-PACKED_SUFFIXES = (".gz", ".zst")
+PACKED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
+# Packings that are not read, by the first bytes of a file.
+UNREAD = {
+    ".7z": b"7z\xbc\xaf\x27\x1c",
+    ".rar": b"Rar!\x1a\x07",
+    ".lz4": b"\x04\x22\x4d\x18",
+    ".Z": b"\x1f\x9d",
+    ".lz": b"LZIP\x01",
+}
+UNREAD_SUFFIXES = tuple(UNREAD)
+PACKING_ERRORS = (EOFError, zlib.error, zstandard.ZstdError, lzma.LZMAError)
+HEAD_BYTES = 6  # that tell the packing
 READ_BYTES = 1 << 18
-_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"  # behind a byte from 0x50 to 0x5f: a zstd frame to be skipped, as pzstd begins with
 _GZIP_WINDOW = 31  # zlib's way to say: with a gzip header
 _WINDOW_LIMIT = 1 << 31  # frames made with zstd --long=31 are taken
 
@@ -47,11 +61,12 @@ def read_chunks(
         with open_file(path) as file:
             if start:  # a pipe cannot seek
                 file.seek(start)
-            yield from unpacked(read_blocks(file, None if stop is None else stop - start, count), plain=start > 0)
-    except (EOFError, zlib.error, zstandard.ZstdError) as error:
+            blocks = read_blocks(file, None if stop is None else stop - start, count)
+            yield from unpacked(blocks, plain=start > 0)
+    except PACKING_ERRORS as error:
         raise DataError(
             f"{path}: its packing is damaged or cut after {seen:,} bytes: {error}",
-            rule="a .gz or .zst file is whole",
+            rule="a packed file is whole",
             fix="copy or download it again",
         ) from None
     except OSError as error:
@@ -71,9 +86,9 @@ def read_blocks(
 
 
 def unpacked(blocks: Iterator[bytes], plain: bool = False) -> Iterator[bytes]:
-    """The blocks as they are, or what they hold where the first one begins like gzip or zstd and not ``plain``."""
+    """The blocks as they are, or what they hold where the first one begins like a packing and not ``plain``."""
     first = next(blocks, b"")
-    packing = None if plain else packing_of(first[:4])
+    packing = None if plain else packing_of(first[:HEAD_BYTES])
 
     def whole() -> Iterator[bytes]:
         yield first
@@ -84,10 +99,52 @@ def unpacked(blocks: Iterator[bytes], plain: bool = False) -> Iterator[bytes]:
 
 
 def packing_of(magic: bytes) -> str | None:
-    """``gz``, ``zst`` or None by the first four bytes of a file."""
-    if magic.startswith(_GZIP_MAGIC):
+    """``gz``, ``zst``, ``bz2``, ``xz`` or None by the first six bytes of a file."""
+    if magic.startswith(b"\x1f\x8b"):
         return "gz"
-    return "zst" if magic.startswith(_ZSTD_MAGIC) else None
+    if magic.startswith(b"\x28\xb5\x2f\xfd") or (magic[1:4] == _SKIPPABLE and magic[0] >> 4 == 5):
+        return "zst"
+    if magic.startswith(b"BZh") and magic[3:4].isdigit() and magic[4:6] in (b"1A", b"\x17\x72"):
+        return "bz2"
+    return "xz" if magic.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")) else None
+
+
+def can_be_cut(location: str | os.PathLike[str]) -> bool:
+    """Whether stretches of the file can be read alone: it is plain, and no pipe.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not is_url(location) and not stat.S_ISREG(os.stat(location).st_mode):
+        return False
+    with open_file(location) as file:
+        head = file.read(HEAD_BYTES)
+        return file.seekable() and packing_of(head) is None and not unread_packing(head)
+
+
+def refuse_unread(path: str | os.PathLike[str]) -> None:
+    """
+    Raises:
+        DataError: a file of this machine is packed in a way that is not read.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return
+    try:
+        with open_file(path) as file:
+            unread = unread_packing(file.read(HEAD_BYTES))
+    except OSError as error:
+        raise DataError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from None
+    if unread:
+        raise DataError(
+            f"{os.fspath(path)} is packed as {unread}",
+            rule=f"packings that are read are {', '.join(PACKED_SUFFIXES)} and, by steel convert, .zip and .tar",
+            fix=f"unpack it first, for example with {'7z x' if unread in ('.7z', '.rar') else 'the tool that made it'}",
+        )
+
+
+def unread_packing(magic: bytes) -> str:
+    """The ending of a packing that is not read, by the first bytes of a file; else an empty text."""
+    return next((ending for ending, begin in UNREAD.items() if magic.startswith(begin)), "")
 
 
 def unpack(packed: Iterator[bytes], packing: str) -> Iterator[bytes]:
@@ -100,7 +157,10 @@ def unpack(packed: Iterator[bytes], packing: str) -> Iterator[bytes]:
     for data in packed:
         while data:
             within = True
-            content = frame.decompress(data)
+            try:
+                content = frame.decompress(data)
+            except OSError as error:  # as bz2 says that data is damaged
+                raise EOFError(str(error)) from None
             if content:
                 yield content
             data = b""
@@ -114,4 +174,8 @@ def unpack(packed: Iterator[bytes], packing: str) -> Iterator[bytes]:
 def _decompressor(packing: str) -> Any:
     if packing == "gz":
         return zlib.decompressobj(_GZIP_WINDOW)
+    if packing == "bz2":
+        return bz2.BZ2Decompressor()
+    if packing == "xz":
+        return lzma.LZMADecompressor()
     return zstandard.ZstdDecompressor(max_window_size=_WINDOW_LIMIT).decompressobj()

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from helpers.corpus_files import read_json_lines, write_json_lines, write_parquet
+from steel_megatron.cli.main import main
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus import Converted, convert_corpus
 from steel_megatron.corpus.convert_output import ConvertManifest
@@ -240,3 +241,37 @@ def test_text_files_are_a_document_each(tmp_path: Path) -> None:
         {"text": "汉字", "source": "text", "id": "three.txt"},
     ]
     assert done.manifest.rejects == {"binary": 1}
+
+
+def test_a_byte_that_is_no_text_costs_its_line(tmp_path: Path) -> None:
+    lines = [b'{"text": "first"}', b'{"text": "bad \0 one"}', bytes(700), b"\xef\xbb\xbf" + b'{"text": "marked"}']
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(b"\n".join(lines))
+    (tmp_path / "in" / "b.jsonl").write_bytes(bytes(700) + b'\n{"text": "behind zeros"}\n')
+    done = convert_corpus("jsonl", [tmp_path / "in"], tmp_path / "out.jsonl")
+    assert [record["text"] for record in read_json_lines(done.output)] == ["first", "marked", "behind zeros"]
+    assert done.manifest.rejects == {"bad_json": 3}
+    assert list(done.manifest.suspects) == ["b.jsonl"]
+
+
+def test_files_that_are_something_else_are_counted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name, content in {
+        "a.jsonl": b'{"text": "good"}\n',
+        "b.jsonl": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "c.jsonl": b"",
+        "d.jsonl": bytes(5000),
+    }.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    command = ["convert", "--corpus", "jsonl", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "o.jsonl")]
+    for strict, status in (([], 0), (["--strict"], 1)):
+        assert main([*command, *strict]) == status
+        said = capfd.readouterr()
+        for words in ("b.jsonl is a Git LFS pointer", "c.jsonl is empty", "d.jsonl begins with zeros"):
+            assert words in said.out
+            assert words in caplog.text
+    manifest = json.loads((tmp_path / "o.jsonl.manifest.json").read_bytes())
+    assert sorted(manifest["suspects"]) == ["b.jsonl", "c.jsonl", "d.jsonl"]
+    assert manifest["rejects"] == {"bad_json": 4}

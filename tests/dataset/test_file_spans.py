@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from helpers.json_lines import write_lines
 from steel_megatron.config import DataError
-from steel_megatron.dataset.file_spans import FileSpan, can_be_cut, file_spans
+from steel_megatron.dataset.file_spans import FileSpan, file_spans
 from steel_megatron.dataset.inputs import InputFile
+from steel_megatron.jobs.unpack import can_be_cut
 
 
 @given(st.binary(max_size=300), st.integers(1, 40))

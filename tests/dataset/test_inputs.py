@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers.json_lines import write_lines
 from steel_megatron.config import DataError
-from steel_megatron.dataset.inputs import InputFile, find_inputs
+from steel_megatron.dataset.inputs import InputFile
 
 
 def lines_of(path, block_bytes=100):
@@ -119,25 +119,3 @@ def test_a_block_says_where_it_is(tmp_path):
     path = write_lines(tmp_path / "a", [b"a", b"b"])
     (block,) = InputFile(path).blocks()
     assert str(block) == f"{path}, lines 1 to 2"
-
-
-def test_files_folders_and_globs(tmp_path):
-    (tmp_path / "deep").mkdir()
-    for name in ("b.jsonl", "a.jsonl.gz", "c.json.zst", "deep/d.ndjson", "notes.txt", "x.jsonl.partial"):
-        (tmp_path / name).touch()
-
-    def names(*patterns):
-        return [str(path.relative_to(tmp_path)) for path in find_inputs(patterns)]
-
-    assert names(tmp_path) == ["a.jsonl.gz", "b.jsonl", "c.json.zst", "deep/d.ndjson"]
-    assert names(f"{tmp_path}/*.jsonl*") == ["a.jsonl.gz", "b.jsonl", "x.jsonl.partial"]
-    assert names(f"{tmp_path}/**/*.ndjson") == ["deep/d.ndjson"]
-    assert names(tmp_path / "notes.txt") == ["notes.txt"]
-    # In the order given, each once.
-    assert names(tmp_path / "c.json.zst", tmp_path) == ["c.json.zst", "a.jsonl.gz", "b.jsonl", "deep/d.ndjson"]
-
-
-def test_what_names_no_file_is_an_error(tmp_path):
-    for pattern in (tmp_path, tmp_path / "none.jsonl", f"{tmp_path}/*.jsonl"):
-        with pytest.raises(DataError, match="no input file at"):
-            find_inputs([pattern])

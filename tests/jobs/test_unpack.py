@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import random
+import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -11,9 +15,15 @@ from hypothesis import strategies as st
 
 from helpers.corpus_files import pieces
 from steel_megatron.config import DataError
-from steel_megatron.jobs.unpack import read_chunks, unpack
+from steel_megatron.jobs import unpack as unpack_module
+from steel_megatron.jobs.unpack import read_chunks, refuse_unread, unpack
 
-PACK = {"gz": gzip.compress, "zst": zstandard.ZstdCompressor().compress}
+PACK = {
+    "gz": gzip.compress,
+    "zst": zstandard.ZstdCompressor().compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=4), st.sampled_from(sorted(PACK)), st.integers(1, 60))
@@ -60,3 +70,38 @@ def test_a_changed_byte_is_an_error(tmp_path: Path) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*nowhere"):
         list(read_chunks(tmp_path / "nowhere"))
+
+
+def _skippable(content: bytes) -> bytes:
+    return struct.pack("<II", 0x184D2A5C, len(content)) + content
+
+
+@pytest.mark.parametrize("chunk", [6, 7, 1 << 18])
+def test_zstd_as_pzstd_and_others_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    frames = [zstandard.compress(part) for part in (b"one\n", b"", b"two\n")]
+    packed = _skippable(b"\x10\0\0\0") + frames[0] + _skippable(b"") + frames[1] + frames[2] + _skippable(b"index")
+    (tmp_path / "a.zst").write_bytes(packed)
+    monkeypatch.setattr(unpack_module, "READ_BYTES", chunk)
+    assert b"".join(read_chunks(tmp_path / "a.zst")) == b"one\ntwo\n"
+    (tmp_path / "a.zst").write_bytes(packed[:-2])
+    with pytest.raises(DataError, match="damaged or cut"):
+        list(read_chunks(tmp_path / "a.zst"))
+
+
+@pytest.mark.parametrize(("pack", "broken"), [(bz2.compress, 30), (lzma.compress, 30)])
+def test_bzip2_and_xz_in_several_streams_whole_cut_and_damaged(tmp_path: Path, pack: Any, broken: int) -> None:
+    text = b"".join(b"%d\n" % (i * i) for i in range(9999))
+    (tmp_path / "a").write_bytes(pack(text) + pack(b"") + pack(b"end\n"))
+    assert b"".join(read_chunks(tmp_path / "a")) == text + b"end\n"
+    data = bytearray(pack(text))
+    for damaged in (data[:-5], data[:broken] + bytes(40) + data[broken + 40 :]):
+        (tmp_path / "a").write_bytes(damaged)
+        with pytest.raises(DataError, match="damaged or cut"):
+            list(read_chunks(tmp_path / "a"))
+
+
+def test_text_that_begins_like_a_packing_is_text(tmp_path: Path) -> None:
+    for text in (b"BZh9 is how bzip2 begins", b"LZIP is a packing", b"Rar is another"):
+        (tmp_path / "a").write_bytes(text)
+        assert b"".join(read_chunks(tmp_path / "a")) == text
+        refuse_unread(tmp_path / "a")

@@ -26,6 +26,7 @@ from steel_megatron.corpus.corpus import RejectedRecordError
 from steel_megatron.corpus.readers.json_lines import split_lines
 from steel_megatron.corpus.readers.json_value import parse_object
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
+from steel_megatron.jobs.files import BYTE_ORDER_MARK
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.unpack import read_chunks
 
@@ -101,6 +102,7 @@ def clean_part(job: CleanJob, part: CleanPart) -> Tally:
         for line, whole in split_lines(chunks, MAX_RECORD_BYTES):
             place = {"file": part.path, "byte": at}
             at += len(line) + 1
+            line = line.removeprefix(BYTE_ORDER_MARK)  # also where files were joined
             if not line.strip():
                 continue
             kept = cleaner.clean(line, whole, place)

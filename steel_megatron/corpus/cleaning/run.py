@@ -27,12 +27,13 @@ from steel_megatron.corpus.cleaning.part import (
 from steel_megatron.corpus.cleaning.recipe import Recipe
 from steel_megatron.corpus.cleaning.report import REPORT_HTML, REPORT_JSON, report_of, write_html
 from steel_megatron.corpus.cleaning.tally import Tally
-from steel_megatron.corpus.inputs import MANIFEST, find_inputs
 from steel_megatron.jobs.durable import sync
 from steel_megatron.jobs.files import open_file, state_of
+from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
+from steel_megatron.jobs.never_data import MANIFEST
 from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.jobs.progress import Progress
-from steel_megatron.jobs.unpack import packing_of
+from steel_megatron.jobs.unpack import can_be_cut
 
 log = logging.getLogger(__name__)
 PART_BYTES = 64 << 20  # larger plain files are cut; packed ones are one part
@@ -78,10 +79,12 @@ def clean(
     if workers < 1:
         raise ConfigError(f"--workers {workers}", rule="it is 1 or more")
     recipe.build()  # what is missing is told before any work
-    files = [file.location for file in find_inputs(inputs, (".jsonl", ".json"))]
+    found = find_inputs(inputs, JSON_LINES)
+    files = [file.location for file in found.files]
     wanted = _wanted(recipe, files, tokenizer)
     if not overwrite and (before := _finished(target, wanted)) is not None:
         return Cleaned(target, before, done_before=True)
+    odd = found.tell()
     if recipe.passed_over:
         log.info("clean: %s passed over: steel dedup compares all corpora at once", ", ".join(recipe.passed_over))
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ def clean(
         packed = target.name.endswith(".zst")
         job = CleanJob(recipe.steps, recipe.text_key, packed, str(folder), tokenizer, count_tokens)
         tally = _run(job, parts, workers)
-        report = report_of(recipe, files, tally, tokenizer)
+        report = report_of(recipe, files, tally, tokenizer) | {"suspects": odd}
         _publish(target, job, parts, report, wanted)
         shutil.rmtree(folder)
     return Cleaned(target, report)
@@ -152,10 +155,10 @@ def _parts_folder(target: Path) -> Iterator[Path]:
 def _parts(path: str, part_bytes: int) -> Iterator[CleanPart]:
     """The stretches of a file, cut at line ends, whatever the number of workers."""
     state = state_of(path)
+    if not can_be_cut(path):
+        yield CleanPart(path, state.version, 0, None, state.bytes)
+        return
     with open_file(path) as file:
-        if packing_of(file.read(4)) is not None or not file.seekable():
-            yield CleanPart(path, state.version, 0, None, state.bytes)
-            return
         cuts = [0]
         while cuts[-1] + 2 * part_bytes <= state.bytes:
             file.seek(cuts[-1] + part_bytes)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -44,7 +43,7 @@ def read_items(files: Sequence[DedupFile]) -> list[Item]:
 
 
 def _items_of(file: DedupFile) -> Iterator[Item]:
-    content = b"".join(read_chunks(Path(file.path)))
+    content = b"".join(read_chunks(file.path))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from steel_megatron.corpus.dedup.plan import DedupPart
+from steel_megatron.jobs.files import BYTE_ORDER_MARK
 from steel_megatron.jobs.unpack import read_chunks
 
 
@@ -22,7 +22,7 @@ def read_lines(part: DedupPart) -> Iterator[bytes]:
         position, skipping = part.start - 1, True
     pieces: list[bytes] = []
     begun = position
-    for chunk in read_chunks(Path(part.path), position):
+    for chunk in read_chunks(part.path, position):
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             pieces.append(piece)
@@ -31,14 +31,14 @@ def read_lines(part: DedupPart) -> Iterator[bytes]:
             if skipping:
                 skipping = False
             else:
-                yield line
+                yield line.removeprefix(BYTE_ORDER_MARK)
             begun += len(line) + 1
             if part.stop is not None and begun >= part.stop:
                 return
         if rest:
             pieces.append(rest)
     if pieces and not skipping:
-        yield b"".join(pieces)
+        yield b"".join(pieces).removeprefix(BYTE_ORDER_MARK)
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:

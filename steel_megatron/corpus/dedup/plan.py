@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.corpus.dedup.find import find_files, stem
 from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput, in_priority
-from steel_megatron.jobs.unpack import packing_of, read_chunks
+from steel_megatron.jobs.files import BYTE_ORDER_MARK, is_url, state_of
+from steel_megatron.jobs.inputs import JSON_LINES, find_inputs, without_ending
+from steel_megatron.jobs.never_data import DEDUP_DUPLICATES, DEDUP_REJECTS, DEDUP_REPORT, DEDUP_WORK
+from steel_megatron.jobs.unpack import can_be_cut, read_chunks
 
 FORMAT = 1  # of the work folder
 PART_BYTES = 256 << 20
-SUFFIXES = (".jsonl", ".json")
+SUFFIXES = JSON_LINES
 # Files beside the outputs: not names of sources.
-DUPLICATES, REJECTS, REPORT, WORK = "duplicates.jsonl.zst", "rejects.jsonl", "report.json", ".work"
+DUPLICATES, REJECTS, REPORT, WORK = DEDUP_DUPLICATES, DEDUP_REJECTS, DEDUP_REPORT, DEDUP_WORK
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class DedupFile:
     name: str
     output: str
     bytes: int
-    mtime_ns: int
+    version: str  # changes when the file does
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,13 @@ class Plan:
             "parts": [[part.file, part.start] for part in self.parts],
         }
 
+    def is_of(self, earlier: dict[str, Any]) -> bool:
+        """Whether that is the fingerprint of an earlier run of this plan; version 0.1.0 wrote times as numbers."""
+        for file in [*earlier["inputs"], *earlier["evaluation_sets"]]:
+            if "mtime_ns" in file:
+                file["version"] = str(file.pop("mtime_ns"))
+        return earlier == self.fingerprint()
+
 
 def make_plan(
     inputs: Sequence[SourceInput],
@@ -99,17 +108,20 @@ def make_plan(
     parts: list[DedupPart] = []
     for number, file in enumerate(files):
         parts += _parts_of(number, file, len(parts), part_bytes)
-    set_files = tuple(file for given in sets for file in _files_of(given, (".csv", ".jsonl", ".json")))
+    set_files = tuple(file for given in sets for file in _files_of(given, (".csv", *SUFFIXES)))
     return Plan(tuple(files), tuple(parts), settings, set_files)
 
 
 def _files_of(source: SourceInput, suffixes: Sequence[str]) -> Iterator[DedupFile]:
     if source.name in (DUPLICATES, REJECTS, REPORT, WORK):
         raise ConfigError(f"an input named {source.name}", rule="the output folder has a file of that name")
-    for path, name in find_files(source.pattern, suffixes):
-        status = path.stat()
-        output = f"{source.name}/{stem(name, SUFFIXES)}.jsonl.zst"
-        yield DedupFile(source.name, str(path), name, output, status.st_size, status.st_mtime_ns)
+    found = find_inputs([source.pattern], suffixes)
+    found.tell()
+    for file in found.files:
+        location = file.location if is_url(file.location) else str(Path(file.location).resolve())
+        state = state_of(location)
+        output = f"{source.name}/{without_ending(file.name, SUFFIXES)}.jsonl.zst"
+        yield DedupFile(source.name, location, file.name, output, state.bytes, state.version)
 
 
 def _refuse_repeated(names: Sequence[str], says: str) -> None:
@@ -121,16 +133,14 @@ def _refuse_repeated(names: Sequence[str], says: str) -> None:
 
 
 def _parts_of(number: int, file: DedupFile, first: int, part_bytes: int) -> Iterator[DedupPart]:
-    head = next(read_chunks(Path(file.path)), b"")
+    head = next(read_chunks(file.path), b"").removeprefix(BYTE_ORDER_MARK)
     if head.lstrip()[:1] not in (b"{", b""):
         raise DataError(
             f"{file.path} does not begin with a JSON object",
-            rule='dedup reads one {"text": …} object a line, plain, .gz or .zst',
+            rule='dedup reads one {"text": …} object a line, plain or packed',
             fix="convert it with 'steel convert' first",
         )
-    with open(file.path, "rb") as stream:
-        packed = packing_of(stream.read(4)) is not None
-    if packed or not file.bytes:
+    if not can_be_cut(file.path) or not file.bytes:
         yield DedupPart(first, number, file.path, 0, None, file.bytes)
         return
     for start in range(0, file.bytes, part_bytes):

@@ -125,7 +125,7 @@ def _prepare(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None
             continue
         try:
             content = json.loads(path.read_bytes())
-            same = (content["plan"] if path == report_path else content) == plan.fingerprint()
+            same = plan.is_of(content["plan"] if path == report_path else content)
         except (ValueError, KeyError, TypeError):
             content, same = {}, False
         if same and not overwrite:

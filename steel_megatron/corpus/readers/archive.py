@@ -9,11 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
-import zstandard
-
 from steel_megatron.config import DataError
 from steel_megatron.jobs.files import ChunkStream
-from steel_megatron.jobs.unpack import read_blocks, unpacked
+from steel_megatron.jobs.unpack import PACKING_ERRORS, read_blocks, unpacked
 
 _TAR_BLOCK = 512
 _UTF8_NAME, _ENCRYPTED = 0x800, 0x1  # bits of a zip member's flags
@@ -91,7 +89,7 @@ def zip_members(file: IO[bytes], name: str, places: Sequence[int] | None = None)
 def _content(file: IO[bytes], name: str) -> Iterator[bytes]:
     try:
         yield from unpacked(read_blocks(file))
-    except (EOFError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except (*PACKING_ERRORS, zipfile.BadZipFile, tarfile.TarError) as error:
         raise _damaged(name, str(error)) from None
 
 

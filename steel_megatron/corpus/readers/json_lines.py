@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from steel_megatron.corpus.corpus import RejectedRecordError
 from steel_megatron.corpus.readers.json_value import parse_object
 from steel_megatron.corpus.readers.row import HEAD_BYTES, MAX_RECORD_BYTES, Row
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+from steel_megatron.jobs.files import BYTE_ORDER_MARK
 
 
 def read_json_lines(
@@ -16,7 +15,7 @@ def read_json_lines(
 ) -> Iterator[Row]:
     """A row per line that is not blank; ``first_line`` is the number of the first."""
     for number, (data, whole) in enumerate(split_lines(chunks, max_record_bytes), start=first_line):
-        line = data.removeprefix(_BYTE_ORDER_MARK) if number == 1 else data
+        line = data.removeprefix(BYTE_ORDER_MARK)  # also where files were joined
         if line.isspace() or not line:
             continue
         try:

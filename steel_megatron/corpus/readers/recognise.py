@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 
 from steel_megatron.corpus.corpus import Kind
 from steel_megatron.corpus.readers.encoding import detect_encoding
+from steel_megatron.jobs.files import BYTE_ORDER_MARK
 
 HEAD_BYTES = 1 << 16
-_BYTE_ORDER_MARK = codecs.BOM_UTF8
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _TAR_BLOCK = 512
 _DELIMITERS = ",\t;|"
 _SNIFFED_LINES = 50
 _FEWEST_ROWS = 3
 _MOSTLY = 0.8
+_OBJECT_BEGINS = re.compile(rb'(?:\A|[\n\0])\s*\{\s*"[^"\n\0]{1,200}"\s*:')  # which no other format holds so
 
 
 def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kind | None:
@@ -38,13 +39,13 @@ def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kin
         return None if "[Content_Types].xml" in names else Kind.ZIP  # other office files
     if _is_tar(head):
         return Kind.TAR
-    if re.match(rb"\s*%PDF-", head.removeprefix(_BYTE_ORDER_MARK)):
+    if re.match(rb"\s*%PDF-", head.removeprefix(BYTE_ORDER_MARK)):
         return Kind.PDF
     if head.startswith(_WIDE_MARKS):
         return Kind.TEXT
-    if b"\0" in head:
-        return None
-    content = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if b"\0" in head:  # a line with such a byte costs that line, not the file
+        return Kind.JSON_LINES if _OBJECT_BEGINS.search(head) else None
+    content = head.removeprefix(BYTE_ORDER_MARK).lstrip()
     if re.match(rb"\[\s*(?:[\[{\]]|$)", content):
         return Kind.JSON_ARRAY
     if re.match(rb'\{\s*\n\s*"', content):
@@ -63,7 +64,7 @@ def settle(kind: Kind | None, head: bytes, name: str, taken: Sequence[Kind]) -> 
         return kind
     if kind is None:
         return Kind.TEXT if tuple(taken) == (Kind.TEXT,) else None  # refused as a record, with its reason
-    looks_like_records = head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith((b"{", b"["))
+    looks_like_records = head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith((b"{", b"["))
     textual = kind in (Kind.TEXT, Kind.JSON_LINES, Kind.JSON_ARRAY, Kind.JSON_OBJECTS)
     if not textual or (looks_like_records and kind is not Kind.TEXT and Kind.TEXT not in taken):
         return None

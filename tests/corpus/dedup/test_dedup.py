@@ -222,7 +222,7 @@ def test_wrong_names_are_said(tmp_path: Path) -> None:
     path = write_source(tmp_path, "s", ["x"])
     with pytest.raises(DataError, match="given twice"):
         deduplicate([SourceInput("a", str(path)), SourceInput("b", str(path))], tmp_path / "out")
-    with pytest.raises(DataError, match="no file at"):
+    with pytest.raises(DataError, match="no input file at"):
         deduplicate([SourceInput("a", str(tmp_path / "*.none"))], tmp_path / "out")
     (tmp_path / "array.json").write_text('[{"text": "x"}]')
     with pytest.raises(DataError, match="JSON object"):
