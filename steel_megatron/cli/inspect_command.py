@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -18,6 +18,9 @@ from steel_megatron.dataset.inspect import inspect_dataset, inspect_document, ve
 from steel_megatron.dataset.inspect_text import dataset_text, document_text, verification_text
 from steel_megatron.dataset.packing_report import packing_report, packing_text
 from steel_megatron.tokenizer import TOKENIZER_TYPES, Tokenizer, build_tokenizer
+
+if TYPE_CHECKING:
+    from steel_megatron.cli.run_data import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +94,7 @@ def inspect_run(args: argparse.Namespace) -> int:
         raise ConfigError("--run alone", fix="give --sample N or --step N")
     folder = Path(args.run)
     config, progress = config_of(folder), progress_of(folder)
-    samples = [args.sample] if args.step is None else samples_of_step(folder, config, args.step)
+    samples = [args.sample] if args.step is None else samples_of_step(folder, config, progress, args.step)
     datasets = open_data(config, progress, from_sample=max(samples[0], 0))
     if args.step is not None:
         reports = [sample_documents(datasets, sample) for sample in samples]
@@ -102,12 +105,12 @@ def inspect_run(args: argparse.Namespace) -> int:
     return 0
 
 
-def samples_of_step(folder: Path, config: RunConfig, step: int) -> list[int]:
+def samples_of_step(folder: Path, config: RunConfig, progress: Progress, step: int) -> list[int]:
     """What a step has read by the run's metrics, or will read by its configuration: numbers in the order."""
     from steel_megatron.cli.run_data import batch_sizes, skips_of
     from steel_megatron.training.metrics_rows import read_metrics
 
-    sizes = batch_sizes(config)
+    sizes = batch_sizes(config, progress)
     if not 1 <= step <= sizes.total_steps:
         raise ConfigError(f"--step {step}", rule=f"the run's steps are 1 to {sizes.total_steps:,}")
     metrics = folder / "metrics.jsonl"

@@ -73,7 +73,7 @@ def show_plan(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(asdict(plan), indent=2, ensure_ascii=False))
     else:
-        print(plan_text(plan, steps_of(config)))
+        print(plan_text(plan, steps_of(config, progress)))
     if args.figure is not None:
         draw_mixture(plan, args.figure)
         if not args.json:
@@ -90,9 +90,9 @@ def plan_of(config: RunConfig, progress: Progress) -> MixPlan:
     return plan_mixture(order, config.training.seq_length, datasets.end)
 
 
-def steps_of(config: RunConfig) -> Callable[[int], int]:
+def steps_of(config: RunConfig, progress: Progress) -> Callable[[int], int]:
     """Number of a sample in the order → the step that uses it, counted from 0."""
-    sizes, skips = batch_sizes(config), skips_of(config)
+    sizes, skips = batch_sizes(config, progress), skips_of(config)
     return lambda number: sizes.step_at(skips.place(number))
 
 
@@ -116,7 +116,7 @@ def add_phase(args: argparse.Namespace) -> int:
             rule="a phase begins at a sample that is still to come, and after the run's restart",
             fix="give a later --from or --from-tokens",
         )
-    sizes = batch_sizes(config)
+    sizes = batch_sizes(config, progress)
     text = path.read_text(encoding="utf-8")
     new = with_phase(text, path, phase_of(args, path), seq_length, sizes.total_samples)
     replace_when_valid(
@@ -125,9 +125,9 @@ def add_phase(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(new, end="")
         return 0
-    print(plan_text(plan_of(config, progress), steps_of(config)))
+    print(plan_text(plan_of(config, progress), steps_of(config, progress)))
     print(
-        f"\n{path}: a phase from sample {first:,} (step {steps_of(config)(first) + 1:,}) is added; the run has used "
+        f"\n{path}: a phase from sample {first:,} (step {steps_of(config, progress)(first) + 1:,}) is added; the run has used "
         f"{progress.consumed_samples:,} samples. It takes the phase up if it is stopped and started again before that."
     )
     return 0

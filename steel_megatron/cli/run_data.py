@@ -14,7 +14,7 @@ from steel_megatron.config.sample_ranges import parse_ranges
 from steel_megatron.dataset.build import Datasets, build_datasets
 from steel_megatron.dataset.skips import Skips
 from steel_megatron.dataset.sources import TokenizerFacts
-from steel_megatron.optim.batch_size import BatchSize
+from steel_megatron.optim.batch_size import BatchSize, Level, Reached, past_levels
 from steel_megatron.training.metrics_rows import read_metrics
 
 
@@ -26,6 +26,7 @@ class Progress:
     checkpoint_samples: int = 0
     phases: Sequence[Mapping[str, Any]] = field(default_factory=list)  # as the checkpoint has them
     tokenizer_fingerprint: str | None = None
+    batches: tuple[Reached, Sequence[Level]] = (Reached(), ())  # of the checkpoint: what the run has used, and how
 
 
 def config_of(run: Path) -> RunConfig:
@@ -50,23 +51,24 @@ def progress_of(run: Path) -> Progress:
     metrics = run / "metrics.jsonl"
     rows = read_metrics(metrics) if metrics.is_file() else []
     seen = max((skips.frontier(row["consumed_samples"]) for row in rows[-1:]), default=0)
-    return Progress(max(saved, seen), saved, facts.get("phases", []), facts.get("tokenizer_fingerprint"))
+    batches = past_levels(facts) if facts else (Reached(), [])
+    return Progress(max(saved, seen), saved, facts.get("phases", []), facts.get("tokenizer_fingerprint"), batches)
 
 
-def batch_sizes(config: RunConfig) -> BatchSize:
+def batch_sizes(config: RunConfig, progress: Progress) -> BatchSize:
     """The global batch over the run; one process is assumed where the configuration leaves it open."""
     training = config.training
     if training.global_batch_size is None:
         training.global_batch_size = training.micro_batch_size
     if (training.train_iters is None) == (training.train_samples is None):
         raise ConfigError("no length of the run, or two", fix="give --train-iters or --train-samples")
-    return BatchSize(training)
+    return BatchSize(training, *progress.batches)
 
 
 def open_data(config: RunConfig, progress: Progress, *, from_sample: int) -> Datasets:
     """The training data as the run sees it from a sample on; nothing reads ahead."""
     config = copy.deepcopy(config)
-    sizes = batch_sizes(config)
+    sizes = batch_sizes(config, progress)
     config.training.eval_iters = 0
     config.data.num_workers = 0
     return build_datasets(

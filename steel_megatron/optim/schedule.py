@@ -35,13 +35,18 @@ class Length:
 class LearningRate:
     """The schedule of a run.
 
+    Args:
+        batch_size: of a run that continues, which knows its past; unset: of a new run.
+
     Raises:
         ConfigError: the warm-up, or WSD's decay, does not fit into the decay length.
     """
 
-    def __init__(self, optimizer: OptimizerConfig, training: TrainingConfig) -> None:
+    def __init__(
+        self, optimizer: OptimizerConfig, training: TrainingConfig, batch_size: BatchSize | None = None
+    ) -> None:
         self.config = optimizer
-        self.batch_size = BatchSize(training)
+        self.batch_size = batch_size or BatchSize(training)
         self.seq_length = training.seq_length
         self.decay = self._decay(training)
         self.warmup = self._warmup()
@@ -128,7 +133,7 @@ class LearningRate:
         if length.unit == "iters":
             samples: float = self.batch_size.samples_at(round(length.value))
         else:
-            samples = length.value / (self.seq_length if length.unit == "tokens" else 1)
+            samples = self.batch_size.samples_of(length.value) if length.unit == "tokens" else length.value
         if unit == "iters":
             return self.batch_size.step_at(round(samples))
-        return samples * (self.seq_length if unit == "tokens" else 1)
+        return self.batch_size.tokens_at(samples) if unit == "tokens" else samples
