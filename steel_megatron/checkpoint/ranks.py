@@ -52,19 +52,20 @@ def everywhere(action: Callable[[], T], what: str) -> list[T]:
     Raises:
         CheckpointError: naming ``what`` was done, the rank and the cause.
     """
-    failure, result = "", None
+    failure, advice, result = "", ("", ""), None
     own: Exception | None = None
     try:
         result = action()
     except CheckpointError as error:  # of a collective call, perhaps: then it names the rank already
-        failure, own = error.given, error
+        failure, advice, own = error.given, (error.rule, error.fix), error
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         failure, own = f"rank {rank()}: {type(error).__name__}: {error}", error
-    outcomes = gather((failure, result))
-    reasons = list(dict.fromkeys(reason for reason, _ in outcomes if reason))
+    outcomes = gather((failure, advice, result))
+    reasons = list(dict.fromkeys(reason for reason, _, _ in outcomes if reason))
     if reasons:
-        raise CheckpointError(f"{what} failed: {'; '.join(reasons[:3])}") from own
-    return [value for _, value in outcomes]  # type: ignore[misc]  # no rank failed, so every result is there
+        rule, fix = next(advice for reason, advice, _ in outcomes if reason)
+        raise CheckpointError(f"{what} failed: {'; '.join(reasons[:3])}", rule=rule, fix=fix) from own
+    return [value for _, _, value in outcomes]  # type: ignore[misc]  # no rank failed, so every result is there
 
 
 def on_main(action: Callable[[], T], what: str) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import time
@@ -64,10 +65,15 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """Steps with a checkpoint whose marker is there, ascending; their content is not looked at."""
+        return [step for step in self.named_steps() if os.path.isfile(self.folder(step) / MARKER)]
+
+    def named_steps(self) -> list[int]:
+        """Steps with something of a checkpoint's name, whole or not, ascending."""
         if not self.root.is_dir():
             return []
-        matches = [NAME.fullmatch(path.name) for path in self.root.iterdir() if (path / MARKER).is_file()]
-        return sorted(int(match[1]) for match in matches if match)
+        matches = map(NAME.fullmatch, os.listdir(self.root))
+        steps = {int(match[1]) for match in matches if match}
+        return sorted(step for step in steps if os.path.lexists(self.folder(step)))
 
     def save(self, step: int, blocks: BlocksByName, facts: dict[str, Any], random_state: bytes | None = None) -> Path:
         """Writes a checkpoint (collective).
@@ -101,12 +107,18 @@ class CheckpointStore:
 
     def newest(self) -> int | None:
         """The newest step whose files are all whole; damaged checkpoints are named and passed over (collective)."""
-        for step in reversed(ranks.on_main(self.steps, f"listing {self.root}")):
+        return self.newest_and_faults()[0]
+
+    def newest_and_faults(self) -> tuple[int | None, dict[int, str]]:
+        """The same, with what is wrong with each later checkpoint (collective)."""
+        faults: dict[int, str] = {}
+        for step in reversed(ranks.on_main(self.named_steps, f"listing {self.root}")):
             problems = self.verify(step)
             if not problems:
-                return step
-            log.warning("checkpoint %s is not used: %s", self.folder(step), _some(problems))
-        return None
+                return step, faults
+            faults[step] = _some(problems)
+            log.warning("checkpoint %s is not used: %s", self.folder(step), faults[step])
+        return None, faults
 
     def verify(self, step: int) -> list[str]:
         """What is wrong with a checkpoint, file by file; empty if nothing is (collective; the ranks share the work)."""
@@ -179,15 +191,17 @@ class CheckpointStore:
                 raise CheckpointError(f"{self.folder(step)} has no tensor {name}")
             yield name, self._whole_tensor(step, name, *stored[name])
 
-    def prune(self, retain: int | None, retain_interval: int | None = None) -> None:
+    def prune(self, retain: int | None, retain_interval: int | None = None, saved: int | None = None) -> None:
         """Removes all but the ``retain`` newest checkpoints (0: none) and those at multiples of ``retain_interval``.
 
+        Those of steps after ``saved``, the one just written, are not this run's: they do not count, and stay.
         Only rank 0 acts. A checkpoint loses its name before its files, so none is ever half there. What cannot be
         removed is left, with a warning.
         """
         if not retain or ranks.rank() != 0:
             return
-        for step in self.steps()[:-retain]:
+        own = [step for step in self.steps() if saved is None or step <= saved]
+        for step in own[:-retain]:
             if retain_interval and step % retain_interval == 0:
                 continue
             doomed = self.root / f"{PARTIAL}{self.folder(step).name}"
@@ -203,7 +217,7 @@ class CheckpointStore:
         if not self.root.is_dir():
             return f"{self.root} is not a folder"
         whole = self.steps()
-        others = sorted(p.name for p in self.root.iterdir() if NAME.fullmatch(p.name) and not (p / MARKER).is_file())
+        others = [self.folder(step).name for step in self.named_steps() if step not in whole]
         text = f"{self.root} holds checkpoints of steps {', '.join(map(str, whole)) or 'none'}"
         return text + (f"; without {MARKER}: {', '.join(others)}" if others else "")
 

@@ -125,9 +125,10 @@ def add_phase(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(new, end="")
         return 0
-    print(plan_text(plan_of(config, progress), steps_of(config, progress)))
+    step_of = steps_of(config, progress)
+    print(plan_text(plan_of(config, progress), step_of))
     print(
-        f"\n{path}: a phase from sample {first:,} (step {steps_of(config, progress)(first) + 1:,}) is added; the run has used "
+        f"\n{path}: a phase from sample {first:,} (step {step_of(first) + 1:,}) is added; the run has used "
         f"{progress.consumed_samples:,} samples. It takes the phase up if it is stopped and started again before that."
     )
     return 0

@@ -20,9 +20,28 @@ class CheckpointConfig:
         "Folder of a run to continue; an error if it has no checkpoint. Unset: --save is continued if it has one.",
         changed=UNSAID,
     )
-    ckpt_step: int | None = knob(None, "Step to load; the newest whole one when unset.", changed=UNSAID, allowed=AMOUNT)
+    ckpt_step: int | None = knob(
+        None,
+        "Step to load; the newest whole one when unset. With --save alone the run goes back to it, once: what came "
+        "later is set aside, and every further start continues the new branch.",
+        changed=UNSAID,
+        allowed=AMOUNT,
+    )
+    fresh_start: bool = knob(
+        False, "Set aside, once, all that --save holds of a run, and start from the beginning.", changed=UNSAID
+    )
+    branch: str | None = knob(
+        None,
+        "A name for what --ckpt-step or --fresh-start begins; under a new name it goes back to the same step again.",
+        changed=UNSAID,
+    )
     pretrained_checkpoint: str | None = knob(None, "Start a new run from these weights only.", changed=UNSAID)
     finetune: bool = knob(False, "With --load: weights only, step and data from the beginning.", changed=UNSAID)
+    override_checkpoint_model: bool = knob(
+        False,
+        "Take up a checkpoint with other options that change what its weights compute (RoPE, norm epsilon, dropout).",
+        changed=UNSAID,
+    )
     no_load_optim: bool = knob(False, "Do not load the optimizer's state.", changed=UNSAID)
     no_load_rng: bool = knob(False, "Do not load random states.", changed=UNSAID)
     save_interval: int | None = knob(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointError, ModelConfig, RunConfig
 from steel_megatron.config.load import apply_tree
@@ -37,6 +38,7 @@ class RunCheckpoint:
         Raises:
             CheckpointError: nothing there, or damaged; what is there is named.
         """
+        refuse_foreign(folder, "--load")
         store = CheckpointStore(folder)
         given = step is not None
         step = step if given else store.newest()

@@ -123,13 +123,16 @@ def phases_from_record(record: Sequence[Mapping[str, Any]]) -> list[Phase]:
     ]
 
 
-def check_resume(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], consumed: int) -> None:
+def check_resume(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], consumed: int, cuts: Sequence[str] = ()
+) -> None:
     """Allows any change of what is still to come, and none of what the run has used.
 
     Args:
         old: the record in the checkpoint (:func:`phases_record`).
         new: the record of the run that continues.
         consumed: samples used so far; phases may change from this sample on.
+        cuts: what is known to have changed of the way in which samples are cut ("--seq-length was 16, is 32").
 
     Raises:
         CheckpointError: the seed or a mixture before ``consumed`` differs, or a name stands for other data than it did.
@@ -161,6 +164,14 @@ def check_resume(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, An
         for fact in ("windows", "fingerprint"):
             was_fact, now_fact = known_old[name][fact], known_new[name][fact]
             if None not in (was_fact, now_fact) and was_fact != now_fact:
+                if fact == "windows" and cuts:
+                    raise CheckpointError(
+                        f"{'; '.join(cuts)}: source {name!r} ({known_new[name]['path']}) had {was_fact:,} samples, has "
+                        f"{now_fact:,}",
+                        rule="a source that the run has used keeps its data, its --split, --seq-length and --packing",
+                        fix=f"take the old values; or, to go on with samples of another kind, name the source anew in "
+                        f"a phase 'from: {consumed}' (docs/data_order.md)",
+                    )
                 raise CheckpointError(
                     f"source {name!r} ({known_new[name]['path']}) holds other data than before: "
                     f"{fact} was {was_fact}, is {now_fact}",

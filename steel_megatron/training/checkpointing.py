@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from steel_megatron.checkpoint.rng import capture_random_state
@@ -22,9 +23,12 @@ class Checkpointing(Callback):
     Not after an exception.
     """
 
-    def __init__(self, store: CheckpointStore, config: CheckpointConfig) -> None:
+    def __init__(
+        self, store: CheckpointStore, config: CheckpointConfig, overrides: Sequence[dict[str, Any]] = ()
+    ) -> None:
         self.store = store
         self.config = config
+        self.overrides = list(overrides)  # what --override-checkpoint-model has let pass in this run
         self.saved_step = -1
         self.saved_time = time.monotonic()
 
@@ -56,10 +60,12 @@ class Checkpointing(Callback):
         parts = trainer.parts
         parts.data_parallel.wait_parameters()
         blocks = model_blocks(parts.chunks) | parts.optimizer.blocks()
-        self.store.save(trainer.state.step, blocks, saved_facts(trainer), capture_random_state())
+        self.store.save(
+            trainer.state.step, blocks, saved_facts(trainer) | {"overrides": self.overrides}, capture_random_state()
+        )
         self.saved_step = trainer.state.step
         self.saved_time = time.monotonic()
-        self.store.prune(self.config.save_retain, self.config.save_retain_interval)
+        self.store.prune(self.config.save_retain, self.config.save_retain_interval, saved=self.saved_step)
 
 
 def saved_facts(trainer: Trainer) -> dict[str, Any]:
@@ -68,6 +74,7 @@ def saved_facts(trainer: Trainer) -> dict[str, Any]:
     mesh = parts.mesh
     return {
         "state": trainer.state.to_dict(),
+        "batches": parts.batch_size.record(trainer.state.step),
         "config": trainer.config.to_dict(),
         "optimizer": parts.optimizer.scalars(),
         "phases": parts.datasets.phases,

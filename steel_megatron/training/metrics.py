@@ -50,8 +50,7 @@ class TensorboardEvents(Callback):
     def on_start(self, trainer: Trainer) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        step = trainer.state.step
-        self.writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
+        self.writer = SummaryWriter(str(self.folder), purge_step=trainer.state.step + 1)
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         for row in rows:

@@ -6,8 +6,10 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,22 +73,27 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
     with ExitStack() as closings, told_failures(config.training, mesh):
         if main and folder is not None:
             closings.callback(FolderLock(folder).release)
+        if main and folder is None:
+            log.warning("no --save: nothing of this run will be kept, neither weights nor metrics")
         state = RunState()
-        start = find_start(config.checkpoint)
+        events = Path(config.logging.tensorboard_dir or (folder or Path()) / "tensorboard")
+        start = find_start(config.checkpoint, events)
         recorded_phases = []
         if start.store is not None and not start.weights_only:
             state.load(start.facts["state"])
             recorded_phases = start.facts["phases"]
         continued = start.facts if start.store is not None and not start.weights_only else None
         next_sample = take_up_skips(config.data, continued)
-        batch_size = BatchSize(config.training)
+        batch_size = BatchSize(config.training, *start.past())
         datasets = build_data(config, mesh, tokenizer, batch_size, state, recorded_phases, next_sample)
         closings.callback(datasets.close)
-        start.check(config.model, datasets.tokenizer.fingerprint)
+        start.check(config, datasets.tokenizer.fingerprint)
         parts = build_parts(config, mesh, batch_size, datasets, initialise=start.store is None)
         load_start(config, parts, start)
         if start.store is not None and not start.weights_only:
             tell_other_choices(start.facts.get("kernels", {}), mesh)
+        if folder is not None:
+            start.leave(folder, events)
         if main and folder is not None:
             save_run_config(config, folder / "config.yaml")
             if tokenizer is not None:
@@ -95,13 +102,24 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
         non_finite = NonFiniteSteps(tokenizer)
         if continued is not None:
             non_finite.take_up(continued)
-        trainer = Trainer(config, parts, state, callbacks_of(config, parts, folder, started), non_finite)
+        callbacks = callbacks_of(config, parts, folder, started, start.overrides)
+        trainer = Trainer(config, parts, state, callbacks, non_finite)
         closings.callback(trainer.close)
         return trainer.fit()
 
 
-def callbacks_of(config: RunConfig, parts: Parts, folder: Path | None, started: float) -> list[Callback]:
-    """The callbacks of a run. Their order matters: each sees in the metrics what those before it added."""
+def callbacks_of(
+    config: RunConfig,
+    parts: Parts,
+    folder: Path | None,
+    started: float,
+    overrides: Sequence[dict[str, Any]] = (),
+) -> list[Callback]:
+    """The callbacks of a run. Their order matters: each sees in the metrics what those before it added.
+
+    Args:
+        overrides: of the checkpoint's model so far, for further checkpoints.
+    """
     training, logging_, mesh = config.training, config.logging, parts.mesh
     main = mesh.world.rank == 0
     progress = main and sys.stderr.isatty()
@@ -122,7 +140,7 @@ def callbacks_of(config: RunConfig, parts: Parts, folder: Path | None, started: 
     if main:
         callbacks.append(Console(logging_.log_interval, progress))
     if folder is not None:
-        callbacks.append(Checkpointing(CheckpointStore(folder), config.checkpoint))
+        callbacks.append(Checkpointing(CheckpointStore(folder), config.checkpoint, overrides))
     if training.manual_gc:
         callbacks.append(GarbageCollection(training.manual_gc_interval))
     return callbacks
@@ -141,7 +159,7 @@ def describe(config: RunConfig, parts: Parts) -> str:
             f"layout: {mesh.world.size} processes on {mesh.device.type}, {layout}; optimizer {optimizer}",
             f"batch: {training.micro_batch_size} × {mesh.dp.size} dp, {training.global_batch_size} samples of "
             f"{training.seq_length} tokens per step; {parts.batch_size.total_steps:,} steps, "
-            f"{parts.batch_size.total_samples * training.seq_length:,} tokens",
+            f"{parts.batch_size.total_tokens:,} tokens",
             *_products(training.precision, mesh.device.type),
             parts.datasets.describe(),
         ]

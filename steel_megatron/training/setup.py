@@ -29,6 +29,7 @@ from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.parallel.spec import Block, param_dtype, parameters_with_spec
 from steel_megatron.tokenizer.base import Tokenizer
+from steel_megatron.training.changes import cut_changes
 from steel_megatron.training.cuda_graph import cuda_graph
 from steel_megatron.training.engine import Engine
 from steel_megatron.training.host_memory import keep_freed_memory
@@ -106,7 +107,7 @@ def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: 
     choose_kernels(training, mesh)
     if mesh.device.type == "cpu":
         keep_freed_memory()
-    learning_rate = LearningRate(config.optimizer, training)
+    learning_rate = LearningRate(config.optimizer, training, batch_size)
     dtype = param_dtype(training.precision)
     chunks = build_chunks(config, mesh, training.seed if initialise else None)
     if training.compile_blocks:
@@ -160,7 +161,8 @@ def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
     blocks = model_blocks(parts.chunks)
     if whole:
         used = parts.train_data.reader.skips.frontier(start.facts["state"]["consumed_samples"])
-        check_resume(start.facts["phases"], parts.datasets.phases, used)
+        cuts = cut_changes(start.facts["config"], config)
+        check_resume(start.facts["phases"], parts.datasets.phases, used, cuts)
         blocks |= parts.optimizer.blocks()
     start.store.load(start.step, as_stored(blocks, start.store.tensors(start.step)))
     if whole:

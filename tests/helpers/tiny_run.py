@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from helpers.processes import free_port, run_processes
 from steel_megatron.cli.main import main
 from steel_megatron.dataset.indexed import IndexedWriter
+from steel_megatron.training.metrics_rows import read_metrics
 
 VOCABULARY = 101
 
@@ -133,6 +135,18 @@ def _run(words: list[str]) -> tuple[int, str]:
         except SystemExit as left:
             status = int(left.code or 0)
     return status, output.getvalue()
+
+
+def wait_for_step(folder: Path, step: int, process) -> None:
+    """Waits until the run has written the metrics of a step."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read()
+        path = folder / "metrics.jsonl"
+        if path.exists() and any(row["step"] >= step for row in read_metrics(path)):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"step {step} did not come")
 
 
 def environment() -> dict[str, str]:

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from helpers.curves import assert_same_checkpoint, curve
-from helpers.tiny_run import run_config, start, train
+from helpers.tiny_run import run_config, start, train, wait_for_step
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.training.metrics_rows import read_metrics
-
-
-def wait_for_step(folder: Path, step: int, process) -> None:
-    """Waits until the run has written the metrics of a step."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.stdout.read()
-        path = folder / "metrics.jsonl"
-        if path.exists() and any(row["step"] >= step for row in read_metrics(path)):
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"step {step} did not come")
 
 
 @pytest.mark.parametrize(

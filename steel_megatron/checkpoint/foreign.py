@@ -1,0 +1,153 @@
+"""Folders that are no run's, known by what lies in them: checkpoints of other frameworks, and a checkpoint alone."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from steel_megatron.checkpoint.files import FACTS, MARKER
+from steel_megatron.config import CheckpointError
+
+STEEL_STEP = re.compile(r"step_(\d{7,})")
+IMPORT = "steel import --hf THAT --save RUN, and train with --pretrained-checkpoint RUN"
+
+
+class Foreign(NamedTuple):
+    """What a folder is, and how its weights come into a run."""
+
+    what: str
+    fix: str
+
+
+def refuse_foreign(folder: Path, flag: str) -> None:
+    """Raises for a folder that is known to be something else than a run's.
+
+    Args:
+        folder: need not exist.
+        flag: that named it, as ``--load``.
+
+    Raises:
+        CheckpointError: what it is, and the command that takes it.
+    """
+    found = recognise(folder)
+    if found is not None:
+        raise CheckpointError(
+            f"{flag} {folder} is {found.what}",
+            rule="it takes the folder of a run: what --save named, with checkpoints step_0001000 … in it",
+            fix=found.fix,
+        )
+
+
+def recognise(folder: Path) -> Foreign | None:
+    """What a folder is that is not a run's; None where that is not known."""
+    try:
+        names = set(os.listdir(folder))
+    except OSError:
+        return None
+    if any(STEEL_STEP.fullmatch(name) for name in names):
+        return None
+    return next((found for kind in KINDS if (found := kind(folder, names)) is not None), None)
+
+
+def _steel(folder: Path, names: set[str]) -> Foreign | None:
+    if not {MARKER, FACTS} <= names:
+        return None
+    step = STEEL_STEP.fullmatch(folder.name)
+    which = f" and its step ({int(step[1])}): --ckpt-step for train, --step for others" if step else ""
+    return Foreign("one checkpoint, not the folder of its run", f"give the folder around it, {folder.parent},{which}")
+
+
+def _megatron(folder: Path, names: set[str]) -> Foreign | None:
+    iterations = sorted(name for name in names if re.fullmatch(r"iter_\d{7}|release", name))
+    inside = names
+    if iterations:
+        inside = _names(folder / iterations[-1])
+    elif "latest_checkpointed_iteration.txt" not in names and not re.fullmatch(r"iter_\d{7}", folder.name):
+        return None
+    if any(name.startswith("mp_rank_") for name in inside):
+        form = "legacy, mp_rank_…"
+    elif "common.pt" in inside or "metadata.json" in inside or ".metadata" in inside:
+        form = "torch_dist" if any(name.endswith(".distcp") for name in inside) else "distributed"
+    elif "latest_checkpointed_iteration.txt" in names:
+        form = "no iteration in it that is known"
+    else:
+        return None
+    return Foreign(
+        f"a checkpoint folder of Megatron-LM ({form})",
+        f"make a Hugging Face folder of it with Megatron Bridge (AutoBridge.export_ckpt); {IMPORT}",
+    )
+
+
+def _nanotron(folder: Path, names: set[str]) -> Foreign | None:
+    if "checkpoint_metadata.json" not in names and "latest.txt" in names:
+        names = set().union(*(_names(folder / name) for name in names if name.isdigit()))
+    if not {"checkpoint_metadata.json", "model_config.json"} <= names:
+        return None
+    return Foreign(
+        "a checkpoint of nanotron",
+        f"make a Hugging Face folder of it with nanotron's examples/llama/convert_nanotron_to_hf.py; {IMPORT}",
+    )
+
+
+def _deepspeed(folder: Path, names: set[str]) -> Foreign | None:
+    inside = set().union(*(_names(folder / name) for name in names if name.startswith("global_step")))
+    if not any(re.fullmatch(r"(bf16_)?zero_pp_rank_.*|mp_rank_.*_model_states\.pt", name) for name in names | inside):
+        return None
+    return Foreign(
+        "a checkpoint of DeepSpeed",
+        f"make a Hugging Face folder of it (its zero_to_fp32.py, then save_pretrained of transformers); {IMPORT}",
+    )
+
+
+def _hugging_face(folder: Path, names: set[str]) -> Foreign | None:
+    if "adapter_config.json" in names:
+        return Foreign(
+            "an adapter for a Hugging Face model, not a model",
+            f"join it with its model (merge_and_unload of peft, save_pretrained); {IMPORT}",
+        )
+    weights = any(name.endswith(".safetensors") or re.fullmatch(r"pytorch_model.*\.bin", name) for name in names)
+    if "config.json" not in names or not (weights or names & _INDEXES):
+        return None
+    return Foreign(
+        "a Hugging Face folder",
+        f"steel import --hf {folder} --save RUN makes a run's folder of it, for --pretrained-checkpoint RUN; "
+        f"steel generate --hf {folder} takes it as it is",
+    )
+
+
+def _litgpt(folder: Path, names: set[str]) -> Foreign | None:
+    if "lit_model.pth" not in names:
+        return None
+    return Foreign(
+        "a checkpoint of LitGPT",
+        f"make a Hugging Face folder of it (litgpt convert_from_litgpt, save_pretrained of transformers); {IMPORT}",
+    )
+
+
+def _dcp(folder: Path, names: set[str]) -> Foreign | None:
+    steps = [name for name in names if re.fullmatch(r"step-?\d+", name)]
+    inside = names | set().union(*(_names(folder / name) for name in steps))
+    if ".metadata" not in inside or not any(name.endswith(".distcp") for name in inside):
+        return None
+    return Foreign(
+        "a checkpoint of torch.distributed.checkpoint (DCP), as torchtitan's, that this package did not write",
+        "make a Hugging Face folder of it with the tools of what wrote it (torchtitan: scripts/checkpoint_conversion/"
+        f"convert_to_hf.py); {IMPORT}",
+    )
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
+
+
+_INDEXES = {"model.safetensors.index.json", "pytorch_model.bin.index.json"}
+# The first that knows a folder names it. DCP's files lie in Megatron's folders too, so it comes last.
+KINDS: tuple[Callable[[Path, set[str]], Foreign | None], ...] = (
+    *(_steel, _megatron, _nanotron, _deepspeed, _hugging_face, _litgpt, _dcp),
+)

@@ -1,0 +1,98 @@
+"""Folders of other frameworks are known by what lies in them, and a run's folder is never taken for one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+
+from helpers.small_checkpoints import save_steps
+from steel_megatron.checkpoint.foreign import recognise, refuse_foreign
+from steel_megatron.config import CheckpointError
+
+
+def files(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    return folder
+
+
+FOLDERS = {
+    "Megatron-LM (legacy, mp_rank_…)": [
+        ("iter_0001000/mp_rank_00/model_optim_rng.pt", "latest_checkpointed_iteration.txt"),
+        ("iter_0000500/mp_rank_00_000/model_optim_rng.pt", "iter_0001000/mp_rank_00_000/model_optim_rng.pt"),
+        ("release/mp_rank_00/model_optim_rng.pt", "latest_checkpointed_iteration.txt"),
+    ],
+    "Megatron-LM (torch_dist)": [
+        (
+            *("iter_0001000/.metadata", "iter_0001000/common.pt", "iter_0001000/metadata.json"),
+            *("iter_0001000/__0_0.distcp", "latest_checkpointed_iteration.txt"),
+        ),
+    ],
+    "Megatron-LM (no iteration": [("latest_checkpointed_iteration.txt",)],
+    "Hugging Face": [
+        ("config.json", "model.safetensors"),
+        ("config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json"),
+        ("config.json", "pytorch_model.bin"),
+        ("config.json", "pytorch_model-00001-of-00002.bin"),
+    ],
+    "adapter": [("adapter_config.json", "adapter_model.safetensors")],
+    "nanotron": [
+        (
+            "latest.txt",
+            "10/checkpoint_metadata.json",
+            "10/model_config.json",
+            "10/config.yaml",
+            "10/model/a.safetensors",
+        ),
+        ("checkpoint_metadata.json", "model_config.json", "config.yaml"),
+    ],
+    "DeepSpeed": [
+        ("latest", "zero_to_fp32.py", "global_step10/mp_rank_00_model_states.pt"),
+        ("zero_pp_rank_0_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt"),
+    ],
+    "LitGPT": [("lit_model.pth", "model_config.yaml", "config.json")],
+    "DCP": [("step-100/.metadata", "step-100/__0_0.distcp"), (".metadata", "__0_0.distcp")],
+}
+
+
+@pytest.mark.parametrize(("named", "names"), [(key, names) for key, lists in FOLDERS.items() for names in lists])
+def test_what_a_folder_is_and_what_takes_it(tmp_path, named, names):
+    with pytest.raises(CheckpointError) as caught:
+        refuse_foreign(files(tmp_path / "given", *names), "--load")
+    assert named in caught.value.given
+    assert caught.value.given.startswith("--load ")
+    assert "steel import --hf" in caught.value.fix
+
+
+def test_one_iteration_of_megatron_and_one_checkpoint_of_ours(tmp_path):
+    one = files(tmp_path / "iter_0000100", "mp_rank_00/model_optim_rng.pt")
+    assert "Megatron-LM" in recognise(one).what
+    save_steps(tmp_path / "run", 4)
+    found = recognise(tmp_path / "run" / "step_0000004")
+    assert "one checkpoint, not the folder of its run" in found.what
+    assert f"{tmp_path / 'run'}, and its step (4)" in found.fix
+
+
+def test_a_checkpoint_that_torch_wrote(tmp_path):
+    dcp.save({"weight": torch.ones(3)}, checkpoint_id=tmp_path / "step-7", no_dist=True)
+    assert "DCP" in recognise(tmp_path).what
+    assert "DCP" in recognise(tmp_path / "step-7").what
+
+
+def test_what_may_be_a_run_is_left_alone(tmp_path):
+    assert recognise(tmp_path / "nothing") is None
+    (tmp_path / "file").write_text("")
+    assert recognise(tmp_path / "file") is None
+    assert recognise(files(tmp_path / "begun", "config.yaml", "metrics.jsonl", "tokenizer/tokenizer.json")) is None
+    assert recognise(files(tmp_path / "other", "config.json", "notes.txt")) is None
+    store = save_steps(tmp_path / "run", 4)
+    # Somebody has put a model beside the checkpoints: it is a run all the same.
+    files(store.root, "config.json", "model.safetensors", "latest", "config.yaml")
+    (store.root / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    assert recognise(store.root) is None
