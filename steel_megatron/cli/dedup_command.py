@@ -7,7 +7,7 @@ import argparse
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import POSITIVE, PROCESSES, Amount, add_number, at_least, share
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
-from steel_megatron.corpus.dedup.engine import ENGINES
+from steel_megatron.jobs.engine import ENGINES
 from steel_megatron.jobs.sizes import parse_size
 
 

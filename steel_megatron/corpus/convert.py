@@ -6,13 +6,10 @@ there; then they are joined in order, and the output takes its name.
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +25,10 @@ from steel_megatron.corpus.convert_part import ConvertJob, PartResult, convert_p
 from steel_megatron.corpus.corpus import Corpus
 from steel_megatron.corpus.parts import PART_BYTES, Part, plan_parts
 from steel_megatron.corpus.registry import find_corpus
+from steel_megatron.jobs.durable import beside
+from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.inputs import Input, find_inputs
-from steel_megatron.jobs.pool import ordered_map
-from steel_megatron.jobs.progress import Progress
-
-log = logging.getLogger(__name__)
+from steel_megatron.jobs.tasks import work_folder
 
 
 @dataclass(frozen=True)
@@ -79,8 +75,7 @@ def convert_corpus(
     corpus = find_corpus(corpus_name)
     target = Path(output)
     packing = packing_of_name(target)
-    if workers < 1:
-        raise ConfigError(f"--workers {workers}", rule="it is 1 or more")
+    engine = Engine(workers=workers)
     settings = _settings(corpus, options or {})
     found = find_inputs(inputs, corpus.suffixes, archives=True)
     files, odd = found.files, found.tell()
@@ -91,11 +86,12 @@ def convert_corpus(
         rejects = before.rejects_path(target)
         return Converted(target, before, rejects if rejects.is_file() else None, done_before=True)
 
-    target.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with _parts_folder(target) as folder:
+    with work_folder(beside(target, ".parts"), target) as folder:
         parts, passed_over = plan_parts(files, corpus, workers, part_bytes)
         job = ConvertJob(corpus.name, settings, wanted.source, packing, str(folder))
-        results = _convert(job, parts, workers)
+        results = engine.run(
+            f"convert {corpus.name}", convert_part, job, parts, done=lambda part: finished_part(job, part)
+        )
         _check(corpus, parts, results, passed_over)
         manifest = publish(target, wanted, job, parts, results, passed_over)
         shutil.rmtree(folder)
@@ -112,36 +108,6 @@ def _settings(corpus: Corpus, given: Mapping[str, str]) -> dict[str, str]:
             raise ConfigError(f"--{name.replace('_', '-')} with --corpus {corpus.name}", rule=f"its options are {own}")
         settings[name] = value
     return dict(corpus.prepare(settings))
-
-
-@contextmanager
-def _parts_folder(target: Path) -> Iterator[Path]:
-    """``OUTPUT.parts``, which one run at a time works in; it stays when the run does not come to its end."""
-    folder = target.with_name(target.name + ".parts")
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(
-                f"another run writes {target}",
-                rule="one run writes a file at a time",
-                fix="wait for it, or stop it",
-            ) from None
-        yield folder
-
-
-def _convert(job: ConvertJob, parts: list[Part], workers: int) -> list[PartResult]:
-    """The result of every part, in order; those finished before are not done again."""
-    results = {part: done for part in parts if (done := finished_part(job, part)) is not None}
-    todo = [part for part in parts if part not in results]
-    if results:
-        log.info("convert: %s of %s parts are there from a run before", f"{len(results):,}", f"{len(parts):,}")
-    with Progress(f"convert {job.corpus}", sum(part.size for part in todo)) as progress:
-        counting = ConvertJob(**{**vars(job), "counter": progress.counter})
-        for part, result in zip(todo, ordered_map(convert_part, counting, todo, min(workers, len(todo))), strict=True):
-            results[part] = result
-    return [results[part] for part in parts]
 
 
 def _check(corpus: Corpus, parts: list[Part], results: list[PartResult], passed_over: list[Input]) -> None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from steel_megatron import __version__
-from steel_megatron.config import ConfigError, DataError
-from steel_megatron.corpus.convert_part import FORMAT, ConvertJob, PartResult
+from steel_megatron.config import ConfigError
+from steel_megatron.corpus.convert_part import DOCUMENTS, FORMAT, REJECTED, ConvertJob, PartResult
 from steel_megatron.corpus.parts import Part
-from steel_megatron.jobs.durable import sync
+from steel_megatron.jobs.durable import Outputs, beside, concatenate, refuse_other
 from steel_megatron.jobs.files import state_of
 from steel_megatron.jobs.inputs import Input
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.progress import Progress
 
 SUFFIXES = {".jsonl": "", ".jsonl.gz": "gz", ".jsonl.zst": "zst"}
-COPY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,11 @@ class ConvertManifest:
 
     @staticmethod
     def path(output: Path) -> Path:
-        return output.with_name(output.name + MANIFEST)
+        return beside(output, MANIFEST)
 
     @staticmethod
     def rejects_path(output: Path) -> Path:
-        return output.with_name(output.name + REJECTS)
+        return beside(output, REJECTS)
 
     @classmethod
     def read(cls, output: Path) -> ConvertManifest:
@@ -110,11 +107,7 @@ def finished_before(output: Path, wanted: ConvertManifest) -> ConvertManifest | 
     else:
         if not difference:
             return manifest
-    raise DataError(
-        f"{output} is there already, and {difference}",
-        rule="data is not replaced unasked",
-        fix="use another --output, or --overwrite to replace it",
-    )
+    refuse_other(output, difference)
 
 
 def _difference(manifest: ConvertManifest, wanted: ConvertManifest, output: Path) -> str:
@@ -141,15 +134,19 @@ def publish(
     passed_over: Sequence[Input],
 ) -> ConvertManifest:
     """Joins the parts and gives the files their names, the manifest last. What was there goes first."""
-    manifest_path, rejects_path = ConvertManifest.path(output), ConvertManifest.rejects_path(output)
-    partial = {path: path.with_name(path.name + ".partial") for path in (output, rejects_path, manifest_path)}
-    documents = [job.paths(part)[0] for part in parts]
-    with Progress("join parts", sum(path.stat().st_size for path in documents)) as progress:
-        sha256 = _join(documents, partial[output], progress)
-    _join((job.paths(part)[1] for part in parts), partial[rejects_path], None)
+    outputs = Outputs(output, ("", REJECTS, MANIFEST))
+    documents = [job.task(part).file(DOCUMENTS) for part in parts]
+    with (
+        Progress("join parts", sum(path.stat().st_size for path in documents)) as progress,
+        outputs.writing("") as file,
+    ):
+        size, sha256 = concatenate(documents, file, progress.add)
     reasons: Counter[str] = Counter()
     for result in results:
         reasons.update(result.rejects or {})
+    if reasons:
+        with outputs.writing(REJECTS) as file:
+            concatenate((job.task(part).file(REJECTED) for part in parts), file)
     manifest = replace(
         wanted,
         passed_over=(*(file.name for file in passed_over), *(name for one in results for name in one.passed_over)),
@@ -157,37 +154,9 @@ def publish(
         documents=sum(result.documents for result in results),
         text_bytes=sum(result.text_bytes for result in results),
         rejects=dict(sorted(reasons.items())),
-        output_bytes=partial[output].stat().st_size,
+        output_bytes=size,
         output_sha256=sha256,
     )
-    with open(partial[manifest_path], "w", encoding="utf-8", errors="backslashreplace") as file:
-        json.dump(asdict(manifest), file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    manifest_path.unlink(missing_ok=True)
-    os.replace(partial[output], output)
-    if manifest.rejects:
-        os.replace(partial[rejects_path], rejects_path)
-    else:
-        partial[rejects_path].unlink()
-        rejects_path.unlink(missing_ok=True)
-    os.replace(partial[manifest_path], manifest_path)
-    sync(output.absolute().parent)
+    outputs.write_text(MANIFEST, json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
+    outputs.publish()
     return manifest
-
-
-def _join(files: Iterable[Path], target: Path, progress: Progress | None) -> str:
-    """Writes the files one behind the other; returns the SHA-256 of all."""
-    digest = hashlib.sha256()
-    with open(target, "wb") as joined:
-        for path in files:
-            with open(path, "rb") as file:
-                while block := file.read(COPY_BYTES):
-                    digest.update(block)
-                    joined.write(block)
-                    if progress is not None:
-                        progress.add(len(block))
-        joined.flush()
-        os.fsync(joined.fileno())
-    return digest.hexdigest()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
-import zstandard
 
 from steel_megatron import __version__
 from steel_megatron.config import DataError, SteelError
@@ -24,11 +20,13 @@ from steel_megatron.corpus.parts import Part, rows_of
 from steel_megatron.corpus.readers import Row
 from steel_megatron.corpus.registry import find_corpus
 from steel_megatron.corpus.text import Text
+from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.progress import add_to
+from steel_megatron.jobs.rejects import reject_line, shown
+from steel_megatron.jobs.tasks import Task
 
 FORMAT = 2  # of what is written; another number makes parts of an earlier version be done again
-CONTENT_CHARACTERS = 2000  # of a rejected record
-GZIP_LEVEL, ZSTD_LEVEL = 6, 3
+DOCUMENTS, REJECTED = ".documents", ".rejects"
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,9 @@ class ConvertJob:
         text = json.dumps([made_of, asdict(part)], sort_keys=True)
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
-    def paths(self, part: Part) -> tuple[Path, Path, Path]:
-        """Documents, rejects and record of a finished part; the record is written last."""
-        stem = Path(self.folder) / self.key(part)
-        return stem.with_suffix(".documents"), stem.with_suffix(".rejects"), stem.with_suffix(".done")
+    def task(self, part: Part) -> Task:
+        """The files of a part."""
+        return Task(Path(self.folder) / self.key(part), (DOCUMENTS, REJECTED))
 
 
 @dataclass
@@ -68,42 +65,34 @@ class PartResult:
 
 def finished_part(job: ConvertJob, part: Part) -> PartResult | None:
     """What an earlier, stopped run has done already."""
-    *files, record = job.paths(part)
-    if not record.is_file() or not all(file.is_file() for file in files):
-        return None
-    return PartResult(**json.loads(record.read_bytes()))
+    counts = job.task(part).done()
+    return None if counts is None else PartResult(**counts)
 
 
 def convert_part(job: ConvertJob, part: Part) -> PartResult:
     """Writes the documents and rejects of a part."""
-    documents_path, rejects_path, record_path = job.paths(part)
     corpus = find_corpus(job.corpus)
     result = PartResult()
     counts: Counter[str] = Counter()
+    task = job.task(part)
     try:
-        with _open_packed(documents_path, job.packing) as documents, open(rejects_path, "wb") as rejects:
-            for row in rows_of(part, corpus, lambda count: add_to(job.counter, count), result.passed_over.append):
-                result.records += 1
-                try:
-                    line, text_bytes = _document(corpus, job, part, row)
-                except RejectedRecordError as error:
-                    counts[error.reason] += 1
-                    rejects.write(_reject(part, row, error))
-                    continue
-                documents.write(line)
-                result.documents += 1
-                result.text_bytes += text_bytes
-            rejects.flush()
-            os.fsync(rejects.fileno())
+        with task.attempt() as paths:
+            with open_packed(paths[0], job.packing) as documents, open(paths[1], "wb") as rejects:
+                for row in rows_of(part, corpus, lambda count: add_to(job.counter, count), result.passed_over.append):
+                    result.records += 1
+                    try:
+                        line, text_bytes = _document(corpus, job, part, row)
+                    except RejectedRecordError as error:
+                        counts[error.reason] += 1
+                        rejects.write(_reject(part, row, error))
+                        continue
+                    documents.write(line)
+                    result.documents += 1
+                    result.text_bytes += text_bytes
+            result.rejects = dict(sorted(counts.items()))
+            task.finish(paths, asdict(result))
     except DataError as error:
         return PartResult(damage=str(error))
-    result.rejects = dict(sorted(counts.items()))
-    temporary = record_path.with_suffix(".partial")
-    with open(temporary, "wb") as file:
-        file.write(json.dumps(asdict(result)).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, record_path)
     return result
 
 
@@ -133,32 +122,8 @@ def _document(corpus: Corpus, job: ConvertJob, part: Part, row: Row) -> tuple[by
 
 
 def _reject(part: Part, row: Row, error: RejectedRecordError) -> bytes:
-    head = row.head or repr(row.value).encode("utf-8", "backslashreplace")[: 4 * CONTENT_CHARACTERS]
-    content = head.decode("utf-8", "backslashreplace").rstrip("\r\n")[:CONTENT_CHARACTERS]
-    record = {
-        "file": part.path,
-        **({"member": row.member} if row.member else {}),
-        "line": row.line,
-        "record": row.number,
-        "reason": error.reason,
-        "detail": error.detail[:500],
-        "content": content,
-    }
+    head = row.head or repr(row.value).encode("utf-8", "backslashreplace")
+    member = {"member": row.member} if row.member else {}
+    place = {"file": part.path, **member, "line": row.line, "record": row.number}
     # Half surrogates, of a file name or a detail, are written as JSON escapes.
-    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-
-
-@contextmanager
-def _open_packed(path: Path, packing: str) -> Iterator[Any]:
-    """A file to write, packed as one gzip member or zstd frame, of which several may follow one another."""
-    with open(path, "wb") as file:
-        if packing == "gz":
-            with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
-                yield packed
-        elif packing == "zst":
-            with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(file, closefd=False) as packed:
-                yield packed
-        else:
-            yield file
-        file.flush()
-        os.fsync(file.fileno())
+    return reject_line(place, error.reason, error.detail, shown(head)).encode("utf-8", "backslashreplace")

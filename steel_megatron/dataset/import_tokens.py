@@ -17,7 +17,6 @@ from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path
 from steel_megatron.dataset.merge import check_output
 from steel_megatron.dataset.progress import FileProgress
-from steel_megatron.dataset.rejects import Reject, RejectLog
 from steel_megatron.dataset.token_files import (
     Documents,
     Splitter,
@@ -27,6 +26,8 @@ from steel_megatron.dataset.token_files import (
     stream_of,
 )
 from steel_megatron.jobs.hashes import FileRecord, hash_file
+from steel_megatron.jobs.rejects import Reject, RejectLog
+from steel_megatron.jobs.tasks import writing_dataset
 from steel_megatron.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -94,29 +95,29 @@ def import_tokens(
             "--append-eod without a tokenizer that has an end-of-document id", fix="give --tokenizer-model"
         )
     output = os.fspath(output_prefix)
-    check_output(output, [], overwrite)
-    Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
-    dtype = best_dtype(tokenizer.vocab_size) if tokenizer is not None else "int32"
-    run = _Import(output, dtype, tokenizer.vocab_size if tokenizer is not None else WIDEST)
-    run.eod_id = eod_id if append_eod else None
-    splitter = Splitter(begin_id, end_id) if marked else None
-    try:
-        for file in files:
-            run.read(file, _documents(run, file, kind, column, splitter))
-        if splitter is not None:
-            run.add(splitter.finish())
-        if run.documents == 0:
-            raise DataError(f"no document in {len(files):,} files ({dict(run.rejects.counts)})", rule="one or more")
-        manifest_path(output).unlink(missing_ok=True)
-        run.finish()
-    finally:
-        run.abort()
-    ends = append_eod or (eod_id is not None and end_id == eod_id)
-    manifest = None if tokenizer is None else run.manifest(tokenizer, files, kind, ends)
-    if manifest is not None:
-        manifest.write(output)
-    padding = 0 if splitter is None else splitter.padding
-    return Imported(output, dtype, run.documents, run.tokens, padding, dict(run.rejects.counts), manifest)
+    with writing_dataset(output):
+        check_output(output, [], overwrite)
+        dtype = best_dtype(tokenizer.vocab_size) if tokenizer is not None else "int32"
+        run = _Import(output, dtype, tokenizer.vocab_size if tokenizer is not None else WIDEST)
+        run.eod_id = eod_id if append_eod else None
+        splitter = Splitter(begin_id, end_id) if marked else None
+        try:
+            for file in files:
+                run.read(file, _documents(run, file, kind, column, splitter))
+            if splitter is not None:
+                run.add(splitter.finish())
+            if run.documents == 0:
+                raise DataError(f"no document in {len(files):,} files ({dict(run.rejects.counts)})", rule="one or more")
+            manifest_path(output).unlink(missing_ok=True)
+            run.finish()
+        finally:
+            run.abort()
+        ends = append_eod or (eod_id is not None and end_id == eod_id)
+        manifest = None if tokenizer is None else run.manifest(tokenizer, files, kind, ends)
+        if manifest is not None:
+            manifest.write(output)
+        padding = 0 if splitter is None else splitter.padding
+        return Imported(output, dtype, run.documents, run.tokens, padding, dict(run.rejects.counts), manifest)
 
 
 def _documents(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -20,6 +19,7 @@ from steel_megatron.dataset.manifest import Manifest, manifest_path
 from steel_megatron.dataset.manifest_check import check_hash
 from steel_megatron.dataset.merge_manifests import join_manifests, read_manifests
 from steel_megatron.jobs.hashes import HASH_BLOCK, FileRecord, hash_file
+from steel_megatron.jobs.tasks import writing_dataset
 
 log = logging.getLogger(__name__)
 
@@ -65,24 +65,24 @@ def merge(
     check_output(output, prefixes, overwrite)
     dtype = check_types(prefixes)
     manifests = read_manifests(prefixes) if use_manifests else {}
-    Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
-    writer = IndexedWriter(output, dtype)
-    try:
-        bin_hash = copy_datasets(writer, prefixes, manifests)
-        manifest_path(output).unlink(missing_ok=True)  # it tells of the dataset that is about to be replaced
-        writer.finish()
-    finally:
-        writer.abort()
-    counts = (writer.document_count, writer.sequence_count, writer.token_count)
-    manifest = None
-    if manifests:
-        name = os.path.basename(output)
-        outputs = {
-            "bin": FileRecord(f"{name}.bin", os.path.getsize(f"{output}.bin"), bin_hash),
-            "idx": replace(hash_file(f"{output}.idx"), path=f"{name}.idx"),
-        }
-        manifest = join_manifests(list(manifests.values()), outputs)
-        manifest.write(output)
+    with writing_dataset(output):
+        writer = IndexedWriter(output, dtype)
+        try:
+            bin_hash = copy_datasets(writer, prefixes, manifests)
+            manifest_path(output).unlink(missing_ok=True)  # it tells of the dataset that is about to be replaced
+            writer.finish()
+        finally:
+            writer.abort()
+        counts = (writer.document_count, writer.sequence_count, writer.token_count)
+        manifest = None
+        if manifests:
+            name = os.path.basename(output)
+            outputs = {
+                "bin": FileRecord(f"{name}.bin", os.path.getsize(f"{output}.bin"), bin_hash),
+                "idx": replace(hash_file(f"{output}.idx"), path=f"{name}.idx"),
+            }
+            manifest = join_manifests(list(manifests.values()), outputs)
+            manifest.write(output)
     return Merged(output, tuple(prefixes), dtype, *counts, manifest)
 
 

@@ -20,7 +20,6 @@ from steel_megatron.config import ConfigError, DataError
 from steel_megatron.dataset.indexed import best_dtype
 from steel_megatron.dataset.manifest import Manifest
 from steel_megatron.dataset.progress import FileProgress
-from steel_megatron.dataset.rejects import RejectLog, rejects_path
 from steel_megatron.dataset.tokenize_block import BlockJob, TokenizedBlock, tokenize_block
 from steel_megatron.dataset.tokenize_inputs import InputStream, sample_of
 from steel_megatron.dataset.tokenize_journal import Journal, Position, run_signature
@@ -28,8 +27,10 @@ from steel_megatron.dataset.tokenize_output import DatasetOutput, TokenizeJob, d
 from steel_megatron.jobs.files import state_of
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.pool import ordered_map
+from steel_megatron.jobs.rejects import RejectLog, rejects_path
+from steel_megatron.jobs.tasks import writing_dataset
 from steel_megatron.tokenizer import Tokenizer
-from steel_megatron.tokenizer.encoders import AUTO, ENCODERS, ONE_THREAD, Encoder, choose_encoder
+from steel_megatron.tokenizer.encoders import AUTO, ENCODERS, ONE_THREAD, ChosenEncoder, Encoder, choose_encoder
 
 log = logging.getLogger(__name__)
 
@@ -104,29 +105,40 @@ def tokenize(
     files = [file.location for file in found.files]
     job = TokenizeJob(tokenizer, keys, eod_id, best_dtype(tokenizer.vocab_size), shuffle_seed)
     prefixes = {key: dataset_prefix(output_prefix, key) for key in keys}
-    Path(output_prefix).absolute().parent.mkdir(parents=True, exist_ok=True)
-    before = finished_before(prefixes, files, job, overwrite)
-    if before is not None:
-        path = rejects_path(output_prefix)
-        return Tokenized(before, path if path.is_file() else None, done_before=True)
+    with writing_dataset(output_prefix):
+        before = finished_before(prefixes, files, job, overwrite)
+        if before is not None:
+            path = rejects_path(output_prefix)
+            return Tokenized(before, path if path.is_file() else None, done_before=True)
+        job = replace(job, suspects=found.tell())
+        with _environment(ONE_THREAD), tempfile.TemporaryDirectory(prefix="steel_tokenize_") as folder:
+            chosen = _choose_encoder(job, encoder, files, Path(folder))
+            job = replace(job, encoder=chosen.record)
+            run = _Run(output_prefix, files, job, block_bytes, journal_bytes, log_interval)
+            try:
+                return run.work(_block_job(job, chosen.encoder), workers)
+            finally:
+                run.close()
 
-    job = replace(job, suspects=found.tell())
-    with _environment(ONE_THREAD), tempfile.TemporaryDirectory(prefix="steel_tokenize_") as folder:
-        sample = sample_of(files, keys)
-        unknown = sorted(sample.control - set(tokenizer.special_tokens))
-        if unknown:
-            raise DataError(
-                f"records of the input mark {', '.join(map(repr, unknown[:8]))} as control tokens",
-                rule=f"control tokens of the vocabulary are {', '.join(tokenizer.special_tokens) or 'none'}",
-                fix="use the tokenizer that the template was made for",
-            )
-        chosen = choose_encoder(tokenizer, encoder, sample.texts, Path(folder))
-        log.info("tokenize: %s encodes: %s", chosen.record["name"], chosen.record["why"])
-        run = _Run(output_prefix, files, replace(job, encoder=chosen.record), block_bytes, journal_bytes, log_interval)
-        try:
-            return run.work(_block_job(job, chosen.encoder), workers)
-        finally:
-            run.close()
+
+def _choose_encoder(job: TokenizeJob, encoder: str, files: Sequence[str], folder: Path) -> ChosenEncoder:
+    """The encoder of a run, proven on texts of its input.
+
+    Raises:
+        DataError: records mark control tokens that the tokenizer does not have.
+    """
+    sample = sample_of(files, job.keys)
+    special = job.tokenizer.special_tokens
+    unknown = sorted(sample.control - set(special))
+    if unknown:
+        raise DataError(
+            f"records of the input mark {', '.join(map(repr, unknown[:8]))} as control tokens",
+            rule=f"control tokens of the vocabulary are {', '.join(special) or 'none'}",
+            fix="use the tokenizer that the template was made for",
+        )
+    chosen = choose_encoder(job.tokenizer, encoder, sample.texts, folder)
+    log.info("tokenize: %s encodes: %s", chosen.record["name"], chosen.record["why"])
+    return chosen
 
 
 class _Run:

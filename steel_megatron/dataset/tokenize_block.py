@@ -26,7 +26,7 @@ from steel_megatron.dataset.records import (
     RejectedLineError,
     record_of,
 )
-from steel_megatron.dataset.rejects import Reject
+from steel_megatron.jobs.rejects import Reject
 from steel_megatron.tokenizer import EncodedBatch, Tokenizer
 from steel_megatron.tokenizer.encoders import Encoder
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
+
+from steel_megatron.config.errors import DataError
 
 PARTIAL = ".partial"  # ends the name of what is not whole yet
 COPY_BYTES = 8 << 20
@@ -57,19 +59,73 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     write_text(path, json.dumps(content, ensure_ascii=False, indent=indent) + "\n")
 
 
-def join(pieces: Iterable[Path], target: Path, on_block: Callable[[int], Any] = lambda count: None) -> tuple[int, str]:
-    """Writes the pieces one behind the other, whole or not at all; returns the bytes and the SHA-256 of all.
+def concatenate(
+    pieces: Iterable[Path], joined: IO[bytes], on_block: Callable[[int], Any] = lambda count: None
+) -> tuple[int, str]:
+    """Writes files one behind the other; returns the bytes and the SHA-256 of all.
 
     Args:
         on_block: called with counts of bytes.
     """
     digest, size = hashlib.sha256(), 0
-    with whole(target) as joined:
-        for piece in pieces:
-            with open(piece, "rb") as file:
-                while block := file.read(COPY_BYTES):
-                    digest.update(block)
-                    joined.write(block)
-                    size += len(block)
-                    on_block(len(block))
+    for piece in pieces:
+        with open(piece, "rb") as file:
+            while block := file.read(COPY_BYTES):
+                digest.update(block)
+                joined.write(block)
+                size += len(block)
+                on_block(len(block))
     return size, digest.hexdigest()
+
+
+class Outputs:
+    """The files that bear one output's name, which take their names together.
+
+    Args:
+        target: the output.
+        endings: of the names of all files, "" for the output itself; the last is written last, and says by being there
+            that the others are whole.
+    """
+
+    def __init__(self, target: Path, endings: Sequence[str]) -> None:
+        self.paths = {ending: beside(target, ending) for ending in endings}
+
+    @contextmanager
+    def writing(self, ending: str) -> Iterator[IO[bytes]]:
+        """A file to write, on the disk when the block ends."""
+        with open(partial_of(self.paths[ending]), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_text(self, ending: str, text: str) -> None:
+        with self.writing(ending) as file:
+            file.write((text + "\n").encode("utf-8", "backslashreplace"))
+
+    def publish(self) -> None:
+        """Names what was written; what an earlier run left in the place of the others goes."""
+        *others, last = self.paths.values()
+        last.unlink(missing_ok=True)
+        for path in (*others, last):
+            if partial_of(path).exists():
+                os.replace(partial_of(path), path)
+            else:
+                path.unlink(missing_ok=True)
+        sync(last.absolute().parent)
+
+
+def beside(output: Path, ending: str) -> Path:
+    """The file of an output that bears its name and an ending."""
+    return output.with_name(output.name + ending)
+
+
+def refuse_other(output: str | os.PathLike[str], difference: str, flag: str = "--output") -> NoReturn:
+    """
+    Raises:
+        DataError: something else is where an output is to be.
+    """
+    raise DataError(
+        f"{os.fspath(output)} is there already, and {difference}",
+        rule="data is not replaced unasked",
+        fix=f"use another {flag}, or --overwrite to replace it",
+    )

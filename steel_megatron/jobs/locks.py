@@ -12,27 +12,37 @@ from steel_megatron.config.errors import DataError
 
 
 @contextmanager
-def locked(path: Path, what: str | os.PathLike[str]) -> Iterator[None]:
-    """Holds a lock file for the block; the system frees it however the process ends. The file stays.
+def locked(path: Path, what: str | os.PathLike[str], remove: bool = False) -> Iterator[None]:
+    """Holds a lock file, made with its folder, for the block; the system frees it however the process ends.
 
     Args:
         what: that is written, for the error.
+        remove: takes the file away at the end of the block.
 
     Raises:
         DataError: another run holds it.
     """
-    with open(path, "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip()
-            raise DataError(
-                f"another run{owner and f' (process {owner})'} writes {os.fspath(what)}",
-                rule="one run writes an output at a time",
-                fix="wait for it, stop it, or use another output",
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                owner = lock.read().strip()
+                raise DataError(
+                    f"another run{owner and f' (process {owner})'} writes {os.fspath(what)}",
+                    rule="one run writes an output at a time",
+                    fix="wait for it, stop it, or use another output",
+                ) from None
+            if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+                continue  # a run that ended meanwhile took it away
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            try:
+                yield
+            finally:
+                if remove:
+                    path.unlink(missing_ok=True)
+            return

@@ -30,7 +30,7 @@ def ordered_map(
     items per worker are taken from ``items`` beyond the results given out, so memory is bounded.
 
     Raises:
-        SteelError: raised by ``function``, passed on.
+        SteelError, OSError: raised by ``function``, passed on.
         DataError: ``function`` raised something else, or a worker process died; ``str(item)`` names the item.
     """
     if workers <= 1:
@@ -71,7 +71,7 @@ class _Worker(Generic[Item]):
         self.items = [entry for entry in self.items if entry[0] != number]
         if succeeded:
             return number, result
-        if isinstance(result, SteelError):
+        if isinstance(result, (SteelError, OSError)):
             raise result
         raise DataError(f"a worker process failed on {item}:\n{result}")
 
@@ -155,7 +155,7 @@ def _serve(connection: Connection, function: Callable[[Any, Any], Any], state: A
         number, item = entry
         try:
             answer = (number, True, function(state, item))
-        except SteelError as error:
+        except (SteelError, OSError) as error:
             answer = (number, False, error)
         except Exception:
             answer = (number, False, traceback.format_exc())

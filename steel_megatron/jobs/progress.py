@@ -67,6 +67,8 @@ class Progress:
 
 
 def add_to(counter: Any, count: int) -> None:
-    """Adds to a counter that processes share."""
+    """Adds to a counter that processes share, where there is one."""
+    if counter is None:
+        return
     with counter.get_lock():
         counter.value += count

@@ -136,8 +136,7 @@ def test_finished_parts_are_used(tmp_path: Path) -> None:
     bad.write_bytes(gzip.compress(b'{"text": "two"}\n' + random.Random(0).randbytes(4000).hex().encode())[:2000])
     with pytest.raises(DataError, match=r"1 of 2 files cannot be read to the end:(.|\n)*b\.jsonl\.gz"):
         convert(tmp_path / "in", tmp_path / "out.jsonl")
-    [done] = (tmp_path / "out.jsonl.parts").glob("*.done")
-    documents = done.with_suffix(".documents")
+    [documents] = (tmp_path / "out.jsonl.parts").glob("*.documents")
     documents.write_bytes(documents.read_bytes().replace(b"one", b"ONE"))  # to see that it is taken as it is
     bad.write_bytes(gzip.compress(b'{"text": "two"}\n'))
     texts = [document["text"] for document in read_json_lines(convert(tmp_path / "in", tmp_path / "out.jsonl").output)]

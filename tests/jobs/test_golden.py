@@ -63,6 +63,8 @@ def content_of(folder: Path, name: str) -> dict[str, Any]:
             for key in ("encoder", "code_version", "format", "plan"):
                 content.pop(key, None)
             found[where] = content
+        elif path.name.endswith("rejects.jsonl"):
+            found[where] = dict(enumerate(map(json.loads, path.read_bytes().splitlines())))
         elif path.suffix in (".jsonl", ".zst", ".bin", ".idx", ".partial"):
             found[where] = b"".join(read_chunks(path))
     return found

@@ -5,16 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import xxhash
-import zstandard
 
 from steel_megatron import __version__
 from steel_megatron.config import DataError
@@ -27,12 +24,14 @@ from steel_megatron.corpus.readers.json_lines import split_lines
 from steel_megatron.corpus.readers.json_value import parse_object
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
+from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.progress import add_to
+from steel_megatron.jobs.tasks import Task
 from steel_megatron.jobs.unpack import read_chunks
 
 FORMAT = 1  # of what is written; another number makes parts of an earlier version be done again
 TEXT_CHARACTERS = 2000  # of a dropped text
-ZSTD_LEVEL = 3
+DOCUMENTS, DROPPED = ".documents", ".drops"
 READ, WRITE = "read", "write"  # stages before the first and behind the last operation
 
 CountTokens = Callable[[str], int]
@@ -64,21 +63,18 @@ class CleanJob:
     count_tokens: CountTokens | None = None
     counter: Any = None  # shared count of bytes read
 
-    def paths(self, part: CleanPart) -> tuple[Path, Path, Path]:
-        """Documents, drops and record of a finished part, named after all that decides their content."""
+    def task(self, part: CleanPart) -> Task:
+        """The files of a part, named after all that decides their content."""
         made_of = [FORMAT, __version__, self.steps, self.text_key, self.packed, self.tokenizer, asdict(part)]
         text = json.dumps(made_of, sort_keys=True, default=str)
         key = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-        stem = Path(self.folder) / key
-        return stem.with_suffix(".documents"), stem.with_suffix(".drops"), stem.with_suffix(".done")
+        return Task(Path(self.folder) / key, (DOCUMENTS, DROPPED))
 
 
 def finished_part(job: CleanJob, part: CleanPart) -> Tally | None:
     """What an earlier, stopped run has done already."""
-    *files, record = job.paths(part)
-    if not record.is_file() or not all(file.is_file() for file in files):
-        return None
-    return Tally(**json.loads(record.read_bytes()))
+    counts = job.task(part).done()
+    return None if counts is None else Tally(**counts)
 
 
 @functools.lru_cache(maxsize=1)
@@ -93,31 +89,27 @@ def clean_part(job: CleanJob, part: CleanPart) -> Tally:
     Raises:
         DataError: the file cannot be read to its end.
     """
-    documents_path, drops_path, record_path = job.paths(part)
     cleaner = Cleaner(_operations(json.dumps(job.steps)), job.text_key, job.count_tokens)
-    on_read = None if job.counter is None else lambda data: add_to(job.counter, len(data))
-    chunks = read_chunks(part.path, part.start, part.stop, on_read)
+    chunks = read_chunks(part.path, part.start, part.stop, lambda data: add_to(job.counter, len(data)))
     at = part.start
-    with _writing(documents_path, job.packed) as documents, _writing(drops_path, True) as drops:
-        for line, whole in split_lines(chunks, MAX_RECORD_BYTES):
-            place = {"file": part.path, "byte": at}
-            at += len(line) + 1
-            line = line.removeprefix(BYTE_ORDER_MARK)  # also where files were joined
-            if not line.strip():
-                continue
-            kept = cleaner.clean(line, whole, place)
-            if kept is not None:
-                documents.write(kept)
-            else:
-                drops.write(cleaner.last_drop)
-    temporary = record_path.with_suffix(".partial")
-    with open(temporary, "wb") as file:
-        file.write(json.dumps(asdict(cleaner.tally)).encode())  # as JSON escapes it, also half surrogates
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, record_path)
-    if cleaner.tally.records != cleaner.tally.documents + cleaner.tally.dropped:
-        raise DataError(f"{part}: records were lost", rule="every record is kept or dropped for a reason")
+    task = job.task(part)
+    with task.attempt() as paths:
+        packing = "zst" if job.packed else ""
+        with open_packed(paths[0], packing) as documents, open_packed(paths[1], "zst") as drops:
+            for line, whole in split_lines(chunks, MAX_RECORD_BYTES):
+                place = {"file": part.path, "byte": at}
+                at += len(line) + 1
+                line = line.removeprefix(BYTE_ORDER_MARK)  # also where files were joined
+                if not line.strip():
+                    continue
+                kept = cleaner.clean(line, whole, place)
+                if kept is not None:
+                    documents.write(kept)
+                else:
+                    drops.write(cleaner.last_drop)
+        if cleaner.tally.records != cleaner.tally.documents + cleaner.tally.dropped:
+            raise DataError(f"{part}: records were lost", rule="every record is kept or dropped for a reason")
+        task.finish(paths, asdict(cleaner.tally))
     return cleaner.tally
 
 
@@ -223,16 +215,3 @@ class Cleaner:
         drop = json.loads(self.last_drop)
         rank = xxhash.xxh3_64_intdigest(f"{drop['id']}\n{drop['text']}".encode("utf-8", "backslashreplace")) >> 1
         self.tally.drop(error.operation, error.reason, rank, drop)
-
-
-@contextmanager
-def _writing(path: Path, packed: bool) -> Iterator[Any]:
-    """A file to write, packed as one zstd frame where asked for, on disk at the end."""
-    with open(path, "wb") as file:
-        if packed:
-            with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(file, closefd=False) as stream:
-                yield stream
-        else:
-            yield file
-        file.flush()
-        os.fsync(file.fileno())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,8 @@ from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.cleaning.drops import DROPS
 from steel_megatron.corpus.cleaning.part import (
+    DOCUMENTS,
+    DROPPED,
     FORMAT,
     CleanJob,
     CleanPart,
@@ -27,17 +27,16 @@ from steel_megatron.corpus.cleaning.part import (
 from steel_megatron.corpus.cleaning.recipe import Recipe
 from steel_megatron.corpus.cleaning.report import REPORT_HTML, REPORT_JSON, report_of, write_html
 from steel_megatron.corpus.cleaning.tally import Tally
-from steel_megatron.jobs.durable import sync
+from steel_megatron.jobs.durable import Outputs, beside, concatenate, refuse_other
+from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.files import open_file, state_of
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.never_data import MANIFEST
-from steel_megatron.jobs.pool import ordered_map
-from steel_megatron.jobs.progress import Progress
+from steel_megatron.jobs.tasks import work_folder
 from steel_megatron.jobs.unpack import can_be_cut
 
 log = logging.getLogger(__name__)
 PART_BYTES = 64 << 20  # larger plain files are cut; packed ones are one part
-COPY_BYTES = 8 << 20
 SUFFIXES = (".jsonl", ".jsonl.zst")
 
 
@@ -76,8 +75,7 @@ def clean(
     target = Path(output)
     if not target.name.endswith(SUFFIXES):
         raise ConfigError(f"--output {target}", rule=f"it ends in {' or '.join(SUFFIXES)}")
-    if workers < 1:
-        raise ConfigError(f"--workers {workers}", rule="it is 1 or more")
+    engine = Engine(workers=workers)
     recipe.build()  # what is missing is told before any work
     found = find_inputs(inputs, JSON_LINES)
     files = [file.location for file in found.files]
@@ -87,12 +85,11 @@ def clean(
     odd = found.tell()
     if recipe.passed_over:
         log.info("clean: %s passed over: steel dedup compares all corpora at once", ", ".join(recipe.passed_over))
-    target.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with _parts_folder(target) as folder:
+    with work_folder(beside(target, ".parts"), target) as folder:
         parts = [part for path in files for part in _parts(path, part_bytes)]
         packed = target.name.endswith(".zst")
         job = CleanJob(recipe.steps, recipe.text_key, packed, str(folder), tokenizer, count_tokens)
-        tally = _run(job, parts, workers)
+        tally = _run(job, parts, engine)
         report = report_of(recipe, files, tally, tokenizer) | {"suspects": odd}
         _publish(target, job, parts, report, wanted)
         shutil.rmtree(folder)
@@ -105,11 +102,6 @@ def _wanted(recipe: Recipe, files: Sequence[str], tokenizer: str) -> dict[str, A
     inputs = [{"path": path, "bytes": state.bytes, "version": state.version} for path, state in states.items()]
     made_of = {"format": FORMAT, "steps": recipe.steps, "text_key": recipe.text_key, "tokenizer": tokenizer}
     return dict(json.loads(json.dumps({**made_of, "code_version": __version__, "inputs": inputs}, default=str)))
-
-
-def beside(output: Path, ending: str) -> Path:
-    """The file of an output that bears its name and an ending."""
-    return output.with_name(output.name + ending)
 
 
 def _finished(target: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
@@ -130,26 +122,7 @@ def _finished(target: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
             return report
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise DataError(
-        f"{target} is there already, and {difference}",
-        rule="data is not replaced unasked",
-        fix="use another --output, or --overwrite to replace it",
-    )
-
-
-@contextmanager
-def _parts_folder(target: Path) -> Iterator[Path]:
-    """``OUTPUT.parts``, which one run at a time works in; it stays when the run does not come to its end."""
-    folder = beside(target, ".parts")
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(
-                f"another run writes {target}", rule="one run writes a file at a time", fix="wait for it, or stop it"
-            ) from None
-        yield folder
+    refuse_other(target, difference)
 
 
 def _parts(path: str, part_bytes: int) -> Iterator[CleanPart]:
@@ -170,20 +143,12 @@ def _parts(path: str, part_bytes: int) -> Iterator[CleanPart]:
             yield CleanPart(path, state.version, start, stop, stop - start)
 
 
-def _run(job: CleanJob, parts: list[CleanPart], workers: int) -> Tally:
-    """The tally of all parts; those finished before are not done again."""
-    tallies = {part: done for part in parts if (done := finished_part(job, part)) is not None}
-    todo = [part for part in parts if part not in tallies]
-    if tallies:
-        log.info("clean: %s of %s parts are there from a run before", f"{len(tallies):,}", f"{len(parts):,}")
-    with Progress("clean", sum(part.size for part in todo)) as progress:
-        counting = replace(job, counter=progress.counter)
-        results = ordered_map(clean_part, counting, todo, min(workers, len(todo)))
-        for part, tally in zip(todo, results, strict=True):
-            tallies[part] = tally
+def _run(job: CleanJob, parts: list[CleanPart], engine: Engine) -> Tally:
+    """The tally of all parts."""
+    tallies = engine.run("clean", clean_part, job, parts, done=lambda part: finished_part(job, part))
     whole = Tally.of(len(job.steps))
-    for part in parts:
-        whole.add(tallies[part])
+    for tally in tallies:
+        whole.add(tally)
     if whole.records != whole.documents + whole.dropped:
         raise DataError(
             f"{whole.records:,} records in, {whole.documents:,} kept and {whole.dropped:,} dropped",
@@ -196,38 +161,19 @@ def _publish(
     target: Path, job: CleanJob, parts: list[CleanPart], report: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
     """Joins the parts and gives the files their names, the manifest last."""
-    endings = ("", DROPS, REPORT_JSON, REPORT_HTML, MANIFEST)
-    partial = {ending: beside(target, ending + ".partial") for ending in endings}
-    paths = [job.paths(part) for part in parts]
-    _join([documents for documents, _, _ in paths], partial[""])
-    _join([drops for _, drops, _ in paths], partial[DROPS])
-    _write(partial[REPORT_JSON], json.dumps(report, ensure_ascii=False, indent=1))
-    _write(partial[REPORT_HTML], write_html(report))
+    outputs = Outputs(target, ("", DROPS, REPORT_JSON, REPORT_HTML, MANIFEST))
+    sizes = {}
+    for ending, suffix in (("", DOCUMENTS), (DROPS, DROPPED)):
+        with outputs.writing(ending) as file:
+            sizes[ending], _ = concatenate((job.task(part).file(suffix) for part in parts), file)
+    outputs.write_text(REPORT_JSON, json.dumps(report, ensure_ascii=False, indent=1))
+    outputs.write_text(REPORT_HTML, write_html(report))
     manifest = {
         "made_of": wanted,
         "records": report["records"],
         "documents": report["documents"],
         "text_bytes": report["text_bytes"],
-        "output_bytes": partial[""].stat().st_size,
+        "output_bytes": sizes[""],
     }
-    _write(partial[MANIFEST], json.dumps(manifest, ensure_ascii=False, indent=2))
-    beside(target, MANIFEST).unlink(missing_ok=True)
-    for ending, path in partial.items():
-        os.replace(path, beside(target, ending))
-    sync(target.absolute().parent)
-
-
-def _join(files: list[Path], target: Path) -> None:
-    with open(target, "wb") as joined:
-        for path in files:
-            with open(path, "rb") as file:
-                shutil.copyfileobj(file, joined, COPY_BYTES)
-        joined.flush()
-        os.fsync(joined.fileno())
-
-
-def _write(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    outputs.write_text(MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=2))
+    outputs.publish()

@@ -5,7 +5,6 @@ What comes out is one file of 32-bit numbers: of each document the first one of 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +14,8 @@ from steel_megatron._minhash import exact_pairs
 from steel_megatron.corpus.dedup import sign
 from steel_megatron.corpus.dedup.plan import DedupPart
 from steel_megatron.corpus.dedup.records import read_partition, write_partitioned
-from steel_megatron.corpus.dedup.work import Job, sync
+from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.jobs.durable import partial_of, sync
 
 PARTITION, STAGE = "exact_partitions", "exact_pairs"
 FIRSTS = "exact.u32"
@@ -62,7 +62,7 @@ def write_firsts(job: Job) -> None:
     target = job.file(FIRSTS)
     if target.exists():
         return
-    partial = target.with_name(target.name + ".partial")
+    partial = partial_of(target)
     with open(partial, "wb") as file:
         for start in range(0, job.documents, CHUNK):
             np.arange(start, min(start + CHUNK, job.documents), dtype=np.uint32).tofile(file)
@@ -74,4 +74,4 @@ def write_firsts(job: Job) -> None:
         firsts.flush()
         del firsts
     sync(partial)
-    os.replace(partial, target)
+    partial.replace(target)

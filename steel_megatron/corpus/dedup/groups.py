@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from functools import lru_cache
 
@@ -11,7 +10,8 @@ import numpy as np
 
 from steel_megatron._minhash import BANDS, PERMUTATIONS, SignatureFiles, flatten, unite
 from steel_megatron.corpus.dedup import bands, exact, sign
-from steel_megatron.corpus.dedup.work import Job, sync
+from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.jobs.durable import partial_of, sync
 
 STAGE = "verified_pairs"
 GROUPS = "groups.u32"
@@ -55,7 +55,7 @@ def write_groups(job: Job) -> None:
     target = job.file(GROUPS)
     if target.exists():
         return
-    partial = target.with_name(target.name + ".partial")
+    partial = partial_of(target)
     shutil.copyfile(job.file(exact.FIRSTS), partial)
     if job.documents and not job.plan.settings.exact_only:
         parents = np.memmap(partial, np.uint32, "r+")
@@ -65,4 +65,4 @@ def write_groups(job: Job) -> None:
         parents.flush()
         del parents
     sync(partial)
-    os.replace(partial, target)
+    partial.replace(target)

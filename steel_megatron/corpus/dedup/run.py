@@ -14,12 +14,15 @@ from typing import Any
 
 from steel_megatron.config import DataError
 from steel_megatron.corpus.dedup import bands, exact, groups, sign, write
-from steel_megatron.corpus.dedup.engine import Engine, check_engine
 from steel_megatron.corpus.dedup.evaluation_sets import read_items
 from steel_megatron.corpus.dedup.plan import DUPLICATES, PART_BYTES, REJECTS, REPORT, WORK, Plan, make_plan
 from steel_megatron.corpus.dedup.report import make_report
 from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput
-from steel_megatron.corpus.dedup.work import Job, Partitions, write_json
+from steel_megatron.corpus.dedup.stages import Stages
+from steel_megatron.corpus.dedup.work import Job, Partitions
+from steel_megatron.jobs.durable import concatenate, whole, write_json
+from steel_megatron.jobs.engine import Engine
+from steel_megatron.jobs.tasks import LOCK, work_folder
 
 log = logging.getLogger(__name__)
 MOST_DOCUMENTS = (1 << 32) - 1
@@ -65,21 +68,21 @@ def deduplicate(
     Raises:
         ConfigError, DataError: wrong names, missing files, an output that is there.
     """
-    check_engine(engine)
+    stages = Stages(Engine(engine, max(workers, 1)), memory)
     plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, part_bytes)
     read_items(plan.sets)  # so that a wrong file stops the run before it starts
     target = Path(output)
-    finished = _prepare(target, plan, overwrite)
-    if finished is not None:
-        return Deduplicated(target, finished, done_before=True)
-    job = Job(str((target / WORK).absolute()), plan)
-    _stages(job, Engine(engine, max(workers, 1), memory), target)
-    report = json.loads((target / REPORT).read_bytes())
-    shutil.rmtree(job.folder)
-    return Deduplicated(target, report, done_before=False)
+    _check_target(target)
+    with work_folder(target / WORK, target) as folder:
+        finished = _prepare(target, plan, overwrite)
+        if finished is None:
+            _stages(Job(str(folder.absolute()), plan), stages, target)
+        report = finished or json.loads((target / REPORT).read_bytes())
+        shutil.rmtree(folder)
+    return Deduplicated(target, report, done_before=finished is not None)
 
 
-def _stages(job: Job, engine: Engine, target: Path) -> None:
+def _stages(job: Job, engine: Stages, target: Path) -> None:
     """Signatures → exact duplicates → bands → pairs → groups → outputs."""
     plan = job.plan
     by_bytes = 1 + sum(file.bytes for file in plan.files) // BYTES_PER_WORKER
@@ -110,15 +113,26 @@ def _stages(job: Job, engine: Engine, target: Path) -> None:
     engine.run("join", write.join_file, job, range(len(plan.files)), most=by_bytes)
     for name, suffix in ((DUPLICATES, write.DROPPED), (REJECTS, write.REJECTED)):
         pieces = [job.path(write.STAGE, part.number, suffix) for part in plan.parts]
-        if not write.join(job, pieces, target / name) and name == REJECTS:
+        with whole(target / name) as file:
+            size, _ = concatenate(pieces, file)
+        if not size and name == REJECTS:
             (target / name).unlink()
     write_json(target / REPORT, make_report(job), indent=2)
 
 
-def _prepare(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None:
-    """The report of a finished run of the same plan; else a work folder is there afterwards, of this plan."""
+def _check_target(target: Path) -> None:
+    """Refuses a folder of other things."""
     if target.exists() and not target.is_dir():
         raise DataError(f"{target} is a file", rule="outputs go to a folder", fix="use another --output")
+    ours = (target / REPORT).exists() or (target / WORK).exists()
+    if target.exists() and not ours and any(target.iterdir()):
+        raise DataError(
+            f"{target} is not empty", rule="outputs go to a folder of their own", fix="use another --output"
+        )
+
+
+def _prepare(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None:
+    """The report of a finished run of the same plan; else the work folder is of this plan afterwards."""
     report_path, plan_path = target / REPORT, target / WORK / "plan.json"
     for path in (report_path, plan_path):
         if not path.exists():
@@ -129,10 +143,7 @@ def _prepare(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None
         except (ValueError, KeyError, TypeError):
             content, same = {}, False
         if same and not overwrite:
-            if path == report_path:
-                shutil.rmtree(target / WORK, ignore_errors=True)
-                return dict(content)
-            return None
+            return dict(content) if path == report_path else None
         if not overwrite:
             raise DataError(
                 f"{target} holds {'a run' if path == report_path else 'an unfinished run'} of other files or settings",
@@ -140,19 +151,18 @@ def _prepare(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None
                 fix="use another --output, or --overwrite",
             )
         _remove_outputs(target, content)
-    if not (target / WORK).exists() and target.exists() and any(target.iterdir()):
-        raise DataError(
-            f"{target} is not empty", rule="outputs go to a folder of their own", fix="use another --output"
-        )
-    (target / WORK).mkdir(parents=True, exist_ok=True)
-    write_json(plan_path, plan.fingerprint())
+    write_json(plan_path, plan.fingerprint(), indent=None)
     return None
 
 
 def _remove_outputs(target: Path, content: dict[str, Any]) -> None:
     """Removes what the run of a report or plan wrote, and nothing else."""
     (target / REPORT).unlink(missing_ok=True)
-    shutil.rmtree(target / WORK, ignore_errors=True)
+    for path in (target / WORK).iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
     for file in content.get("plan", content).get("inputs", []):
         path = target / file["output"]
         path.unlink(missing_ok=True)
@@ -164,20 +174,20 @@ def _remove_outputs(target: Path, content: dict[str, Any]) -> None:
         (target / name).unlink(missing_ok=True)
 
 
-def _partitions(job: Job, engine: Engine) -> Partitions:
+def _partitions(job: Job, stages: Stages) -> Partitions:
     """How finely this run cuts its work; a run that goes on cuts as before."""
     path = job.file("partitions.json")
     if path.exists():
         return Partitions(**json.loads(path.read_bytes()))
-    share = max(engine.memory // engine.workers - PROCESS_BYTES, LEAST_TASK_BYTES)
+    share = max(stages.memory // stages.engine.workers - PROCESS_BYTES, LEAST_TASK_BYTES)
     records = bands.RECORDS_PER_DOCUMENT * job.documents
-    fewest = min(engine.workers, 1 + job.documents // DOCUMENTS_PER_WORKER)
+    fewest = min(stages.engine.workers, 1 + job.documents // DOCUMENTS_PER_WORKER)
     partitions = Partitions(
         exact=max(1, math.ceil(2 * exact.TASK_BYTES_PER_RECORD * job.documents / share), fewest),
         bands=max(1, math.ceil(bands.TASK_BYTES_PER_RECORD * records / share), fewest),
         documents_per_range=max(1, share // groups.TASK_BYTES_PER_DOCUMENT),
     )
-    write_json(path, asdict(partitions))
+    write_json(path, asdict(partitions), indent=None)
     return partitions
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steel_megatron.corpus.dedup.plan import Plan
-
-PARTIAL = ".partial"
+from steel_megatron.jobs.durable import PARTIAL
+from steel_megatron.jobs.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -48,44 +45,20 @@ class Job:
     def file(self, name: str) -> Path:
         return Path(self.folder) / name
 
-    def marker(self, stage: str, number: int) -> Path:
-        return self.path(stage, number, ".json")
+    def task(self, stage: str, number: int, *suffixes: str) -> Task:
+        """The files of a task; some go when no later stage reads them."""
+        return Task(self.path(stage, number, ""), suffixes, mark=".json", files_go=True)
 
     def done(self, stage: str, number: int) -> dict[str, Any] | None:
         """The counts of a finished task."""
-        try:
-            return dict(json.loads(self.marker(stage, number).read_bytes()))
-        except FileNotFoundError:
-            return None
+        return self.task(stage, number).marked()
 
     def begin(self, stage: str, number: int, *suffixes: str) -> list[Path]:
-        """Paths to write a task's files to: of this attempt alone, as one of a killed run may still be going on."""
-        token = f".{secrets.token_hex(4)}{PARTIAL}"
-        return [self.path(stage, number, suffix + token) for suffix in suffixes]
+        """Paths to write a task's files to."""
+        return self.task(stage, number, *suffixes).begin()
 
-    def finish(self, stage: str, number: int, counts: dict[str, Any], files: Iterable[Path] = ()) -> None:
-        """Brings the files of :meth:`begin` to the disk, gives them their names, and marks the task as done."""
-        for file in files:
-            sync(file)
-            os.replace(file, file.with_name(file.name.removesuffix(PARTIAL).rpartition(".")[0]))
-        write_json(self.marker(stage, number), counts)
-
-
-def write_json(path: Path, content: Any, indent: int | None = None) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
-    with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
-        json.dump(content, file, ensure_ascii=False, indent=indent)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def sync(path: Path) -> None:
-    """Brings a file to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def finish(self, stage: str, number: int, counts: dict[str, Any], files: Sequence[Path] = ()) -> dict[str, Any]:
+        """Gives the files of :meth:`begin` their names, and marks the task as done; returns its counts."""
+        suffixes = [file.name.removesuffix(PARTIAL).rpartition(".")[0].removeprefix(f"{number:06d}") for file in files]
+        self.task(stage, number, *suffixes).finish(list(files), counts)
+        return counts

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -20,13 +18,15 @@ from steel_megatron.corpus.dedup import exact, sign
 from steel_megatron.corpus.dedup.groups import GROUPS, signature_files
 from steel_megatron.corpus.dedup.lines import parse_record, read_lines
 from steel_megatron.corpus.dedup.plan import DedupPart
-from steel_megatron.corpus.dedup.work import PARTIAL, Job
+from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.jobs.durable import concatenate, whole
+from steel_megatron.jobs.rejects import reject_line, shown
 
 STAGE = "write"
 KEPT, DROPPED, REJECTED = ".kept.zst", ".dropped.zst", ".rejected.jsonl"
 LEVEL = 3  # of zstd
 CHUNK = 1 << 16  # documents handled at once
-COPY_BYTES = 1 << 20
+NO_RECORD = "no object with a string under text"
 BINS = 20  # of the histogram of estimated Jaccard
 
 
@@ -48,8 +48,8 @@ def write_part(job: Job, part: DedupPart) -> int:
             if fate["reason"] == "kept":
                 kept.write(line + b"\n")
             elif fate["reason"] == "invalid":
-                entry = {"file": file.path, "line": line_number, "reason": "invalid"}
-                files[2].write(orjson.dumps(entry | {"content": line.decode("utf-8", "backslashreplace")}) + b"\n")
+                said = reject_line({"file": file.path, "line": line_number}, "invalid", NO_RECORD, shown(line))
+                files[2].write(said.encode("utf-8", "backslashreplace"))
             else:
                 record = parse_record(line) or {}
                 where = {"input": file.source, "file": file.name, "line": line_number, "id": str(record.get("id", ""))}
@@ -179,28 +179,14 @@ class _Tally:
         }
 
 
-def join(job: Job, pieces: list[Path], target: Path) -> int:
-    """Writes the pieces one behind the other, whole or not at all; returns the bytes written."""
-    partial = job.file(f"{secrets.token_hex(4)}{PARTIAL}")
-    with open(partial, "wb") as joined:
-        for piece in pieces:
-            with open(piece, "rb") as file:
-                while block := file.read(COPY_BYTES):
-                    joined.write(block)
-        joined.flush()
-        os.fsync(joined.fileno())
-        size = joined.tell()
-    os.replace(partial, target)
-    return size
-
-
 def join_file(job: Job, number: int) -> int:
     """Stage 7: the parts of one input file become its output; then they go, so that the data is not there twice."""
     target = Path(job.folder).parent / job.plan.files[number].output
     target.parent.mkdir(parents=True, exist_ok=True)
     pieces = [job.path(STAGE, part.number, KEPT) for part in job.plan.parts if part.file == number]
     try:
-        size = join(job, pieces, target)
+        with whole(target) as file:
+            size, _ = concatenate(pieces, file)
     except FileNotFoundError:
         if job.done("join", number) is None:
             raise

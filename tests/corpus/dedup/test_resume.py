@@ -64,8 +64,8 @@ def watch_redone(source: Path, output: Path, markers: set[Path]) -> set[Path]:
     finish = Job.finish
 
     def note(job: Job, stage: str, number: int, *rest: object) -> None:
-        if job.marker(stage, number) in markers:
-            redone.add(job.marker(stage, number))
+        if (mark := job.path(stage, number, ".json")) in markers:
+            redone.add(mark)
         finish(job, stage, number, *rest)  # type: ignore[arg-type]  # passed on as they came
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""``{prefix}.rejects.jsonl``: the lines that gave no document, each with its place and reason."""
+"""Records that gave no document, each with its place and reason: one form of line for all commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CONTENT_CHARACTERS = 2000
+from steel_megatron.jobs.durable import partial_of
+from steel_megatron.jobs.never_data import REJECTS
+
+CONTENT_CHARACTERS, DETAIL_CHARACTERS = 2000, 500
+
+
+def reject_line(place: Mapping[str, Any], reason: str, detail: str, content: str) -> str:
+    """A line of a file of rejects: where the record stands, why it is refused, and how it begins."""
+    record = {**place, "reason": reason, "detail": detail[:DETAIL_CHARACTERS], "content": content}
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def shown(data: bytes) -> str:
+    """The beginning of a record to be read by people; bytes that are not UTF-8 are written as ``\\xNN``."""
+    text = data[: 4 * CONTENT_CHARACTERS].decode("utf-8", "backslashreplace")
+    return text.rstrip("\r\n")[:CONTENT_CHARACTERS]
 
 
 @dataclass(frozen=True)
@@ -24,8 +39,10 @@ class Reject:
 
     @classmethod
     def of(cls, line: int, reason: str, detail: str, data: bytes) -> Reject:
-        text = data[: 4 * CONTENT_CHARACTERS].decode("utf-8", "backslashreplace").rstrip("\r\n")
-        return cls(line, reason, detail[:500], text[:CONTENT_CHARACTERS])
+        return cls(line, reason, detail[:DETAIL_CHARACTERS], shown(data))
+
+    def json(self, file: str) -> str:
+        return reject_line({"file": file, "line": self.line}, self.reason, self.detail, self.content)
 
 
 class RejectLog:
@@ -34,7 +51,7 @@ class RejectLog:
     def __init__(self, prefix: str | os.PathLike[str], state: Mapping[str, Any] | None = None) -> None:
         self.path = rejects_path(prefix)
         self.counts: Counter[str] = Counter(state["counts"] if state else {})
-        self._partial = self.path.with_name(self.path.name + ".partial")
+        self._partial = partial_of(self.path)
         if state:
             os.truncate(self._partial, state["bytes"])
         # A file name that is not UTF-8 is written with JSON escapes by the error handler.
@@ -43,8 +60,7 @@ class RejectLog:
 
     def add(self, file: str, reject: Reject) -> None:
         self.counts[reject.reason] += 1
-        record = {"file": file, "line": reject.line, "reason": reject.reason, "detail": reject.detail}
-        self._file.write(json.dumps({**record, "content": reject.content}, ensure_ascii=False) + "\n")
+        self._file.write(reject.json(file))
 
     def sync(self) -> dict[str, Any]:
         """Waits until the disk has everything; returns what a run needs to go on from here."""
@@ -75,4 +91,4 @@ class RejectLog:
 
 def rejects_path(prefix: str | os.PathLike[str]) -> Path:
     """``{prefix}.rejects.jsonl``."""
-    return Path(f"{os.fspath(prefix)}.rejects.jsonl")
+    return Path(os.fspath(prefix) + REJECTS)

@@ -1,0 +1,169 @@
+"""Work done whole or not at all, task by task, in a folder that a stopped run leaves and the next one goes on in.
+
+A task's files take their names when they are written, its mark last. Nothing waits for the disk: the mark holds sizes
+and hashes, by which a run after a power cut sees what the disk never got, and does it again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steel_megatron.config.errors import DataError
+from steel_megatron.jobs.durable import PARTIAL
+from steel_megatron.jobs.hashes import xxh3_of
+from steel_megatron.jobs.locks import locked
+
+LOCK = "lock"  # in the work folder
+_FILES, _BOOT = "_files", "_boot"
+_TAKES = "the disk takes the output and, beside it, the work of a run that is not finished"
+_GOES_ON = "give the command again: it goes on with what is done"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The files of one task: ``stem`` with each of the suffixes, and with ``mark``.
+
+    Args:
+        files_go: later tasks remove files of this one, so a file that is not there was there.
+    """
+
+    stem: Path
+    suffixes: tuple[str, ...]
+    mark: str = ".done"
+    files_go: bool = False
+
+    def file(self, suffix: str) -> Path:
+        return self.stem.with_name(self.stem.name + suffix)
+
+    def marked(self) -> dict[str, Any] | None:
+        """What :meth:`finish` was given; None where there is no mark that can be read."""
+        try:
+            content = json.loads(self.file(self.mark).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return {key: value for key, value in content.items() if key not in (_FILES, _BOOT)}
+
+    def done(self) -> dict[str, Any] | None:
+        """As :meth:`marked`; None also where a file is not as the mark says."""
+        counts = self.marked()
+        if counts is None:
+            return None
+        content = json.loads(self.file(self.mark).read_bytes())
+        # Marks of version 0.1.0 name no files: each was on the disk before its mark was.
+        recorded = content.get(_FILES, {})
+        same_boot = content.get(_BOOT) == _boot()
+        suffixes = dict.fromkeys([*self.suffixes, *recorded])
+        whole = (self._is_whole(suffix, recorded.get(suffix), same_boot) for suffix in suffixes)
+        return counts if all(whole) else None
+
+    def begin(self) -> list[Path]:
+        """Paths to write the files to, of this attempt alone: one of a killed run may still be going on."""
+        token = f".{secrets.token_hex(4)}{PARTIAL}"
+        return [self.file(suffix + token) for suffix in self.suffixes]
+
+    def finish(self, paths: list[Path], counts: Mapping[str, Any]) -> None:
+        """Gives the files of :meth:`begin` their names, and marks the task as done."""
+        records = {}
+        for suffix, path in zip(self.suffixes, paths, strict=True):
+            records[suffix] = [path.stat().st_size, xxh3_of(path)]
+            os.replace(path, self.file(suffix))
+        content = json.dumps({**counts, _FILES: records, _BOOT: _boot()}, ensure_ascii=False)
+        partial = self.file(f"{self.mark}.{secrets.token_hex(4)}{PARTIAL}")
+        partial.write_bytes(content.encode("utf-8", "backslashreplace"))
+        os.replace(partial, self.file(self.mark))
+
+    @contextmanager
+    def attempt(self) -> Iterator[list[Path]]:
+        """:meth:`begin`; what was written goes when the block fails."""
+        paths = self.begin()
+        try:
+            yield paths
+        except BaseException:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            raise
+
+    def _is_whole(self, suffix: str, record: list[Any] | None, same_boot: bool) -> bool:
+        path = self.file(suffix)
+        if not path.is_file():
+            return self.files_go
+        if record is None:
+            return True
+        return path.stat().st_size == record[0] and (same_boot or xxh3_of(path) == record[1])
+
+
+def _boot() -> str:
+    """Differs after each start of the machine: until then what was written is there, on the disk or not yet."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return secrets.token_hex(8)
+
+
+@contextmanager
+def work_folder(folder: Path, target: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folder of a run's tasks, in which one run at a time works. It stays when the run ends before its work.
+
+    Args:
+        target: what the run writes, for errors.
+
+    Raises:
+        DataError: another run is at work there, or the disk is full or fails.
+    """
+    with disk_errors(target), locked(folder / LOCK, target):
+        for left in folder.rglob(f"*{PARTIAL}"):  # of tasks that were killed
+            left.unlink(missing_ok=True)
+        try:
+            yield folder
+        finally:
+            if folder.is_dir() and [path.name for path in folder.iterdir()] == [LOCK]:
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def writing_dataset(prefix: str | os.PathLike[str]) -> Iterator[None]:
+    """One run at a time writes the files of a prefix, whose folder is there afterwards.
+
+    Raises:
+        DataError: another run is at work there, or the disk is full or fails.
+    """
+    lock = Path(f"{os.fspath(prefix)}.lock{PARTIAL}")
+    with disk_errors(prefix), locked(lock, prefix, remove=True):
+        yield
+
+
+@contextmanager
+def disk_errors(target: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what the disk says while a target is written into an error that says what is kept.
+
+    Raises:
+        DataError: the disk is full or fails.
+    """
+    try:
+        yield
+    except DataError as error:
+        if error.rule or not error.given.startswith("cannot write "):  # as the compiled writer of datasets says it
+            raise
+        raise DataError(error.given, rule=_TAKES, fix="make room, then " + _GOES_ON) from None
+    except OSError as error:
+        place = Path(target).absolute()
+        while not place.is_dir():
+            place = place.parent
+        full = error.errno in _NO_ROOM or error.errno is None  # numpy tells no number
+        where = f" {error.filename}" if error.filename else ""
+        free = f" ({shutil.disk_usage(place).free / 1e9:,.1f} GB free in {place})" if full else ""
+        raise DataError(
+            f"{os.fspath(target)} could not be written:{where} {error.strerror or error}{free}",
+            rule=_TAKES,
+            fix=f"{'make room' if full else 'mend that'}, then {_GOES_ON}",
+        ) from error
