@@ -68,10 +68,15 @@ class CheckpointStore:
         return [step for step in self.named_steps() if os.path.isfile(self.folder(step) / MARKER)]
 
     def named_steps(self) -> list[int]:
-        """Steps with something of a checkpoint's name, whole or not, ascending."""
-        if not self.root.is_dir():
+        """Steps with something of a checkpoint's name, whole or not, ascending; a folder that is not there has none.
+
+        Raises:
+            OSError: the folder is there and cannot be listed. Nobody knows what it holds.
+        """
+        try:
+            matches = map(NAME.fullmatch, os.listdir(self.root))
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        matches = map(NAME.fullmatch, os.listdir(self.root))
         steps = {int(match[1]) for match in matches if match}
         return sorted(step for step in steps if os.path.lexists(self.folder(step)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steel_megatron.config.knob import knob
+from steel_megatron.config.knob import TOLD, knob
 from steel_megatron.config.ranges import COUNT, at_least
 
 
@@ -25,8 +25,8 @@ class DataConfig:
         choices=("HuggingFaceTokenizer", "SentencePieceTokenizer", "TikTokenizer", "NullTokenizer"),
     )
     tokenizer_model: str | None = knob(None, "Tokenizer: a folder, a hub name or a vocabulary file.")
-    reset_position_ids: bool = knob(False, "Positions start again with each document.")
-    reset_attention_mask: bool = knob(False, "Tokens attend only within their document.")
+    reset_position_ids: bool = knob(False, "Positions start again with each document.", changed=TOLD)
+    reset_attention_mask: bool = knob(False, "Tokens attend only within their document.", changed=TOLD)
     eod_mask_loss: bool = knob(False, "No loss on the prediction that follows an end-of-document token.")
     packing: str = knob(
         "none",

@@ -13,7 +13,8 @@ from steel_megatron.config.ranges import Range
 # What becomes of a knob when a run takes up a checkpoint that was made with another value.
 FIXED = "fixed"  # refused: the weights have no place in the model
 MODEL = "model"  # refused unless --override-checkpoint-model: the same weights compute something else
-LISTED = "listed"  # the change is told
+TOLD = "told"  # the change is told, also to a run that takes only the weights
+LISTED = "listed"  # the change is told to a run that continues
 UNSAID = "unsaid"  # of one start only, so that a change means nothing
 
 
@@ -35,7 +36,7 @@ def knob(
         unit: what a number counts ("tokens", "steps", "minutes"), if not plain.
         choices: the values allowed, for strings.
         allowed: the values allowed, for numbers, which all have a range; of each item for lists of numbers.
-        changed: ``FIXED``, ``MODEL``, ``LISTED`` or ``UNSAID``.
+        changed: ``FIXED``, ``MODEL``, ``TOLD``, ``LISTED`` or ``UNSAID``.
         adds: a list whose flag may be given several times, each adding to it.
     """
     metadata = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed, "adds": adds}

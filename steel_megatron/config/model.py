@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steel_megatron.config.knob import FIXED, MODEL, knob
+from steel_megatron.config.knob import FIXED, MODEL, TOLD, knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, IDS, POSITIVE, at_least, share
 
 
@@ -30,6 +30,7 @@ class ModelConfig:
         "Longest sequence the model is built for: the table's size for learned positions.",
         unit="tokens",
         allowed=COUNT,
+        changed=TOLD,
     )
     vocab_size: int | None = knob(
         None,

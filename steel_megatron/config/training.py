@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steel_megatron.config.knob import UNSAID, knob
+from steel_megatron.config.knob import TOLD, UNSAID, knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least
 
 RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
@@ -14,7 +14,7 @@ RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
 class TrainingConfig:
     """Batches, length, precision and exit conditions of a run."""
 
-    seq_length: int = knob(2048, "Length of a training sample.", unit="tokens", allowed=COUNT)
+    seq_length: int = knob(2048, "Length of a training sample.", unit="tokens", allowed=COUNT, changed=TOLD)
     micro_batch_size: int = knob(4, "Samples per forward pass and data-parallel rank.", unit="samples", allowed=COUNT)
     global_batch_size: int | None = knob(
         None,
@@ -33,7 +33,7 @@ class TrainingConfig:
     )
     seed: int = knob(1234, "Seed of weights, data order and dropout.", allowed=AMOUNT)
     precision: str = knob(
-        "bf16", "Type of weights and activations in the forward pass.", choices=("bf16", "fp16", "fp32")
+        "bf16", "Type of weights and activations in the forward pass.", choices=("bf16", "fp16", "fp32"), changed=TOLD
     )
     transformer_impl: str = knob(
         "local",

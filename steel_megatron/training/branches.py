@@ -144,9 +144,9 @@ class Branches:
             return
         target = self.root / entry.folder
         target.mkdir(parents=True, exist_ok=True)
+        for name in (METRICS,) if entry.kind == DAMAGED else (METRICS, *KEPT_TOO):
+            _keep(self.root / name, target / name, link=False)
         if entry.kind != DAMAGED:
-            for name in (METRICS, *KEPT_TOO):
-                _keep(self.root / name, target / name, link=False)
             _keep(events, target / "tensorboard", link=True)  # each process writes a file of its own, once
         for name in entry.later:
             if os.path.lexists(self.root / name):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import KNOBS, CheckpointError, ModelConfig, RunConfig
-from steel_megatron.config.knob import FIXED, LISTED, MODEL, Knob
+from steel_megatron.config.knob import FIXED, LISTED, MODEL, TOLD, Knob
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +88,8 @@ def check_changes(where: Path, saved: Mapping[str, Any], config: RunConfig, cont
         )
     for change in other:
         log.warning("--override-checkpoint-model: %s", change)
-    for change in found if continues else ():
-        if change.knob.changed == LISTED:
+    for change in found:
+        if change.knob.changed == TOLD or (continues and change.knob.changed == LISTED):
             log.info("changed since the checkpoint: %s", change)
     return {change.knob.name: [change.was, change.now] for change in other}
 

@@ -37,7 +37,7 @@ from steel_megatron.training.non_finite import NonFiniteSteps
 from steel_megatron.training.profiling import Profiling
 from steel_megatron.training.setup import Parts, build_data, build_parts, load_start
 from steel_megatron.training.skipping import take_up_skips
-from steel_megatron.training.start import check_start, find_start
+from steel_megatron.training.start import check_start, find_start, lasting, tell_complete
 from steel_megatron.training.state import RunState
 from steel_megatron.training.throughput import Throughput, device_peak_tflops
 from steel_megatron.training.validation import Validation
@@ -95,10 +95,11 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
         if folder is not None:
             start.leave(folder, events)
         if main and folder is not None:
-            save_run_config(config, folder / "config.yaml")
+            save_run_config(lasting(config), folder / "config.yaml")
             if tokenizer is not None:
                 keep_tokenizer(tokenizer, folder)
         log.info("%s", describe(config, parts))
+        tell_complete(start, batch_size)
         non_finite = NonFiniteSteps(tokenizer)
         if continued is not None:
             non_finite.take_up(continued)

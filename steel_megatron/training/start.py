@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from steel_megatron.checkpoint import ranks
 from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointConfig, CheckpointError, ConfigError, RunConfig
-from steel_megatron.optim.batch_size import Level, Reached, past_levels
+from steel_megatron.optim.batch_size import BatchSize, Level, Reached, past_levels
 from steel_megatron.training.branches import BACK, DAMAGED, FRESH, Branches, Entry, Leaving
 from steel_megatron.training.changes import check_changes
 
@@ -123,6 +123,14 @@ def _check_branch(config: CheckpointConfig) -> None:
             rule="it names what --ckpt-step or --fresh-start begins in --save",
             fix="leave it out to go on with the branch that is there",
         )
+
+
+def lasting(config: RunConfig) -> RunConfig:
+    """The configuration without what is done once, as ``SAVE/config.yaml`` keeps it: it starts another run as well."""
+    once: dict[str, Any] = {"fresh_start": False, "branch": None}
+    if _own_step(config.checkpoint) is not None:
+        once["ckpt_step"] = None
+    return replace(config, checkpoint=replace(config.checkpoint, **once))
 
 
 def find_start(config: CheckpointConfig, events: Path | None = None) -> Start:
@@ -262,6 +270,18 @@ def _check_optimizer(start: Start, config: CheckpointConfig) -> None:
         f"{start.store.folder(start.step)} holds weights only",
         rule="a run is continued with its optimizer's state; from weights alone a new run starts",
         fix=f"--pretrained-checkpoint {start.store.root} --save ANOTHER, without --load",
+    )
+
+
+def tell_complete(start: Start, batch_size: BatchSize) -> None:
+    """Says so where a run that is continued has nothing left to do."""
+    reached = start.past()[0]
+    if not 0 < batch_size.total_steps <= reached.step:
+        return
+    log.info(
+        "the run is complete: step %d, %s samples; a longer --train-iters or --train-samples continues it",
+        reached.step,
+        f"{reached.samples:,}",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -190,3 +191,30 @@ def test_ranks_save_together_and_others_load(tmp_path: Path) -> None:
     assert_holds(CheckpointStore(tmp_path), 2)
     assert CheckpointStore(tmp_path).random_state(2) is None
     assert run_processes(load_on_others, 2, tmp_path) == [None, None]
+
+
+def test_what_was_just_written_stays_beside_checkpoints_of_later_steps(tmp_path: Path) -> None:
+    store = save_steps(tmp_path, 2, 4, 6, 8, 9)
+    store.prune(1, saved=6)
+    assert store.steps() == [6, 8, 9]
+    store.prune(1)
+    assert store.steps() == [9]
+
+
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An I/O error must not look like a run without checkpoints, which would be begun anew."""
+    store = save_steps(tmp_path, 2)
+
+    def fail(path: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(os, "listdir", fail)
+    with pytest.raises(CheckpointError, match="Input/output error"):
+        store.newest()
+    monkeypatch.undo()
+    (tmp_path / "step_0000003").mkdir()
+    (tmp_path / "step_0000004").write_text("a file")
+    (tmp_path / "step_00000005").mkdir()  # another spelling of 5 is not a name that is written
+    assert (store.steps(), store.named_steps()) == ([2], [2, 3, 4])
+    step, faults = store.newest_and_faults()
+    assert (step, list(faults)) == (2, [4, 3])

@@ -15,7 +15,7 @@ from helpers.processes import run_processes
 from helpers.small_checkpoints import save_steps
 from helpers.tiny_run import run_config, start, train, wait_for_step
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.config import CheckpointConfig, CheckpointError
+from steel_megatron.config import CheckpointConfig, CheckpointError, load_run_config
 from steel_megatron.training.branches import BACK, Branches, Leaving
 from steel_megatron.training.lock import FolderLock
 from steel_megatron.training.metrics_rows import read_metrics
@@ -70,6 +70,8 @@ def test_going_back_sets_aside_and_every_restart_goes_on_with_the_new_branch(run
         assert "set aside" not in said
         assert ("to do it once more" in said) == ("--ckpt-step" in flags)
     assert (steps_of(run), metric_steps(run)) == ([12, 14], list(range(1, 15)))
+    kept = load_run_config(run / "config.yaml").checkpoint
+    assert (kept.ckpt_step, kept.save_retain) == (None, 2)  # it starts another run as well
     assert steps_of(run / ASIDE) == [8, 12]
 
 
@@ -186,7 +188,8 @@ def test_damaged_checkpoints_that_are_passed_over_do_not_crowd_out_new_ones(run)
     assert "step_0000008 is not used: complete.json is missing" in said
     assert steps_of(run) == [6]
     kept = run / "set_aside" / "damaged_after_step_0000004"
-    assert sorted(path.name for path in kept.iterdir()) == ["step_0000008", "step_0000012"]
+    assert sorted(path.name for path in kept.iterdir()) == ["metrics.jsonl", "step_0000008", "step_0000012"]
+    assert metric_steps(kept) == list(range(1, 13))
 
 
 def test_nothing_whole_is_refused_until_a_fresh_start_is_asked_for(run):

@@ -11,7 +11,7 @@ import pytest
 from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import KNOBS, RunConfig
-from steel_megatron.config.knob import FIXED, LISTED, UNSAID
+from steel_megatron.config.knob import FIXED, LISTED, TOLD, UNSAID
 from steel_megatron.config.knob import MODEL as OF_MODEL
 from steel_megatron.parallel.spec import Block
 from steel_megatron.training.changes import changes, cut_changes
@@ -77,6 +77,14 @@ def test_other_changes_are_told_in_one_line_each(run):
     assert "changed since" not in said
 
 
+def test_a_run_from_weights_alone_hears_what_they_compute_otherwise(run):
+    flags = ["--pretrained-checkpoint", str(run), "--save", str(run.with_name("new")), "--lr", "0.5"]
+    said = train(run.with_name("run.yaml"), *flags, "--reset-attention-mask", "--exit-interval", "1")
+    assert [line for line in said.splitlines() if "changed since" in line] == [
+        "changed since the checkpoint: reset_attention_mask False → True"
+    ]
+
+
 def test_two_ways_to_say_the_same_are_no_change():
     config = RunConfig()
     config.model.kv_channels = config.model.hidden_size // config.model.num_attention_heads
@@ -97,7 +105,7 @@ def test_two_ways_to_say_the_same_are_no_change():
 
 
 def test_every_knob_of_the_model_says_what_a_change_means():
-    listed = {knob.name for knob in KNOBS.values() if knob.section == "model" and knob.changed == LISTED}
+    listed = {knob.name for knob in KNOBS.values() if knob.section == "model" and knob.changed in (LISTED, TOLD)}
     # These have no part in what a trained model computes.
     assert listed == {
         *("make_vocab_size_divisible_by", "max_position_embeddings", "init_method_std", "depth_scaled_init"),
@@ -158,8 +166,9 @@ def test_a_length_in_samples_holds_over_changes_of_the_batch(run, first, then, b
     if batches is not None:
         assert found == batches
     assert rows[-1]["lr"] == pytest.approx(1e-3)  # the decay ends with the run
-    said = train(config, *flags, "--global-batch-size", *then)  # nothing is left
-    assert len(read_metrics(save / "metrics.jsonl")) == len(rows), said
+    said = train(config, *flags, "--global-batch-size", *then)
+    assert f"the run is complete: step {len(rows)}, {sum(found)} samples" in said
+    assert len(read_metrics(save / "metrics.jsonl")) == len(rows)
 
 
 def test_weights_alone_are_not_continued(run):
