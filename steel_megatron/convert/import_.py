@@ -14,6 +14,7 @@ from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.checkpoint.version import code_version
 from steel_megatron.config import CheckpointError, ConfigError, DataError, RunConfig, save_run_config
 from steel_megatron.convert.families import read_options
+from steel_megatron.convert.finite import FiniteWeights
 from steel_megatron.convert.folder import StateFolder, read_config
 from steel_megatron.convert.names import targets_of
 from steel_megatron.convert.tokenizers import COPY, tokenizer_of_folder
@@ -53,7 +54,8 @@ def import_folder(
         tokenizer_model: instead of the tokenizer in ``hf``.
 
     Raises:
-        CheckpointError: files missing or damaged, names or shapes that do not fit, or ``save`` has checkpoints.
+        CheckpointError: files missing or damaged, names or shapes that do not fit, weights
+            that are not finite, or ``save`` has checkpoints.
         ConfigError: a family or option that is not converted.
     """
     options = read_config(hf)
@@ -78,7 +80,9 @@ def import_folder(
         given = Path(hf if tokenizer_model is None else tokenizer_model)
         config.data.tokenizer_model = str(given.absolute()) if given.exists() else tokenizer_model
     model = GPT(model_config, Mesh.single(), dtype=dtype)
-    from_hugging_face(state, model, family, str(hf))
+    weights = FiniteWeights(state, dtype)
+    from_hugging_face(weights, model, family, str(hf))
+    weights.check(str(hf))
     save.mkdir(parents=True, exist_ok=True)
     kept = tokenizer is not None and keep_tokenizer(tokenizer, save)
     store.save(STEP, model_blocks([model]), facts_of(config, tokenizer, hf))

@@ -73,3 +73,27 @@ def test_other_families_are_refused(tmp_path):
     tmp_path.joinpath("config.json").write_text('{"model_type": "gpt_neox"}')
     with pytest.raises(ConfigError, match=r"(?s)gpt_neox.*llama, qwen2, qwen3, gpt2"):
         import_folder(tmp_path, tmp_path / "run")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_named_and_leave_no_run(tmp_path, value):
+    save_hf_model("llama", tmp_path / "hf")
+    state = load_file(tmp_path / "hf" / SINGLE)
+    for name in ("model.layers.1.mlp.up_proj.weight", "model.norm.weight"):
+        state[name].view(-1)[3] = value
+    save_file(state, tmp_path / "hf" / SINGLE)
+    with pytest.raises(CheckpointError, match=r"NaN or infinite: .*") as caught:
+        import_folder(tmp_path / "hf", tmp_path / "run", precision="bf16")
+    assert "model.layers.1.mlp.up_proj.weight (1 of " in caught.value.given
+    assert "model.norm.weight (1 of " in caught.value.given
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_the_type_cannot_hold_are_named(tmp_path):
+    save_hf_model("llama", tmp_path / "hf")
+    state = load_file(tmp_path / "hf" / SINGLE)
+    state["model.norm.weight"][0] = 70_000.0
+    save_file(state, tmp_path / "hf" / SINGLE)
+    with pytest.raises(CheckpointError, match=r"float16 cannot hold: model\.norm\.weight \(1 of "):
+        import_folder(tmp_path / "hf", tmp_path / "run", precision="fp16")
+    import_folder(tmp_path / "hf", tmp_path / "run", precision="bf16")
