@@ -5,6 +5,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 def gather(tokens: NDArray[Any], lengths: NDArray[Any], order: NDArray[Any]) -> NDArray[Any]: ...
+def guard_thread(on: bool) -> None: ...
+def lost_pages() -> int: ...
+
+class MappedFile:
+    def __init__(self, path: str) -> None: ...
+    bytes: NDArray[np.uint8]
+    damaged: bool
 
 class Writer:
     closed: bool
@@ -28,6 +35,7 @@ class Reader:
     document_count: int
     token_count: int
     multimodal: bool
+    damaged: list[str]
     lengths_at: int
     pointers_at: int
     boundaries_at: int

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "lost_pages.h"
 #include "reader.h"
 #include "writer.h"
 
@@ -87,6 +88,8 @@ py::array gather(const py::array& tokens, const Lengths& lengths, const Lengths&
 
 PYBIND11_MODULE(_indexed, module) {
   module.doc() = "Reader and writer of Megatron's .bin/.idx datasets";
+  module.def("guard_thread", &indexed::guard_thread, py::arg("on"));
+  module.def("lost_pages", &indexed::lost_pages);
   module.def("gather", &gather, py::arg("tokens"), py::arg("lengths"), py::arg("order"));
 
   py::register_exception_translator([](std::exception_ptr pointer) {
@@ -150,6 +153,12 @@ PYBIND11_MODULE(_indexed, module) {
       .def_property_readonly("document_count", &Writer::document_count)
       .def_property_readonly("token_count", &Writer::token_count);
 
+  py::class_<indexed::MappedFile>(module, "MappedFile")
+      .def(py::init<const std::string&>(), py::arg("path"))
+      .def_property_readonly(
+          "bytes", [](const py::object& self) { return bytes_of(self, self.cast<const indexed::MappedFile&>()); })
+      .def_property_readonly("damaged", &indexed::MappedFile::damaged);
+
   py::class_<Reader>(module, "Reader")
       .def(py::init<const std::string&>(), py::arg("prefix"))
       .def("validate", &Reader::validate, py::call_guard<py::gil_scoped_release>())
@@ -165,6 +174,13 @@ PYBIND11_MODULE(_indexed, module) {
       .def_property_readonly("document_count", &Reader::document_count)
       .def_property_readonly("token_count", &Reader::token_count)
       .def_property_readonly("multimodal", &Reader::multimodal)
+      .def_property_readonly("damaged",
+                             [](const Reader& self) {
+                               std::vector<std::string> paths;
+                               if (self.idx().damaged()) paths.push_back(self.idx_path());
+                               if (self.bin().damaged()) paths.push_back(self.bin_path());
+                               return paths;
+                             })
       .def_property_readonly("lengths_at", &Reader::lengths_at)
       .def_property_readonly("pointers_at", &Reader::pointers_at)
       .def_property_readonly("boundaries_at", &Reader::boundaries_at)

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "format.h"
+#include "lost_pages.h"
 
 namespace indexed {
 
@@ -226,13 +227,18 @@ MappedFile::MappedFile(const std::string& path) {
       fail("map", path);
     }
     data_ = static_cast<const char*>(address);
+    watched_ = watch_mapping(data_, size_, path);
   }
   ::close(descriptor);
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
+  if (data_ == nullptr) return;
+  forget_mapping(watched_);
+  ::munmap(const_cast<char*>(data_), size_);
 }
+
+bool MappedFile::damaged() const { return watched_ != nullptr && indexed::damaged(watched_); }
 
 void MappedFile::drop() const {
   if (data_ != nullptr) ::madvise(const_cast<char*>(data_), size_, MADV_DONTNEED);

@@ -8,6 +8,8 @@
 
 namespace indexed {
 
+struct Mapping;  // of lost_pages.h
+
 // Called with the number of bytes done since the last call.
 using Progress = std::function<void(uint64_t)>;
 
@@ -50,7 +52,7 @@ class FileWriter {
 
 constexpr uint64_t kDropEntries = 1 << 20;  // a loop over a mapped index calls drop() after so many
 
-// A whole file mapped read-only; an empty one has no address.
+// A whole file mapped read-only; an empty one has no address. What is cut off it later is lost: see lost_pages.h.
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path);
@@ -60,12 +62,15 @@ class MappedFile {
 
   const char* data() const { return data_; }
   uint64_t size() const { return size_; }
+  // Whether a guarded thread has missed a part of it.
+  bool damaged() const;
   // Gives back the memory of the pages read so far; they are read again when needed.
   void drop() const;
 
  private:
   const char* data_ = nullptr;
   uint64_t size_ = 0;
+  Mapping* watched_ = nullptr;
 };
 
 }  // namespace indexed

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steel_megatron.config import ConfigError, DataError, SteelError
+from steel_megatron.dataset.data_file import guarded_reads
 from steel_megatron.dataset.order import Order
 from steel_megatron.dataset.skips import NO_SKIPS, Skips
 from steel_megatron.dataset.windows import Windows
@@ -109,8 +110,17 @@ class BatchReader:
         """Samples ``first_sample`` to ``first_sample + size - 1`` of those that the run uses.
 
         Raises:
-            DataError: a sample cannot be read or has a token outside the vocabulary; says which.
+            DataError: a sample cannot be read or has a token outside the vocabulary; says which. A file was cut off.
         """
+        with guarded_reads(self._damaged_files):
+            return self._read(first_sample, size)
+
+    def _damaged_files(self) -> list[str]:
+        """Files of the sources that lack a part; sources that lie in memory have none."""
+        parts = [getattr(windows, part, None) for windows in self.sources.values() for part in ("dataset", "index")]
+        return [path for part in parts for path in getattr(part, "damaged_files", ())]
+
+    def _read(self, first_sample: int, size: int) -> Batch:
         numbers = [self.skips.number(sample) for sample in range(first_sample, first_sample + size)]
         places = [self.order.at(number) for number in numbers]
         tokens_BS = np.empty((size, self.seq_length), np.int64)

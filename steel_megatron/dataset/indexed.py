@@ -18,6 +18,7 @@ from steel_megatron.config import ConfigError, DataError
 
 try:
     from steel_megatron import _indexed
+    from steel_megatron.dataset.data_file import DataFile
 except ImportError as error:
     raise ConfigError(
         f"the C++ part of steel_megatron does not load ({error})",
@@ -47,6 +48,7 @@ class IndexedDataset:
                     rule="a dataset is a pair of files PREFIX.bin and PREFIX.idx",
                     fix="give the path without .bin or .idx",
                 )
+        self._files = [DataFile(self.prefix + suffix) for suffix in (".idx", ".bin")]
         self._reader = _indexed.Reader(self.prefix)
         self.dtype: np.dtype[Any] = np.dtype(self._reader.dtype)
         self.tokens: NDArray[Any] = np.frombuffer(self._reader.bin_bytes, self.dtype)
@@ -121,6 +123,20 @@ class IndexedDataset:
         """Ascending tokens in [start, stop) at which a document begins; by binary search."""
         starts: NDArray[np.int64] = self._reader.document_starts_between(start, stop)
         return starts
+
+    @property
+    def damaged_files(self) -> list[str]:
+        """Files of which a read inside :func:`steel_megatron.dataset.data_file.guarded_reads` has missed a part."""
+        return self._reader.damaged
+
+    def check_files(self) -> None:
+        """Whether the files are still those that were opened; reads nothing of them.
+
+        Raises:
+            DataError: one is gone, another one, or was changed.
+        """
+        for file in self._files:
+            file.check()
 
     def validate(self) -> None:
         """Looks at every entry of the index.

@@ -101,6 +101,10 @@ class Order:
         phase = self._phase_of(max(samples - 1, 0))
         return _added(self._before[phase], self._mixtures[phase].counts(samples - self._starts[phase]))
 
+    def names_from(self, sample: int) -> list[str]:
+        """The sources of the phase that a sample belongs to, and of those after it."""
+        return sorted({name for phase in self.phases[self._phase_of(sample) :] for name in phase.shares})
+
     def _phase_of(self, sample: int) -> int:
         if sample < 0:
             raise IndexError(f"sample {sample}")

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from steel_megatron import _indexed
 from steel_megatron.config import ConfigError
 from steel_megatron.dataset.best_fit import best_fit
 from steel_megatron.dataset.indexed import IndexedDataset
@@ -45,20 +46,22 @@ class PackingIndex:
         with open(path, "rb") as file:
             _, _, self.samples, self.pieces, self.tokens = HEAD.unpack(file.read(HEAD.size))
         places = HEAD.size + 8 * (self.samples + 1)
-        self._first: NDArray[np.int64] = _mapped(path, "<i8", HEAD.size, self.samples + 1)
-        self._starts: NDArray[np.int64] = _mapped(path, "<i8", places, self.pieces)
-        self._lengths: NDArray[np.int32] = _mapped(path, "<i4", places + 8 * self.pieces, self.pieces)
+        self.path = path
+        self._file = _indexed.MappedFile(str(path))
+        mapped = self._file.bytes
+        self._first: NDArray[np.int64] = np.frombuffer(mapped, "<i8", self.samples + 1, HEAD.size)
+        self._starts: NDArray[np.int64] = np.frombuffer(mapped, "<i8", self.pieces, places)
+        self._lengths: NDArray[np.int32] = np.frombuffer(mapped, "<i4", self.pieces, places + 8 * self.pieces)
+
+    @property
+    def damaged_files(self) -> list[str]:
+        """As of a dataset."""
+        return [str(self.path)] if self._file.damaged else []
 
     def piece_ranges(self, sample: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first token of each piece of a sample, and its number of tokens."""
         first, last = (int(bound) for bound in self._first[sample : sample + 2])
         return np.array(self._starts[first:last]), self._lengths[first:last].astype(np.int64)
-
-
-def _mapped(path: Path, dtype: str, offset: int, count: int) -> NDArray:
-    if not count:
-        return np.empty(0, dtype)
-    return np.memmap(path, dtype, "r", offset, (count,)).view(np.ndarray)  # slices of a plain array are faster made
 
 
 def packing_index(
