@@ -40,7 +40,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from steel_megatron.checkpoint.boxes import Box, share_out
-from steel_megatron.config import CheckpointError
+from steel_megatron.config import CheckpointError, StorageError
 from steel_megatron.parallel.spec import Block
 
 # Several blocks of one tensor may lie on one rank.
@@ -150,7 +150,8 @@ def _told_plainly() -> Iterator[None]:
         except dcp.CheckpointException as error:
             failures = [(rank, failure[0]) for rank, failure in sorted(error.failures.items())]
             causes = [f"rank {rank}: {type(cause).__name__}: {cause}" for rank, cause in failures]
-            raise CheckpointError("; ".join(causes[:3])) from error
+            of_disk = all(isinstance(cause, OSError) for _, cause in failures)
+            raise (StorageError if of_disk else CheckpointError)("; ".join(causes[:3])) from error
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from steel_megatron.config import CheckpointError
+from steel_megatron.config import CheckpointError, StorageError
 
 T = TypeVar("T")
 
@@ -50,22 +50,26 @@ def everywhere(action: Callable[[], T], what: str) -> list[T]:
     """Runs an action on every rank and returns all results; if it failed on one, all raise with its reason.
 
     Raises:
-        CheckpointError: naming ``what`` was done, the rank and the cause.
+        CheckpointError: naming ``what`` was done, the rank and the cause; a StorageError where all causes are the
+            file system's.
     """
-    failure, advice, result = "", ("", ""), None
+    failure, advice, result, of_disk = "", ("", ""), None, True
     own: Exception | None = None
     try:
         result = action()
     except CheckpointError as error:  # of a collective call, perhaps: then it names the rank already
         failure, advice, own = error.given, (error.rule, error.fix), error
+        of_disk = isinstance(error, StorageError)
     except Exception as error:  # whatever it is, the other ranks must not wait for this one
         failure, own = f"rank {rank()}: {type(error).__name__}: {error}", error
-    outcomes = gather((failure, advice, result))
-    reasons = list(dict.fromkeys(reason for reason, _, _ in outcomes if reason))
+        of_disk = isinstance(error, OSError)
+    outcomes = gather((failure, advice, of_disk, result))
+    reasons = list(dict.fromkeys(reason for reason, *_ in outcomes if reason))
     if reasons:
-        rule, fix = next(advice for reason, advice, _ in outcomes if reason)
-        raise CheckpointError(f"{what} failed: {'; '.join(reasons[:3])}", rule=rule, fix=fix) from own
-    return [value for _, _, value in outcomes]  # type: ignore[misc]  # no rank failed, so every result is there
+        rule, fix = next(advice for reason, advice, *_ in outcomes if reason)
+        kind = StorageError if all(of_disk for _, _, of_disk, _ in outcomes) else CheckpointError
+        raise kind(f"{what} failed: {'; '.join(reasons[:3])}", rule=rule, fix=fix) from own
+    return [value for *_, value in outcomes]  # type: ignore[misc]  # no rank failed, so every result is there
 
 
 def on_main(action: Callable[[], T], what: str) -> T:

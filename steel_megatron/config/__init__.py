@@ -3,7 +3,14 @@
 from steel_megatron.config.check import check_batch, check_layout, check_model, check_run
 from steel_megatron.config.checkpoint import CheckpointConfig
 from steel_megatron.config.data import DataConfig
-from steel_megatron.config.errors import CheckpointError, ConfigError, DataError, DeviceMemoryError, SteelError
+from steel_megatron.config.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceMemoryError,
+    SteelError,
+    StorageError,
+)
 from steel_megatron.config.flags import Parser, add_run_flags, nearest
 from steel_megatron.config.instruction_set import (
     INSTRUCTION_SET_VARIABLE,
@@ -61,6 +68,7 @@ __all__ = [
     "Range",
     "RunConfig",
     "SteelError",
+    "StorageError",
     "TrainingConfig",
     "above",
     "add_number",

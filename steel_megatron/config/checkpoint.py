@@ -53,6 +53,11 @@ class CheckpointConfig:
         unit="minutes",
         allowed=at_least(0, zero="never by time"),
     )
+    strict_saves: bool = knob(
+        False,
+        "Stop at a checkpoint that cannot be written; off: warn, and try again at the next interval. The last one of a "
+        "run always has to be written.",
+    )
     save_retain: int | None = knob(
         None, "Keep this many of the newest checkpoints; all when unset.", allowed=at_least(0, zero="all")
     )

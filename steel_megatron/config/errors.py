@@ -40,3 +40,7 @@ class DataError(SteelError):
 
 class CheckpointError(SteelError):
     """A checkpoint that is missing, damaged or does not fit the run."""
+
+
+class StorageError(CheckpointError):
+    """A file system that did not take or give a checkpoint's files: full, read-only, gone. It may do so later."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from steel_megatron.config import ConfigError
+from steel_megatron.training.event_file import EventFile
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.metrics_rows import truncate_metrics
+from steel_megatron.training.steady_file import SteadyFile
+
+log = logging.getLogger(__name__)
 
 
 class MetricsFile(Callback):
@@ -21,19 +26,18 @@ class MetricsFile(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file: IO[str] | None = None
+        self.file: SteadyFile | None = None
 
     def on_start(self, trainer: Trainer) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
             truncate_metrics(self.path, trainer.state.step)
-        self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
+        self.file = SteadyFile(self.path)
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         assert self.file is not None
-        for row in rows:
-            self.file.write(json.dumps({key: _plain(value) for key, value in row.items()}) + "\n")
-        self.file.flush()
+        lines = [json.dumps({key: _plain(value) for key, value in row.items()}) + "\n" for row in rows]
+        self.file.append("".join(lines).encode())
 
     def close(self) -> None:
         if self.file is not None:
@@ -45,25 +49,22 @@ class TensorboardEvents(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.writer: Any = None
+        self.file: EventFile | None = None
 
     def on_start(self, trainer: Trainer) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer = SummaryWriter(str(self.folder), purge_step=trainer.state.step + 1)
+        self.file = EventFile(self.folder, purge_step=trainer.state.step + 1)
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
-        for row in rows:
-            for key, value in scalars(row).items():
-                self.writer.add_scalar(key, value, row["step"])
+        assert self.file is not None
+        self.file.add({row["step"]: scalars(row) for row in rows})
 
     def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
+        if self.file is not None:
+            self.file.close()
 
 
 class WandbRun(Callback):
-    """The same scalars to Weights & Biases."""
+    """The same scalars to Weights & Biases; what fails there does not end the run, and is told once."""
 
     def __init__(self, project: str, name: str | None, folder: Path) -> None:
         try:
@@ -74,6 +75,7 @@ class WandbRun(Callback):
         self.project = project
         self.name = name
         self.folder = folder
+        self.told = False
 
     def on_start(self, trainer: Trainer) -> None:
         self.wandb.init(
@@ -81,8 +83,13 @@ class WandbRun(Callback):
         )
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
-        for row in rows:
-            self.wandb.log(scalars(row), step=row["step"])
+        try:
+            for row in rows:
+                self.wandb.log(scalars(row), step=row["step"])
+        except Exception as error:  # a service's, of any kind
+            if not self.told:
+                log.warning("Weights & Biases takes no numbers: %s: %s; training goes on", type(error).__name__, error)
+            self.told = True
 
     def on_end(self, trainer: Trainer) -> None:
         self.wandb.finish()

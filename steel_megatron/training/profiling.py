@@ -42,7 +42,10 @@ class Profiling(Callback):
     def _write(self) -> None:
         assert self.profiler is not None
         self.profiler.stop()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.profiler.export_chrome_trace(str(self.path))
-        log.info("profile of steps %d to %d: %s (open in ui.perfetto.dev)", self.start, self.end - 1, self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.profiler.export_chrome_trace(str(self.path))
+            log.info("profile of steps %d to %d: %s (open in ui.perfetto.dev)", self.start, self.end - 1, self.path)
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+            log.warning("the profile is lost, %s cannot be written: %s; training goes on", self.path, error)
         self.profiler = None

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.config import RunConfig, check_run, save_run_config
+from steel_megatron.config import RunConfig, check_run
 from steel_megatron.model.flops import model_flops
 from steel_megatron.ops import cpu_products
 from steel_megatron.ops.determinism import deterministic_mode
@@ -26,6 +26,7 @@ from steel_megatron.parallel.spec import param_dtype
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.checkpointing import Checkpointing
 from steel_megatron.training.console import Console
+from steel_megatron.training.data_files import DataFiles
 from steel_megatron.training.exits import Exits
 from steel_megatron.training.failures import told_failures
 from steel_megatron.training.garbage import GarbageCollection
@@ -35,17 +36,20 @@ from steel_megatron.training.loop import Callback, Trainer
 from steel_megatron.training.metrics import MetricsFile, TensorboardEvents, WandbRun
 from steel_megatron.training.non_finite import NonFiniteSteps
 from steel_megatron.training.profiling import Profiling
+from steel_megatron.training.run_files import RunFiles
 from steel_megatron.training.setup import Parts, build_data, build_parts, load_start
 from steel_megatron.training.skipping import take_up_skips
 from steel_megatron.training.start import check_start, find_start, lasting, tell_complete
 from steel_megatron.training.state import RunState
+from steel_megatron.training.steady_output import steady_output
 from steel_megatron.training.throughput import Throughput, device_peak_tflops
 from steel_megatron.training.validation import Validation
-from steel_megatron.training.vocabulary import keep_tokenizer, run_tokenizer
+from steel_megatron.training.vocabulary import run_tokenizer
 
 log = logging.getLogger(__name__)
 
 
+@steady_output()
 def train(config: RunConfig) -> RunState:
     """Trains as the configuration says; what is impossible is refused before any process starts work.
 
@@ -94,16 +98,16 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
             tell_other_choices(start.facts.get("kernels", {}), mesh)
         if folder is not None:
             start.leave(folder, events)
+        callbacks = callbacks_of(config, parts, folder, started, start.overrides)
         if main and folder is not None:
-            save_run_config(lasting(config), folder / "config.yaml")
-            if tokenizer is not None:
-                keep_tokenizer(tokenizer, folder)
+            files = RunFiles(lasting(config), folder, tokenizer)
+            files.write()
+            callbacks.insert(0, files)
         log.info("%s", describe(config, parts))
         tell_complete(start, batch_size)
         non_finite = NonFiniteSteps(tokenizer)
         if continued is not None:
             non_finite.take_up(continued)
-        callbacks = callbacks_of(config, parts, folder, started, start.overrides)
         trainer = Trainer(config, parts, state, callbacks, non_finite)
         closings.callback(trainer.close)
         return trainer.fit()
@@ -130,6 +134,7 @@ def callbacks_of(
         callbacks.append(Profiling(traces, logging_.profile_step_start, logging_.profile_step_end, mesh.world.rank))
     peak = device_peak_tflops(mesh.device, training.precision, logging_.peak_tflops)
     callbacks += [Exits(training, started), Throughput(model_flops(config.model, training.seq_length), peak)]
+    callbacks.append(DataFiles(training.eval_interval))
     if parts.valid_data is not None:
         callbacks.append(Validation(training.eval_interval, training.eval_iters, progress))
     if main and folder is not None:

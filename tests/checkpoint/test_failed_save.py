@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch.distributed as dist
 from helpers.forked import in_child
 from helpers.processes import run_processes
 from helpers.small_checkpoints import assert_holds, blocks_at, save_steps
+from helpers.small_disk import small_disk  # noqa: F401 - a fixture
 from steel_megatron.checkpoint import store as store_module
 from steel_megatron.checkpoint.files import record_of
 from steel_megatron.checkpoint.store import CheckpointStore
@@ -60,18 +59,7 @@ def test_a_disk_that_takes_no_more_is_named(tmp_path: Path, limit: int) -> None:
     assert_holds(store, 3)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a file system can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_is_named(small_disk: Path) -> None:
+def test_a_full_disk_is_named(small_disk: Path) -> None:  # noqa: F811
     store = CheckpointStore(small_disk)
     store.save(1, big_blocks(1), {"step": 1}, b"random")
     with pytest.raises(CheckpointError, match=r"step_0000002 failed: .*No space left on device"):

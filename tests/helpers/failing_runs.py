@@ -167,6 +167,37 @@ def _save(here: Plant) -> None:
     before(store, "write_bytes", lambda *_: here(lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
 
 
+def _save_once(here: Plant) -> None:
+    """As above, and only the first time."""
+    from steel_megatron.checkpoint import store
+
+    times = [0]
+
+    def first(*_: Any) -> None:
+        times[0] += 1
+        if times[0] == 1:
+            here(lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    before(store, "write_bytes", first)
+
+
+def _data(here: Plant) -> None:
+    """What one rank sees of the data, which is on a disk of its own, is gone when it validates."""
+    from steel_megatron.dataset import data_file
+    from steel_megatron.training.data_files import DataFiles
+
+    look = data_file._look
+
+    def gone(path: str) -> Any:
+        here(lambda: FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path))
+        return look(path)
+
+    def after_start(self: DataFiles, *_: Any) -> None:
+        data_file._look = gone
+
+    before(DataFiles, "on_metrics", after_start)
+
+
 def _die(here: Plant) -> None:
     from steel_megatron.training.loop import Trainer
 
@@ -182,5 +213,7 @@ FAULTS: dict[str, Callable[[Plant], None]] = {
     "memory": _memory,
     "callback": _callback,
     "save": _save,
+    "save_once": _save_once,
+    "data": _data,
     "die": _die,
 }
