@@ -54,26 +54,18 @@ def predict(preset: str, card: str, layout: str, micro_batch: int, batch: int) -
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    names = (
-        "preset",
-        "card",
-        "layout",
-        "micro-batch",
-        "tokens/s per GPU",
-        "MFU, all keys",
-        "MFU, causal",
-        "of the matmul roof",
-        "traffic × minimum",
-        "peak memory, GB",
-    )
+    names = ("preset", "card", "layout", "micro-batch", "prices", "tokens/s per GPU", "MFU, all keys", "MFU, causal")
+    names += ("of the matmul roof", "traffic × minimum", "peak memory, GB")
     lines = [f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
     for row in rows:
-        rate = row["tokens"] / row["seconds"] / row["devices"]
-        lines.append(
-            f"| {row['preset']} | {row['card']} | {row['layout']} | {row['micro_batch_size']} | {rate:,.0f} | "
-            f"{row['mfu_full']:.1%} | {row['mfu_causal']:.1%} | {row['share_of_roof']:.1%} | "
-            f"{row['traffic_bytes'] / row['traffic_minimum_bytes']:.2f} | {row['peak_bytes'] / 1e9:.1f} |"
-        )
+        for title, prefix in (("at the roofs", ""), ("expected", "expected_")):
+            rate = row["tokens"] / row[f"{prefix}seconds"] / row["devices"]
+            lines.append(
+                f"| {row['preset']} | {row['card']} | {row['layout']} | {row['micro_batch_size']} | {title} | "
+                f"{rate:,.0f} | {row[f'{prefix}mfu_full']:.1%} | {row[f'{prefix}mfu_causal']:.1%} | "
+                f"{row[f'{prefix}share_of_roof']:.1%} | {row['traffic_bytes'] / row['traffic_minimum_bytes']:.2f} | "
+                f"{row['peak_bytes'] / 1e9:.1f} |"
+            )
     return "\n".join(lines)
 
 

@@ -3,9 +3,10 @@
     python benchmarks/gpu_trace.py --preset steel_1b --card a100-80g --layout dp8
     python benchmarks/gpu_trace.py --config examples/pretrain_1b/steel_1b.yaml --card h100 --layout dp8 --json step.json
 
-The trainer's own step runs on FakeTensors, one rank per pipeline stage. Each operation is priced by the card's roofs:
-matmuls by FLOP/s, attention by a share of the peak, all else by what it reads and writes. Prices, their sources and
-what rests on estimates: docs/gpu.md. It needs a CPU build of torch and g++.
+The trainer's own step runs on FakeTensors, one rank per pipeline stage. Each operation is priced twice. At the card's
+roofs: matmuls and attention by FLOP/s, all else by what it reads and writes; no step is faster. As expected: attention
+at what published kernels reach. Prices, their sources and what rests on estimates: docs/gpu.md. It needs a CPU build of
+torch and g++.
 """
 
 from __future__ import annotations

@@ -42,10 +42,13 @@ def test_the_fastest_16_bit_step_is_held_against_the_aims() -> None:
 def test_a_step_is_held_against_its_prediction() -> None:
     found = {"rows": [step_row("steel_megatron", 10_000) | {"peak memory, GB": 41.0}]}
     said = {"preset": "steel_1b", "card": "h200", "layout": "dp1", "micro_batch_size": 8}
-    said |= {"tokens": 1000, "seconds": 0.09, "peak_bytes": 50e9}
+    said |= {"tokens": 1000, "seconds": 0.05, "expected_seconds": 0.09, "peak_bytes": 50e9}
     card = gpu_check_report.card_of("NVIDIA H200, 580.1, 143771 MiB")
     lines = gpu_check_report.prediction_lines("steel_1b", found, card, [said, said | {"micro_batch_size": 4}])
-    assert [(line[1], line[3]) for line in lines] == [("100.0 ms", True), ("41.0 GB", False)]
+    assert [(line[1], line[3]) for line in lines] == [
+        ("100.0 ms (at the card's roofs 50.0)", True),
+        ("41.0 GB", False),
+    ]
     assert gpu_check_report.prediction_lines("steel_1b", found, None, [said]) == []
 
 

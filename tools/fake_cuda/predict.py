@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +51,31 @@ class RankTrace:
 
 
 @dataclass
+class Speed:
+    """A step's time by one set of prices, with the messages that nothing hides and the pipeline's bubble."""
+
+    seconds: float
+    mfu_full: float
+    mfu_causal: float
+    share_of_roof: float
+    exposed_seconds: float
+    bubble_seconds: float
+
+
+@dataclass
 class Prediction:
-    """A step of the slowest rank on a card."""
+    """A step of the slowest rank on a card: at the card's roofs, and as expected; see price.py."""
 
     card: str
     layout: str
     devices: int
     tokens: int
     micro_batches: int
-    seconds: float
-    mfu_full: float
-    mfu_causal: float
-    share_of_roof: float
+    roofs: Speed
+    expected: Speed
     traffic_bytes: int
     traffic_minimum_bytes: int
     peak_bytes: int
-    exposed_seconds: float
-    bubble_seconds: float
     micro_batch: Costs
     step: Costs
     micro_batch_minimum: Counter[str]
@@ -76,19 +84,22 @@ class Prediction:
 
     def figures(self) -> dict[str, Any]:
         """What ``--json`` writes."""
-        names = [
-            *("card", "layout", "seconds", "mfu_full", "mfu_causal", "share_of_roof", "traffic_bytes"),
-            *("traffic_minimum_bytes", "peak_bytes", "exposed_seconds", "bubble_seconds", "tokens", "devices"),
-        ]
+        names = ("card", "layout", "traffic_bytes", "traffic_minimum_bytes", "peak_bytes", "tokens", "devices")
+        speeds = asdict(self.roofs) | {f"expected_{name}": value for name, value in asdict(self.expected).items()}
         kinds = {
-            f"{title} {kind}": {"bytes": cost.moved, "minimum": minimum.get(kind, 0), "seconds": cost.seconds}
+            f"{title} {kind}": {
+                "bytes": cost.moved,
+                "minimum": minimum.get(kind, 0),
+                "seconds": cost.seconds,
+                "expected_seconds": cost.expected_seconds,
+            }
             for title, costs, minimum in (
                 ("micro-batch:", self.micro_batch, self.micro_batch_minimum),
                 ("step:", self.step, self.step_minimum),
             )
             for kind, cost in costs.kinds.items()
         }
-        return {name: getattr(self, name) for name in names} | {"kinds": kinds}
+        return {name: getattr(self, name) for name in names} | speeds | {"kinds": kinds}
 
 
 def predict(config: RunConfig, layout: Layout, card_name: str, card: Card) -> Prediction:
@@ -98,7 +109,7 @@ def predict(config: RunConfig, layout: Layout, card_name: str, card: Card) -> Pr
     stages = axis_groups(sizes, config.parallel.rank_order, "pp")[0]
     traces = [trace_rank(config, number, world, FakeGPU(card.name, card.capability, card.memory)) for number in stages]
     found = [price(config, layout, card_name, card, trace) for trace in traces]
-    slowest = max(found, key=lambda prediction: prediction.seconds)
+    slowest = max(found, key=lambda prediction: prediction.expected.seconds)
     slowest.peak_bytes = max(trace.peak for trace in traces)
     return slowest
 
@@ -174,13 +185,25 @@ def price(config: RunConfig, layout: Layout, name: str, card: Card, trace: RankT
     step = step.without_empty()
     assert training.global_batch_size is not None
     count = training.global_batch_size // (training.micro_batch_size * layout.dp)
-    messages, exposed = communication(trace, card, count, micro_batch)
-    chunks = 1 if layout.vpp is None else max(config.model.num_layers // layout.pp // layout.vpp, 1)
-    bubble = (layout.pp - 1) / chunks * micro_batch.seconds
-    seconds = step.seconds + count * micro_batch.seconds + exposed + bubble
     tokens = training.global_batch_size * training.seq_length
+    messages = message_sums(trace, card, count)
+    chunks = 1 if layout.vpp is None else max(config.model.num_layers // layout.pp // layout.vpp, 1)
     flops = model_flops(config.model, training.seq_length)
-    available = seconds * layout.world_size * card.peak
+
+    def speed(step_seconds: float, each: float) -> Speed:
+        """Of a step whose operations take so long once, and for each micro-batch."""
+        exposed, bubble = exposed_seconds(messages, each), (layout.pp - 1) / chunks * each
+        whole = step_seconds + count * each + exposed + bubble
+        rate = tokens / (whole * layout.world_size)  # tokens/s of a card
+        return Speed(
+            whole,
+            mfu_full=flops.total * rate / card.peak,
+            mfu_causal=flops.total_causal * rate / card.peak,
+            share_of_roof=flops.total_causal * rate / card.matmul,
+            exposed_seconds=exposed,
+            bubble_seconds=bubble,
+        )
+
     minimum = Counter({kind: count * size for kind, size in trace.minimum[0].items()}) + trace.minimum[1]
     between = [kind for kind in (*micro_batch.kinds, *step.kinds) if kind not in (MATMUL, ATTENTION)]
     moved = sum(
@@ -195,31 +218,21 @@ def price(config: RunConfig, layout: Layout, name: str, card: Card, trace: RankT
         devices=layout.world_size,
         tokens=tokens,
         micro_batches=count,
-        seconds=seconds,
-        mfu_full=flops.total * tokens / available,
-        mfu_causal=flops.total_causal * tokens / available,
-        share_of_roof=flops.total_causal * tokens / available * card.peak / card.matmul,
+        roofs=speed(step.seconds, micro_batch.seconds),
+        expected=speed(step.expected_seconds, micro_batch.expected_seconds),
         traffic_bytes=int(moved),
         traffic_minimum_bytes=sum(minimum.values()),
         peak_bytes=trace.peak,
-        exposed_seconds=exposed,
-        bubble_seconds=bubble,
         micro_batch=micro_batch,
         step=step,
         micro_batch_minimum=trace.minimum[0],
         step_minimum=trace.minimum[1],
-        messages=messages,
+        messages={key: sums[:3] for key, sums in messages.items()},
     )
 
 
-def communication(
-    trace: RankTrace, card: Card, count: int, micro_batch: Costs
-) -> tuple[dict[tuple[str, str], tuple[float, float, float]], float]:
-    """(By axis and kind the calls, bytes sent and seconds of a step's messages; seconds that nothing hides).
-
-    Data parallel hides behind the last backward and the first forward pass, tensor parallel behind half of its own
-    backward messages, a pipeline's sends behind the passes of other micro-batches.
-    """
+def message_sums(trace: RankTrace, card: Card, count: int) -> dict[tuple[str, str], tuple[float, float, float, float]]:
+    """By axis and kind the calls, bytes sent and seconds of a step's messages; and the seconds in backward passes."""
     few, many = trace.steps
     extra, found = many.micro_batches - few.micro_batches, {}
     for axis in dict.fromkeys(trace.axes.values()):
@@ -229,15 +242,24 @@ def communication(
             whole = tuple(a + (count - few.micro_batches) * e for a, e in zip(sums[0], each, strict=True))
             if whole[0]:
                 found[axis, kind] = whole
+    return found
+
+
+def exposed_seconds(messages: Mapping[tuple[str, str], tuple[float, float, float, float]], micro_batch: float) -> float:
+    """Seconds of a step's messages that nothing hides, where a micro-batch takes so long.
+
+    Data parallel hides behind the last backward and the first forward pass, tensor parallel behind half of its own
+    backward messages, a pipeline's sends behind the passes of other micro-batches.
+    """
     exposed = 0.0
-    for (axis, _kind), (_, _, seconds, hideable) in found.items():
+    for (axis, _kind), (_, _, seconds, hideable) in messages.items():
         if axis == "tp":
             exposed += seconds - OVERLAP * hideable
         elif axis == "dp":
-            exposed += max(seconds - micro_batch.seconds / 3, 0.0)
+            exposed += max(seconds - micro_batch / 3, 0.0)
         elif axis != "pp":
             exposed += seconds
-    return {key: whole[:3] for key, whole in found.items()}, exposed
+    return exposed
 
 
 def _sum(

@@ -60,7 +60,11 @@ def traffic(function: Any, name: str, args: Any, kwargs: Any, result: Any) -> tu
     if name.startswith("aten.logsumexp."):
         # amax, the difference, its exp and their sum: four kernels, with two temporaries of the input's size.
         return 4 * read, written + 2 * read
-    if name.startswith(LOOKUPS):
+    if name.startswith(("steel.qk_norm_rope.", "steel_compiled.qk_norm_rope.")):
+        read -= reached(args[0]) - reached(result[0])  # the values, which have no norm and are not turned
+    elif name.startswith(("steel.qk_norm_rope_backward.", "steel_compiled.qk_norm_rope_backward.")):
+        read -= reached(args[2])  # their gradient is a copy
+    elif name.startswith(LOOKUPS):
         indices = [leaf for leaf in tree_leaves(args[1:]) if on_device(leaf)]
         read = written + sum(map(reached, indices))
     elif name.startswith(("steel.embedding_gradient_", "aten.index_put_", "aten.index_add_", "aten.scatter_add_")):
