@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from steel_megatron.config import ConfigError
 from steel_megatron.ops.activation import PLAIN
+from steel_megatron.ops.constants import mark_constants
 from steel_megatron.ops.rope import Rotation
 from steel_megatron.parallel.weight_grad import await_parameter
 
@@ -48,6 +49,7 @@ class Pieces:
 
     def __init__(self, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
         torch.compiler.reset()
+        mark_constants()
 
         def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)

@@ -23,6 +23,7 @@ from torch import Tensor
 from steel_megatron.config import ConfigError
 from steel_megatron.ops import measured, shipped
 from steel_megatron.ops.available import BACKENDS, turn_on_in_torch
+from steel_megatron.ops.constants import constant_in_graphs
 from steel_megatron.ops.operations import FLAGS, IN_TORCH, NOT_DETERMINISTIC, OPERATIONS, OURS
 from steel_megatron.ops.packages import NEEDS_GPU, why_no_gpu
 
@@ -246,7 +247,7 @@ def _left_out() -> Mapping[str, str]:
     return NOT_DETERMINISTIC if torch.are_deterministic_algorithms_enabled() else {}
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _order(operation: str, device_type: str) -> tuple[str, ...]:
     """Backends to be tried in turn; all of them are there, and the last takes everything. torch.compile runs it."""
     key = (operation, device_type)

@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from steel_megatron.config import ConfigError
+from steel_megatron.ops.constants import constant_in_graphs
 
 VARIABLE = "STEEL_CPU_PRODUCTS"
 CHOICES = ("auto", "torch", "fp32")
@@ -51,7 +52,7 @@ def in_fp32(x: torch.Tensor) -> bool:
     return x.device.type == "cpu" and cpu_in_fp32(x.dtype)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def cpu_in_fp32(dtype: torch.dtype) -> bool:
     """The same for a type on this CPU.
 

@@ -49,7 +49,7 @@ OPERATIONS = {
     "rms_norm": Operation("RMSNorm", ("steel", "compiled", "te", "apex", "torch"), _FUSED, price=1.5),
     "layer_norm": Operation("LayerNorm", ("steel", "compiled", "te", "apex", "torch"), _FUSED),
     "rope": Operation("RoPE", ("steel", "compiled", "torch"), _FUSED, price=3.6),
-    "qk_norm_rope": Operation("norms of queries and keys with RoPE", ("steel", "torch"), _OURS),
+    "qk_norm_rope": Operation("norms of queries and keys with RoPE", ("steel", "compiled", "torch"), _FUSED),
     "activation": Operation("activation", ("steel", "compiled", "torch"), _FUSED, price=2.0),
     "gelu": Operation(
         "exact GELU without a gate",

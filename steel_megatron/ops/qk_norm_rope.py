@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.backends import serves
+from steel_megatron.ops.backends import fused
+from steel_megatron.ops.compiled import qk_norm_rope as compiled
 from steel_megatron.ops.native import qk_norm_rope as native
 from steel_megatron.ops.norm import rms_norm
 from steel_megatron.ops.rope import Rotation, rotate
+
+_FUSED = {"steel": native, "compiled": compiled}
 
 
 def qk_norm_rope(
@@ -26,13 +29,15 @@ def qk_norm_rope(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(B, S, N, D), (B, S, K, D) twice; values are a view of the projection.
 
-    ``queries`` is N. Our kernel computes in fp32 and rounds once; it reads the projection where it lies, and its
-    backward pass writes the projection's gradient in place. Torch rounds after the norm and after the rotation.
+    ``queries`` is N. Fused, it is computed in fp32 and rounded once; it reads the projection where it lies, and its
+    backward pass writes the projection's gradient in one. Torch's operations round after the norm and after the
+    rotation.
     """
-    if serves("qk_norm_rope", qkv_BSC, query_weight_D, key_weight_D):
+    kernels = fused("qk_norm_rope", _FUSED, qkv_BSC, query_weight_D, key_weight_D)
+    if kernels is not None:
         cosine, sine = (None, None) if by is None else (by.cos, by.sin)
         q_BSND, k_BSKD, v_BSKD = _QKNormRope.apply(
-            qkv_BSC, query_weight_D, key_weight_D, cosine, sine, queries, epsilon
+            qkv_BSC, query_weight_D, key_weight_D, cosine, sine, queries, epsilon, kernels
         )
         return q_BSND, k_BSKD, v_BSKD
     q_BSND, k_BSKD, v_BSKD = split_heads(qkv_BSC, queries, len(query_weight_D))
@@ -63,8 +68,10 @@ class _QKNormRope(torch.autograd.Function):
         sine: Tensor | None,
         queries: int,
         epsilon: float,
+        kernels: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        heads_BSMD, rstd_BSM = native.qk_norm_rope(
+        ctx.kernels = kernels
+        heads_BSMD, rstd_BSM = kernels.qk_norm_rope(
             qkv_BSC, query_weight_D, key_weight_D, cosine, sine, queries, epsilon
         )
         ctx.save_for_backward(qkv_BSC, query_weight_D, key_weight_D, rstd_BSM, cosine, sine)
@@ -73,4 +80,4 @@ class _QKNormRope(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return *native.qk_norm_rope_backward(*grads, *ctx.saved_tensors), None, None, None, None
+        return *ctx.kernels.qk_norm_rope_backward(*grads, *ctx.saved_tensors), *[None] * 5

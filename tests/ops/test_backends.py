@@ -10,6 +10,7 @@ import torch
 from steel_megatron.config import ConfigError
 from steel_megatron.config.training import TrainingConfig
 from steel_megatron.ops import available, backends, packages, shipped
+from steel_megatron.ops.constants import mark_constants
 from steel_megatron.ops.norm import rms_norm
 
 BACKENDS_OF_FLAGS = {
@@ -193,6 +194,7 @@ def test_what_a_backend_lacks_is_served_as_by_auto(monkeypatch):
 def test_the_choice_is_a_constant_for_torch_compile(requested):
     """Even in the first call, when the order is not known yet: no graph break, no file is read inside the graph."""
     backends.use_kernel_backend(requested, "cpu")
+    mark_constants()
     x, weight = torch.randn(3, 16), torch.ones(16)
     compiled = torch.compile(lambda x: rms_norm(x, weight, 1e-5), fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), rms_norm(x, weight, 1e-5))

@@ -13,8 +13,10 @@ from torch.profiler import ProfilerActivity, profile
 from steel_megatron.ops import available, backends
 from steel_megatron.ops.activation import PLAIN, gated_activation, plain_activation
 from steel_megatron.ops.compiled import activation, compiler, cross_entropy, norm, rope
+from steel_megatron.ops.compiled import qk_norm_rope as compiled_heads
 from steel_megatron.ops.cross_entropy import token_losses
 from steel_megatron.ops.norm import add_layer_norm, add_rms_norm, layer_norm, rms_norm, rms_norm_beside
+from steel_megatron.ops.qk_norm_rope import qk_norm_rope
 from steel_megatron.ops.rope import RopeSettings, rotate, rotate_heads_, rotation
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.01, torch.float16: 0.002}
@@ -96,6 +98,14 @@ def test_rope(as_written, dtype, rotary_dim):
 
 
 @dtypes
+@pytest.mark.parametrize("rotary_dim", [8, 4, 0])
+def test_norms_of_heads_with_rope(as_written, dtype, rotary_dim):
+    by = rotation(RopeSettings(rotary_dim, 10000.0), 6, torch.device("cpu")) if rotary_dim else None
+    inputs = tensors(dtype, (2, 6, 64), (8,), (8,))
+    check("qk_norm_rope", lambda x, q, k: qk_norm_rope(x, q, k, 1e-5, by, 4), inputs)
+
+
+@dtypes
 @pytest.mark.parametrize("columns", [(0, 13), (0, 11), (5, 8), (40, 13), (3, 0)])
 @pytest.mark.parametrize("z_loss", [0.0, 1e-2])
 def test_cross_entropy(as_written, dtype, columns, z_loss):
@@ -118,6 +128,8 @@ def test_numbers_that_are_none_stay_none(as_written):
 def test_fakes_say_what_comes_out(as_written):
     x, weight = tensors(torch.bfloat16, (2, 3, H), (H,))
     statistics = torch.rand(6)
+    heads, size, *grads = tensors(torch.bfloat16, (2, 3, 64), (8,), (2, 3, 4, 8), (2, 3, 2, 8), (2, 3, 2, 8))
+    angles = torch.rand(1, 3, 1, 4), torch.rand(1, 3, 1, 4)
     cases = [
         (norm.rms_norm, (x, weight, 1e-5)),
         (norm.add_rms_norm, (x, x * 2, weight, 1e-5)),
@@ -128,6 +140,9 @@ def test_fakes_say_what_comes_out(as_written):
         (activation.activation, (x, "silu", True)),
         (activation.activation_backward, (x[..., : H // 2].contiguous(), x, "silu", True)),
         (rope.rope, (x.view(2, 3, 3, 8), torch.rand(1, 3, 1, 4), torch.rand(1, 3, 1, 4), False)),
+        (compiled_heads.qk_norm_rope, (heads, size, size, *angles, 4, 1e-5)),
+        (compiled_heads.qk_norm_rope, (heads, size, size, None, None, 4, 1e-5)),
+        (compiled_heads.qk_norm_rope_backward, (*grads, heads, size, size, torch.rand(2, 3, 6), *angles)),
         (cross_entropy.cross_entropy_statistics, (x[0], torch.tensor([1, 2, 3]), 0, H)),
     ]
     for operation, arguments in cases:
@@ -152,7 +167,7 @@ def test_it_serves_gpus_without_our_kernels(monkeypatch):
     monkeypatch.setattr(available.library, "built", lambda device_type: False)
     there = available.Backend(lambda device_type: None, lambda *tensors: True)
     monkeypatch.setitem(backends.BACKENDS, "compiled", there)
-    for operation in ("rms_norm", "layer_norm", "rope", "activation", "cross_entropy"):
+    for operation in ("rms_norm", "layer_norm", "rope", "qk_norm_rope", "activation", "cross_entropy"):
         chosen = backends.choice(operation, "cuda")
         assert chosen.implementation == "compiled"
         assert "steel: compiled kernels for cuda were not built" in chosen.reason
@@ -201,3 +216,5 @@ def test_compiled_blocks_compute_what_is_written():
     for length in (6, 9, 5, 30):  # one more compilation for any length
         by = rotation(RopeSettings(8, 10000.0), length, torch.device("cpu"))
         check("rope", lambda qkv, by=by: rotate_heads_(qkv * 1, by, [24, 8, 8], 8), tensors(dtype, (2, length, 40)))
+        heads = tensors(dtype, (2, length, 64), (8,), (8,))
+        check("qk_norm_rope", lambda qkv, q, k, by=by: qk_norm_rope(qkv, q, k, 1e-5, by, 4), heads)

@@ -12,6 +12,7 @@ from torch import Tensor
 from helpers.kernels import close, random
 from steel_megatron.config import ConfigError
 from steel_megatron.ops import cpu_products, matmul, sdpa
+from steel_megatron.ops.constants import mark_constants
 
 TYPES = [torch.bfloat16, torch.float16]
 # (tokens, out features, in features): odd, empty in each dimension, one token, and whole blocks.
@@ -120,6 +121,7 @@ def test_a_compiled_function_takes_the_same_way() -> None:
     def both(x: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         return matmul.linear(x, weight), matmul.input_gradient(grad, weight)
 
+    mark_constants()
     compiled: Callable[..., tuple[Tensor, Tensor]] = torch.compile(both, backend="aot_eager")
     with torch.no_grad():
         for found, wanted in zip(compiled(x, weight, grad), both(x, weight, grad), strict=True):

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.constants import mark_constants
 from steel_megatron.ops.packages import why_no_gpu, why_not_importable
 
 P = ParamSpec("P")
@@ -26,6 +27,7 @@ def fused(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.cache
     def compiled() -> Callable[P, R]:
+        mark_constants()
         return torch.compile(function, options={"deterministic": True})
 
     @functools.wraps(function)

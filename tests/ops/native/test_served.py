@@ -67,7 +67,7 @@ def test_a_build_without_cuda_kernels_says_why(monkeypatch, tmp_path):
     assert served.why_not("cpu") == "compiled kernels for cpu were not built"
 
 
-@pytest.mark.skipif(not library.CUDA_LIBRARY.exists(), reason="the CUDA kernels were not built here: no nvcc")
+@pytest.mark.skipif(not library.CUDA_LIBRARY.exists(), reason=str(served.why_not("cuda")))
 def test_the_library_tells_what_it_was_built_for():
     found = library.cuda_library()
     assert served.why_not_card((8, 0), found.architectures) is None
