@@ -1,9 +1,10 @@
 """How long each implementation took on this machine, and which failed its self-test: the file in which that is kept.
 
 One JSON object for every kind of device that was measured, so that a home folder can be shared by different machines:
-``{device: {"versions": words, "date": day, "shape": words, "seconds": {operation: {backend: seconds}},
+``{device: {"versions": words, "date": day, "shape": words, "run": words, "seconds": {operation: {backend: seconds}},
 "failed": {operation: {backend: why}}, "refused": {operation: {backend: why}}}}``; refused: it does not take
-such tensors.
+such tensors. What a run measured is of its own widths and type, and stands behind "device; widths" (``run``). A run
+goes by times of its own widths, else by those of ``steel doctor --measure``, else by the latest of other runs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import steel_megatron
 FILE_VARIABLE = "STEEL_KERNEL_TIMES"  # names another file
 Results = dict[str, dict[str, Any]]  # by operation and backend
 _in_memory: dict[str, dict[str, Any]] = {}
+_run = ""  # widths and type of the run of this process
 
 
 def file() -> Path:
@@ -48,13 +50,27 @@ def versions() -> str:
     return f"torch {torch.__version__}, CUDA {torch.version.cuda}, steel_megatron {steel_megatron.__version__}"
 
 
-def record(shape: str, seconds: Results, failed: Results, refused: Results) -> dict[str, Any]:
-    """What was measured with these versions, today."""
+def for_run(widths: str) -> None:
+    """Whose times are wanted from now on, in words; empty: those of ``steel doctor --measure``, or any."""
+    global _run
+    _run = widths
+    times.cache_clear()
+
+
+def of_this_run(device_type: str) -> bool:
+    """Whether there are times that were measured for these widths, or by hand."""
+    found = times(device_type)
+    return found is not None and found.get("run", "") in ("", _run)
+
+
+def record(shape: str, seconds: Results, failed: Results, refused: Results, run: str = "") -> dict[str, Any]:
+    """What was measured with these versions, today; ``run``: for whose widths."""
     day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     return {
         "versions": versions(),
         "date": day,
         "shape": shape,
+        "run": run,
         "seconds": seconds,
         "failed": failed,
         "refused": refused,
@@ -64,13 +80,18 @@ def record(shape: str, seconds: Results, failed: Results, refused: Results) -> d
 @functools.cache
 def times(device_type: str) -> dict[str, Any] | None:
     """What was measured on a device like this one with these versions; None if nothing was."""
-    found = _in_memory.get(device_type)
-    if found is None:
+    found = [_in_memory.get(device_type)]
+    if found == [None]:
         try:
-            found = json.loads(file().read_text(encoding="utf-8"))[device_name(device_type)]
-        except (OSError, ValueError, KeyError, TypeError):
+            known = json.loads(file().read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None
-    return found if isinstance(found, dict) and found.get("versions") == versions() and found.get("seconds") else None
+        if not isinstance(known, dict):
+            return None
+        name = device_name(device_type)
+        others = [key for key in reversed(known) if key.startswith(f"{name}; ")]
+        found = [known.get(key) for key in (f"{name}; {_run}", name, *others)]
+    return next((record for record in found if _counts(record)), None)
 
 
 def fastest_first(operation: str, device_type: str) -> list[str]:
@@ -108,6 +129,7 @@ def write(device_type: str, found: dict[str, Any], *, keep_earlier: bool = False
         OSError: the file cannot be written.
     """
     path, name = file(), device_name(device_type)
+    name = f"{name}; {found['run']}" if found.get("run") else name
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         try:
@@ -116,12 +138,18 @@ def write(device_type: str, found: dict[str, Any], *, keep_earlier: bool = False
             known = {}
         earlier = known.get(name) if isinstance(known, dict) else None
         if not (keep_earlier and isinstance(earlier, dict) and _says_as_much(earlier, found)):
-            known = {**(known if isinstance(known, dict) else {}), name: found}
+            known = {key: value for key, value in known.items() if key != name} if isinstance(known, dict) else {}
+            known[name] = found  # the latest is the last
             part = path.with_name(f"{path.name}.{os.getpid()}")
             part.write_text(json.dumps(known, indent=1), encoding="utf-8")
             os.replace(part, path)
     use(device_type, None)
     return path
+
+
+def _counts(found: Any) -> bool:
+    """Whether a record is one of these versions."""
+    return isinstance(found, dict) and found.get("versions") == versions() and bool(found.get("seconds"))
 
 
 def _says_as_much(earlier: dict[str, Any], found: dict[str, Any]) -> bool:

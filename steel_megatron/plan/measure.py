@@ -7,6 +7,8 @@ All cases take a model's shapes, a batch of so many samples of a length, a devic
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +32,47 @@ from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
 from steel_megatron.optim.optimizer import Optimizer
 from steel_megatron.parallel.data import DataParallel
 from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.spec import param_dtype
 
 LOGITS = 1 << 27  # elements of the logits that are timed, at most
+RUN_TOKENS, RUN_VOCABULARY = 8192, 1 << 16  # of a run's micro-batch and vocabulary, at most
 TOLERANCE = 0.02  # of the results' norm; bf16 rounds by 0.004
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is measured: a model's widths, samples of a micro-batch, their tokens, a type; ``words`` tell all of it.
+
+    ``run``: the widths and the type in words, where they are a run's own.
+    """
+
+    model: ModelConfig
+    batch: int
+    length: int
+    dtype: torch.dtype
+    words: str
+    run: str = ""
+
+    @classmethod
+    def of_run(cls, model: ModelConfig, training: TrainingConfig) -> Shape:
+        """A run's own, with no more tokens and vocabulary than tell one implementation from another."""
+        length = min(training.seq_length, RUN_TOKENS)
+        batch = max(min(training.micro_batch_size, RUN_TOKENS // length), 1)
+        model = dataclasses.replace(model, vocab_size=min(model.vocab_size or RUN_VOCABULARY, RUN_VOCABULARY))
+        heads = f"{model.num_attention_heads} and {model.query_groups} heads of {model.head_dim}"
+        run = f"hidden {model.hidden_size}, {heads}, MLP {model.ffn_hidden_size}, {training.precision}"
+        return cls(model, batch, length, param_dtype(training.precision), f"{run}, micro-batch {batch} x {length}", run)
+
+    def packed(self) -> str:
+        """For another process; :meth:`unpacked` reads it."""
+        values = dataclasses.asdict(self) | {"dtype": str(self.dtype).removeprefix("torch.")}
+        return json.dumps(values)
+
+    @classmethod
+    def unpacked(cls, text: str) -> Shape:
+        values = json.loads(text)
+        model, dtype = ModelConfig(**values.pop("model")), getattr(torch, values.pop("dtype"))
+        return cls(model=model, dtype=dtype, **values)
 
 
 @dataclass(frozen=True)
@@ -80,11 +120,11 @@ def measure_here(preset: str | None = None) -> str:
         preset: whose shapes are used; None: a small model on a CPU, one of 1 B on a GPU.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config, batch, length, shape = usual_shape(device.type, preset)
-    timings = list(measure(config, batch, length, device, torch.bfloat16, wanted=worth_trying(device.type)))
+    shape = usual_shape(device.type, preset)
+    timings = list(measure(shape, device, wanted=worth_trying(device.type)))
     path = measured.write(device.type, record_of(timings, shape))
     backends.forget_orders()
-    lines = [f"{measured.device_name(device.type)}; {shape}; forward and backward:"]
+    lines = [f"{measured.device_name(device.type)}; {shape.words}; forward and backward:"]
     for operation, found in record_of(timings, shape)["seconds"].items():
         ranked = sorted(found, key=found.__getitem__)
         words = ", ".join(f"{backend} {1e3 * found[backend]:.3f} ms" for backend in ranked)
@@ -101,15 +141,16 @@ def worth_trying(device_type: str) -> Callable[[str, str], bool]:
     return lambda operation, backend: not (backend == "compiled" and ours)
 
 
-def usual_shape(device_type: str, preset: str | None = None) -> tuple[ModelConfig, int, int, str]:
-    """A model, samples of a micro-batch, tokens of a sample, and all of it in words."""
+def usual_shape(device_type: str, preset: str | None = None) -> Shape:
+    """Where no run says it: a model's of 1 B on a GPU, a small one's on a CPU, or a preset's; bf16."""
     default, batch, length = ("tinyllama_1.1b", 4, 2048) if device_type == "cuda" else ("demo", 4, 512)
     config = load_run_config(preset=preset or default).model
     config.vocab_size = config.vocab_size or 32000
-    return config, batch, length, f"{preset or default}, micro-batch {batch} x {length}, bf16"
+    words = f"{preset or default}, micro-batch {batch} x {length}, bf16"
+    return Shape(config, batch, length, torch.bfloat16, words)
 
 
-def record_of(timings: Iterable[Timing], shape: str) -> dict[str, Any]:
+def record_of(timings: Iterable[Timing], shape: Shape) -> dict[str, Any]:
     """What is kept for later runs; of what is not here, nothing."""
     kinds: dict[str, dict[str, dict[str, Any]]] = {"seconds": {}, "failed": {}, "refused": {}}
     for timing in timings:
@@ -117,30 +158,27 @@ def record_of(timings: Iterable[Timing], shape: str) -> dict[str, Any]:
             value = getattr(timing, kind)
             if value not in (None, ""):
                 results.setdefault(timing.operation, {})[timing.backend] = value
-    return measured.record(shape, **kinds)
+    return measured.record(shape.words, **kinds, run=shape.run)
 
 
 def measure(
-    config: ModelConfig,
-    batch: int,
-    length: int,
+    shape: Shape,
     device: torch.device,
-    dtype: torch.dtype,
     seconds: float = 0.3,
     wanted: Callable[[str, str], bool] = lambda operation, backend: True,
 ) -> Iterator[Timing]:
     """Every implementation of every operation, held against torch in fp32 and then timed.
 
     Args:
-        config: a model whose shapes are used; ``vocab_size`` is set.
+        shape: the model's ``vocab_size`` is set.
         seconds: how long each implementation is timed.
         wanted: is asked just before an operation's backend is tried; without its consent it is passed over.
     """
     for operation, make in CASES.items():
         known = backends.OPERATIONS[operation]
         with backends.forced(operation, known.backends[-1], device.type):
-            expected = _numbers(make(config, batch, length, device, torch.float32))
-        case = make(config, batch, length, device, dtype)
+            expected = _numbers(make(shape.model, shape.batch, shape.length, device, torch.float32))
+        case = make(shape.model, shape.batch, shape.length, device, shape.dtype)
         for backend in reversed(known.backends):
             missing = backends.BACKENDS[backend].missing(device.type)
             if missing:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from steel_megatron.plan.measure import Timing, measure, record_of, usual_shape, worth_trying
+from steel_megatron.plan.measure import Shape, Timing, measure, record_of, worth_trying
 
 SECONDS = 0.05  # that each implementation is timed
 LIMIT = 120.0  # seconds for one implementation; torch.compile and card-side compilers included
@@ -30,7 +30,7 @@ class MeasuringError(RuntimeError):
     """Nothing could be measured."""
 
 
-def measure_apart(device: torch.device, limit: float = LIMIT) -> dict[str, Any]:
+def measure_apart(device: torch.device, shape: Shape, limit: float = LIMIT) -> dict[str, Any]:
     """A record for :mod:`steel_megatron.ops.measured` of what is here.
 
     Raises:
@@ -39,10 +39,10 @@ def measure_apart(device: torch.device, limit: float = LIMIT) -> dict[str, Any]:
     timings: list[Timing] = []
     for _ in range(TRIES):
         done = [(timing.operation, timing.backend) for timing in timings]
-        found, begun, end = _one_process(device, done, limit)
+        found, begun, end = _one_process(device, shape, done, limit)
         timings += found
         if not end:
-            return record_of(timings, usual_shape(device.type)[-1])
+            return record_of(timings, shape)
         if begun is None:
             raise MeasuringError(end)
         timings.append(Timing(*begun, failed=end))
@@ -50,12 +50,12 @@ def measure_apart(device: torch.device, limit: float = LIMIT) -> dict[str, Any]:
 
 
 def _one_process(
-    device: torch.device, done: list[tuple[str, str]], limit: float
+    device: torch.device, shape: Shape, done: list[tuple[str, str]], limit: float
 ) -> tuple[list[Timing], tuple[str, str] | None, str]:
     """(Outcomes, what was begun and came to nothing, how the process ended: "" if it tried everything)."""
     environment = {name: value for name, value in os.environ.items() if name not in OF_TORCHRUN}
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(device), json.dumps(done)],
+        [sys.executable, "-m", __name__, str(device), json.dumps(done), shape.packed()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -103,7 +103,7 @@ def _pass_on(stream: Any, lines: queue.Queue[str | None]) -> None:
     lines.put(None)
 
 
-def main(device_name: str, done: str) -> None:
+def main(device_name: str, done: str, packed: str) -> None:
     """What runs in the process of its own."""
     device, known = torch.device(device_name), {tuple(name) for name in json.loads(done)}
     if device.type == "cuda":
@@ -116,8 +116,7 @@ def main(device_name: str, done: str) -> None:
         _say(begin=(operation, backend))
         return True
 
-    config, batch, length, _ = usual_shape(device.type)
-    for timing in measure(config, batch, length, device, torch.bfloat16, SECONDS, wanted):
+    for timing in measure(Shape.unpacked(packed), device, SECONDS, wanted):
         if timing.failed and device.type == "cuda":
             _end_if_broken(device)
         if not timing.missing and (timing.operation, timing.backend) not in known:

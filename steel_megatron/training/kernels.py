@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from steel_megatron.config import ConfigError, TrainingConfig
+from steel_megatron.config import ConfigError, ModelConfig, TrainingConfig
 from steel_megatron.ops import cpu_products, measured
 from steel_megatron.ops.backends import (
     OPERATIONS,
@@ -22,13 +22,16 @@ from steel_megatron.ops.backends import (
     use_kernel_backend,
 )
 from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.plan.measure import Shape
 from steel_megatron.plan.measure_apart import MeasuringError, measure_apart
 
 log = logging.getLogger(__name__)
 
 
-def choose_kernels(training: TrainingConfig, mesh: Mesh) -> None:
+def choose_kernels(training: TrainingConfig, mesh: Mesh, model: ModelConfig) -> None:
     """Follows ``--kernel-backend`` and ``--attention-backend``, and measures what ``auto`` needs. A collective call.
+
+    Times are those of the model's own widths and the run's precision, if there are such.
 
     Raises:
         ConfigError: what is asked for is not here, or ``auto`` comes to different choices on different ranks.
@@ -36,7 +39,7 @@ def choose_kernels(training: TrainingConfig, mesh: Mesh) -> None:
     device = mesh.device.type
     use_kernel_backend(training.kernel_backend, device)
     use_attention_backend(training.attention_backend, device)
-    _share_times(training, mesh)
+    _share_times(training, mesh, Shape.of_run(model, training))
     for operation, known in OPERATIONS.items():
         for backend, why in measured.failed(operation, device).items():
             log.warning("%s by %s failed its self-test and is not used by auto: %s", known.name, backend, why)
@@ -75,14 +78,16 @@ def _agree_on_products(mesh: Mesh) -> None:
                 )
 
 
-def _share_times(training: TrainingConfig, mesh: Mesh) -> None:
-    """Rank 0's times are everybody's; on a GPU that nothing is known of, it measures first."""
+def _share_times(training: TrainingConfig, mesh: Mesh, shape: Shape) -> None:
+    """Rank 0's times are everybody's; on a GPU of which nothing is known for this run, it measures first."""
+    measured.for_run(shape.run)
     device = mesh.device.type
     found: list[dict[str, Any] | None] = [None]
     if mesh.world.rank == 0:
         by_auto = "auto" in (training.kernel_backend, training.attention_backend)
-        if device == "cuda" and training.measure_kernels and by_auto and unmeasured(device):
-            _measure(mesh.device)
+        known = measured.of_this_run(device) and not unmeasured(device)
+        if device == "cuda" and training.measure_kernels and by_auto and not known:
+            _measure(mesh.device, shape)
         found[0] = measured.times(device)
     if mesh.world.size > 1:
         dist.broadcast_object_list(found, src=0, device=mesh.device)
@@ -90,11 +95,11 @@ def _share_times(training: TrainingConfig, mesh: Mesh) -> None:
     forget_orders()
 
 
-def _measure(device: torch.device) -> None:
+def _measure(device: torch.device, shape: Shape) -> None:
     started, name = time.monotonic(), measured.device_name(device.type)
-    log.info("measuring kernels on %s, once for this card and these versions: seconds to a minute", name)
+    log.info("measuring kernels on %s (%s), once for these versions: seconds to a minute", name, shape.words)
     try:
-        found = measure_apart(device)
+        found = measure_apart(device, shape)
     except (MeasuringError, OSError) as error:
         log.warning("kernels were not measured, auto goes by its table: %s", error)
         return

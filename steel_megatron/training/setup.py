@@ -104,7 +104,7 @@ def build_data(
 def build_parts(config: RunConfig, mesh: Mesh, batch_size: BatchSize, datasets: Datasets, initialise: bool) -> Parts:
     """Model and optimizer; ``initialise`` False leaves the weights to a checkpoint."""
     training, parallel = config.training, config.parallel
-    choose_kernels(training, mesh)
+    choose_kernels(training, mesh, config.model)
     if mesh.device.type == "cpu":
         keep_freed_memory()
     learning_rate = LearningRate(config.optimizer, training, batch_size)

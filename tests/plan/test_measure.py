@@ -9,16 +9,17 @@ from steel_megatron.config import ModelConfig
 from steel_megatron.ops import available, backends, measured, norm
 from steel_megatron.plan import measure as measuring
 
-SHAPE = ModelConfig(
+MODEL = ModelConfig(
     num_layers=2, hidden_size=32, ffn_hidden_size=64, num_attention_heads=4, num_query_groups=2, vocab_size=64
 )
+SHAPE = measuring.Shape(MODEL, 2, 16, torch.bfloat16, "tiny")
 CPU = torch.device("cpu")
 WITHOUT_COMPILING = measuring.worth_trying("cpu")
 
 
 def test_what_runs_here_is_timed_and_the_rest_says_why():
-    timings = list(measuring.measure(SHAPE, 2, 16, CPU, torch.bfloat16, 1e-4, WITHOUT_COMPILING))
-    record = measuring.record_of(timings, "tiny")
+    timings = list(measuring.measure(SHAPE, CPU, 1e-4, WITHOUT_COMPILING))
+    record = measuring.record_of(timings, SHAPE)
     assert record["seconds"].keys() == measuring.CASES.keys()
     for operation in measuring.CASES:
         known = backends.OPERATIONS[operation]
@@ -45,7 +46,7 @@ def test_an_implementation_that_computes_something_else_is_left_out(monkeypatch)
 
     monkeypatch.setitem(norm._RMS_NORM, "apex", lambda x, weight_H, epsilon: x * weight_H)
     monkeypatch.setitem(norm._RMS_NORM, "te", refuses)
-    record = measuring.record_of(measuring.measure(SHAPE, 2, 16, CPU, torch.bfloat16, 1e-4, WITHOUT_COMPILING), "tiny")
+    record = measuring.record_of(measuring.measure(SHAPE, CPU, 1e-4, WITHOUT_COMPILING), SHAPE)
     assert not {"apex", "te"} & record["seconds"]["rms_norm"].keys()
     assert "away from fp32's" in record["failed"]["rms_norm"]["apex"]
     assert record["failed"]["rms_norm"]["te"] == "module has no attribute rms_norm"
@@ -79,6 +80,7 @@ def test_all_that_is_installed_on_a_gpu_agrees_with_fp32(dtype):
     shape = ModelConfig(
         num_layers=2, hidden_size=512, ffn_hidden_size=768, num_attention_heads=8, num_query_groups=2, vocab_size=1000
     )
-    timings = list(measuring.measure(shape, 2, 256, torch.device("cuda"), dtype, seconds=1e-3))
-    assert measuring.record_of(timings, "")["seconds"].keys() == measuring.CASES.keys()
+    shape = measuring.Shape(shape, 2, 256, dtype, "small")
+    timings = list(measuring.measure(shape, torch.device("cuda"), seconds=1e-3))
+    assert measuring.record_of(timings, shape)["seconds"].keys() == measuring.CASES.keys()
     assert {timing.name: timing.failed for timing in timings if timing.failed} == {}

@@ -8,11 +8,16 @@ import sys
 import pytest
 import torch
 
-from steel_megatron.config import ModelConfig
+from steel_megatron.config import ModelConfig, TrainingConfig
 from steel_megatron.ops import backends
 from steel_megatron.plan import measure_apart
+from steel_megatron.plan.measure import Shape
 
 CPU = torch.device("cpu")
+MODEL = ModelConfig(
+    num_layers=1, hidden_size=32, ffn_hidden_size=64, num_attention_heads=4, num_query_groups=2, vocab_size=64
+)
+SHAPE = Shape.of_run(MODEL, TrainingConfig(seq_length=16, micro_batch_size=1, precision="fp32"))
 # In place of the module that is run: behaves as it is told, implementation by implementation.
 PROCESS = """
 import json, os, sys, time
@@ -65,12 +70,23 @@ def test_a_kernel_that_ends_or_holds_up_the_process_is_left_out_and_the_rest_is_
         ("rope", "steel", "failed"),
         ("activation", "steel", "hang"),
     )
-    record = measure_apart.measure_apart(CPU, limit=4.0)
+    record = measure_apart.measure_apart(CPU, SHAPE, limit=4.0)
     assert record["seconds"] == {"rms_norm": {"torch": 0.5, "steel": 0.5}, "rope": {"torch": 0.5}}
     assert record["failed"]["rms_norm"]["apex"] == "it ended the process (status -11)"
     assert "an illegal memory access" in record["failed"]["rms_norm"]["te"]
     assert record["failed"]["rope"] == {"steel": "wrong by 3"}
     assert record["failed"]["activation"]["steel"] == "it did not end in 4 seconds"
+
+
+def test_a_run_measures_its_own_widths_and_type_but_no_more_than_it_must():
+    found = Shape.unpacked(SHAPE.packed())
+    assert found == SHAPE
+    assert (found.batch, found.length, found.dtype) == (1, 16, torch.float32)
+    large = ModelConfig(hidden_size=2048, num_attention_heads=16, kv_channels=128, vocab_size=151_936)
+    shape = Shape.of_run(large, TrainingConfig(seq_length=2048, micro_batch_size=16, precision="fp16"))
+    assert (shape.batch, shape.length, shape.dtype, shape.model.vocab_size) == (4, 2048, torch.float16, 65536)
+    assert (shape.model.hidden_size, shape.model.head_dim) == (2048, 128)
+    assert Shape.of_run(large, TrainingConfig(seq_length=32768)).length == 8192
 
 
 def test_a_process_that_does_not_start_is_told(monkeypatch):
@@ -81,17 +97,13 @@ def test_a_process_that_does_not_start_is_told(monkeypatch):
         lambda command, **options: real([sys.executable, "-c", "raise RuntimeError('no GPU for two')"], **options),
     )
     with pytest.raises(measure_apart.MeasuringError, match="no GPU for two"):
-        measure_apart.measure_apart(CPU)
+        measure_apart.measure_apart(CPU, SHAPE)
 
 
 def test_the_process_itself(monkeypatch, capsys):
     """What it prints, in this process, on small shapes."""
-    shape = ModelConfig(
-        num_layers=1, hidden_size=32, ffn_hidden_size=64, num_attention_heads=4, num_query_groups=2, vocab_size=64
-    )
-    monkeypatch.setattr(measure_apart, "usual_shape", lambda device_type: (shape, 1, 16, "tiny"))
     monkeypatch.setattr(measure_apart, "SECONDS", 1e-4)
-    measure_apart.main("cpu", json.dumps([["rms_norm", "steel"]]))
+    measure_apart.main("cpu", json.dumps([["rms_norm", "steel"]]), SHAPE.packed())
     lines = [json.loads(line)["steel"] for line in capsys.readouterr().out.splitlines()]
     assert lines[-1] == {"end": True}
     begun = [tuple(line["begin"]) for line in lines if "begin" in line]

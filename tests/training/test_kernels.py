@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -10,12 +11,14 @@ import torch
 
 from helpers.processes import run_processes
 from helpers.tiny_run import run_config, train
-from steel_megatron.config import ConfigError, ParallelConfig, TrainingConfig
+from steel_megatron.config import ConfigError, ModelConfig, ParallelConfig, TrainingConfig
 from steel_megatron.ops import backends, cpu_products, measured
 from steel_megatron.ops.native import library
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.training import kernels
 from steel_megatron.training.kernels import choose_kernels
+
+MODEL = ModelConfig(hidden_size=32, ffn_hidden_size=64, num_attention_heads=4, num_query_groups=2, vocab_size=64)
 
 
 def starts(cases: list[list[bool]]) -> list[str]:
@@ -26,7 +29,7 @@ def starts(cases: list[list[bool]]) -> list[str]:
         there = built_on[mesh.world.rank]
         library.built = lambda device_type, there=there: there
         try:
-            choose_kernels(TrainingConfig(), mesh)
+            choose_kernels(TrainingConfig(), mesh, MODEL)
             said.append(backends.choice("rms_norm", "cpu").implementation)
         except ConfigError as error:
             said.append(str(error))
@@ -45,7 +48,7 @@ def products_of_different_machines() -> str:
     mesh = Mesh.create(ParallelConfig(), torch.device("cpu"))
     os.environ[cpu_products.VARIABLE] = ("torch", "fp32")[mesh.world.rank]
     try:
-        choose_kernels(TrainingConfig(), mesh)
+        choose_kernels(TrainingConfig(), mesh, MODEL)
     except ConfigError as error:
         return str(error)
     return "nothing"
@@ -75,7 +78,7 @@ def test_a_run_in_16_bits_learns_the_same_by_fp32_products(tmp_path, monkeypatch
 def test_one_process_follows_its_flags(monkeypatch):
     monkeypatch.setattr(backends, "_requested", {})
     monkeypatch.setattr(backends, "_orders", {})
-    choose_kernels(TrainingConfig(kernel_backend="torch", attention_backend="unfused"), Mesh.single())
+    choose_kernels(TrainingConfig(kernel_backend="torch", attention_backend="unfused"), Mesh.single(), MODEL)
     assert backends.choice("rms_norm", "cpu").implementation == "torch"
     assert backends.choice("attention", "cpu").implementation == "unfused"
 
@@ -93,17 +96,18 @@ def unknown_gpu(monkeypatch, tmp_path):
     measured.use("cuda", None)
     times = []
 
-    def measure(device):
-        times.append(device)
+    def measure(device, shape):
+        times.append(shape)
         failed = {"activation": {"steel": "its results are 3 of their norm away from fp32's"}}
         refused = {
             operation: dict.fromkeys(known.backends, "of no interest")
             for operation, known in backends.OPERATIONS.items()
         }
-        return measured.record("tiny", RECORD, failed, refused)
+        return measured.record("tiny", RECORD, failed, refused, run=shape.run)
 
     monkeypatch.setattr(kernels, "measure_apart", measure)
     yield times
+    measured.for_run("")
     measured.use("cuda", None)
 
 
@@ -118,7 +122,7 @@ def restart():
 
 def test_the_first_start_on_a_card_measures_and_later_ones_remember(unknown_gpu, caplog):
     caplog.set_level("INFO")
-    choose_kernels(TrainingConfig(), gpu_mesh())
+    choose_kernels(TrainingConfig(), gpu_mesh(), MODEL)
     assert len(unknown_gpu) == 1
     assert backends.choice("rms_norm", "cuda").implementation == "steel"
     assert backends.choice("rope", "cuda").implementation == "torch"
@@ -126,21 +130,50 @@ def test_the_first_start_on_a_card_measures_and_later_ones_remember(unknown_gpu,
     for _ in range(2):
         restart()
         caplog.clear()
-        choose_kernels(TrainingConfig(), gpu_mesh())
+        choose_kernels(TrainingConfig(), gpu_mesh(), MODEL)
         assert len(unknown_gpu) == 1
         assert backends.choice("rope", "cuda").implementation == "torch"
         assert "activation by steel failed its self-test and is not used by auto" in caplog.text
+
+
+def test_another_width_or_precision_is_measured_as_well(unknown_gpu):
+    wide = dataclasses.replace(MODEL, hidden_size=64)
+    for model, precision in ((MODEL, "bf16"), (wide, "bf16"), (wide, "fp16"), (MODEL, "bf16"), (wide, "fp16")):
+        restart()
+        choose_kernels(TrainingConfig(precision=precision), gpu_mesh(), model)
+        assert measured.times("cuda")["run"].startswith(f"hidden {model.hidden_size}, ")
+        assert measured.times("cuda")["run"].endswith(precision)
+    assert [(shape.model.hidden_size, shape.dtype) for shape in unknown_gpu] == [
+        (32, torch.bfloat16),
+        (64, torch.bfloat16),
+        (64, torch.float16),
+    ]
+    restart()
+    measured.write("cuda", measured.record("by hand", RECORD, {}, {}))
+    assert measured.of_this_run("cuda"), "its own"
+    measured.for_run("hidden 128")
+    assert measured.of_this_run("cuda"), "what was measured by hand"
+    assert measured.times("cuda")["shape"] == "by hand"
+
+
+def test_where_nothing_may_be_measured_the_latest_of_other_runs_count(unknown_gpu):
+    choose_kernels(TrainingConfig(), gpu_mesh(), MODEL)
+    restart()
+    other = dataclasses.replace(MODEL, hidden_size=64)
+    choose_kernels(TrainingConfig(measure_kernels=False), gpu_mesh(), other)
+    assert len(unknown_gpu) == 1
+    assert backends.choice("rope", "cuda").implementation == "torch"
 
 
 def test_a_home_folder_that_cannot_be_written_keeps_nothing_and_says_so(unknown_gpu, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO")
     (tmp_path / "file").touch()
     monkeypatch.setenv(measured.FILE_VARIABLE, str(tmp_path / "file" / "times.json"))
-    choose_kernels(TrainingConfig(), gpu_mesh())
+    choose_kernels(TrainingConfig(), gpu_mesh(), MODEL)
     assert backends.choice("rope", "cuda").implementation == "torch", "as measured"
     assert "not kept, so the next start measures again" in caplog.text
     restart()
-    choose_kernels(TrainingConfig(), gpu_mesh())
+    choose_kernels(TrainingConfig(), gpu_mesh(), MODEL)
     assert len(unknown_gpu) == 2
 
 
@@ -149,17 +182,17 @@ def test_a_home_folder_that_cannot_be_written_keeps_nothing_and_says_so(unknown_
     [{"measure_kernels": False}, {"kernel_backend": "steel", "attention_backend": "sdpa"}],
 )
 def test_where_nothing_is_to_be_measured_the_table_holds(unknown_gpu, flags):
-    choose_kernels(TrainingConfig(**flags), gpu_mesh())
+    choose_kernels(TrainingConfig(**flags), gpu_mesh(), MODEL)
     assert unknown_gpu == []
     assert backends.choice("rope", "cuda").implementation == "steel"
 
 
 def test_a_measurement_that_fails_leaves_the_table(unknown_gpu, monkeypatch, caplog):
-    def fails(device):
+    def fails(device, shape):
         raise kernels.MeasuringError("it ended the process (CUDA error: all devices are busy)")
 
     monkeypatch.setattr(kernels, "measure_apart", fails)
-    choose_kernels(TrainingConfig(), gpu_mesh())
+    choose_kernels(TrainingConfig(), gpu_mesh(), MODEL)
     assert backends.choice("rope", "cuda").implementation == "steel"
     assert "kernels were not measured, auto goes by its table: it ended the process (CUDA error: all" in caplog.text
 
@@ -170,7 +203,7 @@ def shares(seconds: dict[str, dict[str, float]]) -> tuple[str, str]:
     library.built = lambda device_type: True
     if mesh.world.rank == 0:
         measured.use("cpu", measured.record("tiny", seconds, {}, {}))
-    choose_kernels(TrainingConfig(), mesh)
+    choose_kernels(TrainingConfig(), mesh, MODEL)
     chosen = backends.choice("rope", "cpu")
     return chosen.implementation, chosen.reason
 
@@ -184,7 +217,7 @@ def test_the_times_of_rank_0_are_everybodys():
 
 def test_a_run_on_a_gpu_with_torchs_operations_alone_is_told_what_it_pays(unknown_gpu, monkeypatch, caplog):
     monkeypatch.setattr(library, "built", lambda device_type: False)
-    choose_kernels(TrainingConfig(measure_kernels=False), gpu_mesh())
+    choose_kernels(TrainingConfig(measure_kernels=False), gpu_mesh(), MODEL)
     assert "cross entropy 11 ×" in caplog.text
     assert "pip install ." in caplog.text
 
