@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import ModuleType
 
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, Parser, SteelError, check_instruction_set, nearest
+from steel_megatron.config.os_errors import about_files, complete, explained
 
 # Command → what `steel --help` says of it. The module cli/<command>_command.py (dashes as underscores) holds
 # add_arguments(parser) and run(args) -> exit status; it is imported only when its command is called.
@@ -39,13 +42,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
             return one_of_several(argv)
-        return dispatch(argv)
-    except SteelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        with flushed_output():
+            return dispatch(argv)
     except BrokenPipeError:
-        sys.stderr.close()
-        return 141
+        drop_output()
+        return 141  # as a process that SIGPIPE ends
+    except SteelError as error:
+        return complain(error)
+    except OSError as error:
+        return complain(explained(error))
+
+
+def complain(error: SteelError) -> int:
+    """Prints the three lines and returns the exit status."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()
+    with suppress(OSError):
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    return 2
+
+
+@contextmanager
+def flushed_output() -> Iterator[None]:
+    """What was printed has left this process when the block ends, so that a full disk or a closed pipe is found here.
+
+    Also when the block ends by SystemExit, as that of ``--help``.
+    """
+    left: SystemExit | None = None
+    try:
+        yield
+    except SystemExit as exit_:
+        left = exit_
+    if sys.stdout is not None:  # None where the caller has closed it
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, "standard output") from error
+    if left is not None:
+        raise left
+
+
+def drop_output() -> None:
+    """Lets what is still to be printed go nowhere: the interpreter would complain of it at its end."""
+    with suppress(OSError, ValueError, AttributeError):  # a stream of a test or notebook has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def one_of_several(argv: list[str]) -> int:
@@ -58,10 +104,10 @@ def one_of_several(argv: list[str]) -> int:
 
     leave_hard()
     try:
-        status = dispatch(argv)
+        with flushed_output():
+            status = dispatch(argv)
     except BaseException as error:
         leave(error)
-    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
@@ -88,7 +134,33 @@ def dispatch(argv: list[str]) -> int:
 def run_command(name: str, argv: Sequence[str]) -> int:
     """Imports the command's module and runs it."""
     module, parser = parser_of(name)
-    return int(module.run(parser.parse_args(list(argv))) or 0)
+    args = parser.parse_args(list(argv))
+    try:
+        return int(module.run(args) or 0)
+    except SteelError as error:
+        complete(error)
+        raise
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or not about_files(error):
+            raise
+        raise explained(error, [*paths_of(parser, args), ("standard output", "")]) from error
+
+
+def paths_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Flags and values that were given as texts, which may be paths; ``NAME=PATH`` counts as its path."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            below = action.choices.get(getattr(args, action.dest, None) or "")
+            if below is not None:
+                yield from paths_of(below, args)
+            continue
+        given = getattr(args, action.dest, None)
+        if given is None or given == action.default or action.choices or isinstance(given, bool):
+            continue
+        flag = action.option_strings[0] if action.option_strings else (action.metavar or action.dest)
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, str):
+                yield str(flag), value.partition("=")[2] or value
 
 
 def parser_of(name: str) -> tuple[ModuleType, Parser]:

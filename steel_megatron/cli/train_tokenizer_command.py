@@ -12,6 +12,7 @@ from steel_megatron.config import IDS, POSITIVE, Amount, DataError, add_number
 from steel_megatron.dataset.sample_texts import TextSample
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.sizes import parse_size
+from steel_megatron.jobs.writable import check_folder
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.byte_bpe import QWEN_SPECIAL_TOKENS
 from steel_megatron.tokenizer.hf_folder import write_folder
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         )
     found = find_inputs(args.input, JSON_LINES)
     found.tell()
+    check_folder(output)
     sample = TextSample([file.location for file in found.files], args.json_key, args.max_bytes)
     backend = train_bpe(sample, args.vocab_size, args.special_tokens, show_progress=sys.stderr.isatty())
     write_folder(backend, args.special_tokens, output)

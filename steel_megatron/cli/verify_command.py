@@ -15,6 +15,7 @@ from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import COUNT, KNOBS, PROCESSES, ConfigError, add_number, add_run_flags, load_run_config
+from steel_megatron.jobs.writable import check_file
 
 HEADER = (
     "| layout | processes | loss | gradient norm | weights | seconds | |\n| --- | --- | --- | --- | --- | --- | --- |"
@@ -57,11 +58,15 @@ def run(args: argparse.Namespace) -> int:
     layouts = default_layouts(world_size)
     if args.layouts is not None:
         layouts = [Layout.parse(text) for text in args.layouts.split(";") if text.strip()]
+        if not layouts:
+            raise ConfigError(f"--layouts {args.layouts!r}", rule="it names one layout or more", fix="leave it out")
         for layout in layouts:
             if layout.world_size > world_size:
                 raise ConfigError(
                     f"layout {layout.name} with --world-size {world_size}", fix=f"give {layout.world_size}"
                 )
+    for suffix in (".json", ".md"):
+        check_file(Path(args.certificate + suffix))
     small = shrink(config, args.steps)
     print(f"{len(layouts)} layouts on {device}, {args.steps} steps each, against one process\n\n{HEADER}", flush=True)
     outcomes = []

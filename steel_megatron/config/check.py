@@ -106,6 +106,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     check_layout(config.model, config.parallel, world_size)
     training = config.training
     check_ranges(training, config.optimizer, config.data, config.checkpoint, config.logging)
+    _check_empty_paths(config)
     parallel = config.parallel
     check_pipeline(parallel)
     tp = parallel.tensor_model_parallel_size
@@ -164,6 +165,15 @@ def check_batch(global_batch: int, micro_batch: int, dp: int, name: str) -> None
             rule=f"it is a multiple of micro-batch × data-parallel size = {micro_batch * dp}",
             fix=f"use {lower} or {lower + micro_batch * dp}",
         )
+
+
+def _check_empty_paths(config: RunConfig) -> None:
+    """An empty path would be the current folder: it comes from a shell's variable that is not set."""
+    for name in ("save", "load", "pretrained_checkpoint", "phases", "data_cache_path", "tensorboard_dir"):
+        if config.get(name) == "":
+            raise ConfigError(
+                f"--{name.replace('_', '-')} ''", rule="it names a file or folder", fix="give a path, or leave it out"
+            )
 
 
 def _check_rampup(config: RunConfig, dp: int) -> None:

@@ -213,7 +213,7 @@ def _to_next_line(stream: Any) -> None:
 def _number_lines(parts: list[Part], workers: int) -> list[Part]:
     """Parts of JSON lines with the number of their first line, for which the lines before are counted."""
     follows = [i > 0 and part.start > 0 and part.kind is Kind.JSON_LINES for i, part in enumerate(parts)]
-    counted = [part for part, next_follows in zip(parts, [*follows[1:], False], strict=True) if next_follows]
+    counted = [part for part, next_follows in zip(parts, [*follows[1:], False], strict=False) if next_follows]
     with Progress("count lines", sum(part.size for part in counted)) as progress:
         lines: dict[Part, int] = {}
         for part, count in zip(

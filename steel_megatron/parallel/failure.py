@@ -16,6 +16,7 @@ import traceback
 from typing import NoReturn
 
 from steel_megatron.config import ConfigError, SteelError
+from steel_megatron.config.os_errors import about_files, complete, explained
 from steel_megatron.parallel.watch import ECHO_SECONDS, PERIOD, Watch, current_watch
 
 CLOSING_SECONDS = 10.0  # for files and threads of a process that has failed, once its error is told
@@ -43,9 +44,10 @@ def tell(error: BaseException) -> None:
     meet because of it is one line each, and nothing if it is the same on all of them.
     """
     global _told
-    if not in_processes() or error is _told:
+    if not in_processes() or (_told is not None and _told in (error, error.__cause__)):
         return
     _told = error
+    error = in_words(error)
     if _hard:
         timer = threading.Timer(CLOSING_SECONDS, os._exit, [exit_status(error)])
         timer.daemon = True
@@ -74,6 +76,13 @@ def leave(error: BaseException) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_status(error))
+
+
+def in_words(error: BaseException) -> BaseException:
+    """What the system refuses, as a disk that is full, in three lines; any other error as it is."""
+    if isinstance(error, SteelError):
+        complete(error)
+    return explained(error) if isinstance(error, OSError) and about_files(error) else error
 
 
 def exit_status(error: BaseException) -> int:

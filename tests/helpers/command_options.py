@@ -14,12 +14,18 @@ class CommandOption:
     """An option, and the words of the command line that lead to it: ``("mix", "add")``."""
 
     command: tuple[str, ...]
+    parser: argparse.ArgumentParser
     action: argparse.Action
 
     @property
     def flag(self) -> str:
         """Its name; empty for what stands without one."""
         return self.action.option_strings[0] if self.action.option_strings else ""
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether its value is a text of any kind: one that may be a path."""
+        return not self.action.choices and self.action.nargs != 0 and self.action.type in (None, str)
 
     def __str__(self) -> str:
         return f"{' '.join(self.command)} {self.flag or self.action.dest}"
@@ -37,4 +43,4 @@ def _options_of(command: tuple[str, ...], parser: argparse.ArgumentParser) -> It
             for name, below in action.choices.items():
                 yield from _options_of((*command, name), below)
         elif not isinstance(action, argparse._HelpAction):
-            yield CommandOption(command, action)
+            yield CommandOption(command, parser, action)

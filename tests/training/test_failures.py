@@ -20,15 +20,9 @@ def arguments(tmp_path: Path, **knobs: object) -> list[str]:
     return ["train", "--config", str(run_config(tmp_path, eval_iters=0, save_interval=1, **knobs))]
 
 
-@pytest.mark.parametrize(
-    ("fault", "rank", "says"),
-    [
-        ("setup", 1, "ValueError: planted in setup"),
-        ("callback", 0, "OSError: [Errno 28] No space left on device"),
-    ],
-)
-def test_an_error_is_told_in_full_and_ends_all(tmp_path: Path, fault: str, rank: int, says: str) -> None:
-    ends = fail_in(fault, rank, arguments(tmp_path), tmp_path / "out")
+def test_an_error_is_told_in_full_and_ends_all(tmp_path: Path) -> None:
+    rank, says = 1, "ValueError: planted in setup"
+    ends = fail_in("setup", rank, arguments(tmp_path), tmp_path / "out")
     failed, other = ends[rank], ends[1 - rank]
     assert failed.status == 1, failed.text
     assert f"[rank {rank} on " in failed.text
@@ -40,6 +34,16 @@ def test_an_error_is_told_in_full_and_ends_all(tmp_path: Path, fault: str, rank:
     assert "Traceback" not in other.text
     assert not other.record
     assert json.loads(failed.record)["message"]["message"] == says
+
+
+def test_a_full_disk_under_one_rank_is_three_lines_and_ends_all(tmp_path: Path) -> None:
+    failed, other = fail_in("callback", 0, arguments(tmp_path), tmp_path / "out")
+    assert failed.status == 2, failed.text
+    assert failed.text.count("error: No space left on device\n  rule: ") == 1
+    assert "Traceback" not in failed.text
+    assert other.status == 1, other.text
+    assert "error: No space left on device" in other.text
+    assert "Traceback" not in other.text
 
 
 def test_a_gpu_without_memory_is_three_lines_with_a_way_out(tmp_path: Path) -> None:
