@@ -54,16 +54,26 @@ def test_every_number_has_a_range() -> None:
 
 
 @pytest.mark.parametrize("option", NUMBERS, ids=str)
-def test_what_lies_outside_is_refused(option: CommandOption, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_lies_outside_is_refused(option: CommandOption) -> None:
     number = number_of(option)
     whole = isinstance(number, Number) and number.kind is int
     for value in wrong(number.range, whole):
-        assert main([*option.command, option.flag, value]) == 2, value
-        lines = capsys.readouterr().err.splitlines()
+        with pytest.raises(ConfigError) as caught:
+            option.parser.parse_args([option.flag, value])
+        lines = str(caught.value).splitlines()
         assert [line[:8] for line in lines[1:]] == ["  rule: ", "  fix:  "], lines
-        assert lines[0] == f"error: {option.flag} {value}"
+        assert lines[0] == f"{option.flag} {value}"
         if isinstance(number, Number):
             assert str(number.range) in lines[1]
+
+
+@pytest.mark.parametrize("command", sorted({option.command for option in NUMBERS}), ids=" ".join)
+def test_a_command_refuses_before_it_works(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    flag = next(option.flag for option in NUMBERS if option.command == command)
+    assert main([*command, flag, "-1"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"error: {flag} -1"
+    assert [line[:8] for line in lines[1:]] == ["  rule: ", "  fix:  "]
 
 
 @pytest.mark.parametrize("option", NUMBERS, ids=str)
