@@ -91,6 +91,7 @@ def _patches(recorder: Recorder, scopes: Scopes) -> list[Callable[[], None]]:
         _replace(measured, "times", lambda device_type: None),
         _with_compiler(),
         _replace(measured, "use", lambda device_type, found: None),
+        _replace(measured, "for_run", lambda widths: None),
         _replace(dist, "broadcast_object_list", lambda objects, **_: None),
         _replace(dist, "all_gather_object", functools.partial(_all_gather_object, recorder)),
         _replace(GPTStage, "forward", _noting_documents(recorder)),
