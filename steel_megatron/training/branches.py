@@ -10,23 +10,23 @@ Rank 0 alone acts, and holds the folder's lock.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from steel_megatron.config import CheckpointError
-from steel_megatron.jobs.durable import sync, write_json
+from steel_megatron.jobs.durable import partial_of, sync, write_json
 from steel_megatron.training.metrics_rows import read_metrics
 
 FILE = "branches.json"
 ASIDE = "set_aside"
 METRICS = "metrics.jsonl"
 KEPT_TOO = ("config.yaml", "tokenizer")
+EVENTS = "events.out.tfevents.*"  # each process writes one of its own, and no other process goes on with it
 
 BACK = "back"  # --ckpt-step
 FRESH = "fresh"  # --fresh-start
@@ -144,10 +144,12 @@ class Branches:
             return
         target = self.root / entry.folder
         target.mkdir(parents=True, exist_ok=True)
-        for name in (METRICS,) if entry.kind == DAMAGED else (METRICS, *KEPT_TOO):
-            _keep(self.root / name, target / name, link=False)
+        _copy(self.root / METRICS, target / METRICS)
         if entry.kind != DAMAGED:
-            _keep(events, target / "tensorboard", link=True)  # each process writes a file of its own, once
+            for path in _files_of(self.root, KEPT_TOO):
+                _copy(path, target / path.relative_to(self.root))
+            for path in events.glob(EVENTS):
+                _link(path, target / "tensorboard" / path.name)
         for name in entry.later:
             if os.path.lexists(self.root / name):
                 (self.root / name).rename(target / name)
@@ -158,17 +160,27 @@ class Branches:
         write_json(self.path, [asdict(entry) for entry in entries])
 
 
-def _keep(source: Path, target: Path, link: bool) -> None:
-    """A copy, or where possible a second name, of a file or of the files in a folder."""
-    if source.is_dir():
-        target.mkdir(exist_ok=True)
-        for path in sorted(source.iterdir()):
-            _keep(path, target / path.name, link)
-    elif source.is_file() and not target.exists():
-        if link:
-            with contextlib.suppress(OSError):  # another disk, or one without hard links
-                os.link(source, target)
-                return
-        temporary = target.with_name(target.name + ".tmp")
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
+def _files_of(root: Path, names: Iterable[str]) -> Iterator[Path]:
+    """Files of these names, and those in folders of these names."""
+    for name in names:
+        yield from sorted((root / name).iterdir()) if (root / name).is_dir() else [root / name]
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A copy under its name once it is whole; nothing of what is not there, or there already."""
+    if not source.is_file() or target.exists():
+        return
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, partial_of(target))
+    os.replace(partial_of(target), target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name of a file that is not written to again; on a disk without such names, or another one, a copy."""
+    target.parent.mkdir(exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError:
+        _copy(source, target)

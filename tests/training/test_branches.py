@@ -266,6 +266,7 @@ def test_tensorboard_shows_each_branch_where_it_is(tmp_path):
 
     config, run = run_config(tmp_path, tensorboard=True, eval_iters=0), tmp_path / "run"
     train(config)
+    (run / "tensorboard" / "another_run").mkdir()  # is none of ours
     train(config, "--ckpt-step", "4", "--lr", "0.1", "--exit-interval", "6")
     train(config, "--fresh-start", "--exit-interval", "2")
     for folder in (run, run / ASIDE, run / "set_aside" / "before_fresh_start"):
@@ -273,6 +274,7 @@ def test_tensorboard_shows_each_branch_where_it_is(tmp_path):
         rows = read_metrics(folder / "metrics.jsonl")
         assert [event.step for event in shown] == [row["step"] for row in rows]
         assert [event.value for event in shown] == pytest.approx([row["loss"] for row in rows])
+        assert (folder / "tensorboard" / "another_run").exists() == (folder == run)
 
 
 def _starts_of(folder: str) -> tuple[int, list[int]]:

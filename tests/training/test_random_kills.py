@@ -14,6 +14,7 @@ import pytest
 from helpers.curves import assert_same_checkpoint, curve
 from helpers.tiny_run import run_config, start_ranks, train
 from steel_megatron.checkpoint.store import PARTIAL, CheckpointStore
+from steel_megatron.training.branches import Branches
 from steel_megatron.training.metrics_rows import read_metrics
 
 SAVE_INTERVAL = 2
@@ -114,3 +115,25 @@ def test_three_kills_leave_no_trace(tmp_path: Path) -> None:
 def test_twenty_kills_leave_no_trace(tmp_path: Path) -> None:
     layout = ["--tensor-model-parallel-size", "2", "--sequence-parallel", "--pipeline-model-parallel-size", "2"]
     killed_again_and_again(tmp_path, ["start"] * 4 + ["step"] * 8 + ["save"] * 8, 400, 4, *layout)
+
+
+@pytest.mark.slow
+def test_kills_around_going_back_leave_no_trace(tmp_path: Path) -> None:
+    """The command that goes back is repeated after each kill, as a scheduler does; the branch is what it should be."""
+    choice = random.Random(SEED)
+    print(f"SEED = {SEED}")
+    config = run_config(tmp_path, precision="bf16", save_interval=SAVE_INTERVAL, train_iters=60, save_retain=3)
+    train(config, "--save", str(tmp_path / "whole"), processes=2)
+    cut, output = tmp_path / "cut", tmp_path / "output"
+    save = ["--save", str(cut)]
+    train(config, *save, "--exit-interval", "8", processes=2)
+    train(config, *save, "--lr", "0.1", "--save-retain", "9", "--exit-interval", "15", processes=2)
+    for kind in ["start", "start", "start", "step", "save"]:
+        started = start_ranks(config, *save, "--ckpt-step", "8", processes=2, output=output)
+        run_and_kill(kind, Ranks(started, output), cut, choice)
+        print(f"{kind}: killed after step {last_step(cut)}, checkpoints {CheckpointStore(cut).steps()}")
+    train(config, *save, "--ckpt-step", "8", processes=2)
+    assert curve(cut) == curve(tmp_path / "whole")
+    assert_same_checkpoint(tmp_path / "whole", cut, 60)
+    assert CheckpointStore(cut / "set_aside" / "after_step_0000008").steps() == [10, 12, 14, 15]
+    assert len(Branches(cut).entries()) == 1
