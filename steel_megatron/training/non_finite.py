@@ -50,11 +50,12 @@ class Step:
 class NonFiniteSteps:
     """The steps that a run has left out, and what it says of the one at which it stops.
 
-    ``record`` is kept in checkpoints: a resumed run goes on counting.
+    ``record`` is kept in checkpoints: a resumed run goes on counting. ``started_at``: steps done before this start.
     """
 
-    def __init__(self, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer | None = None, started_at: int = 0) -> None:
         self.tokenizer = tokenizer
+        self.started_at = started_at
         self.record: list[dict[str, Any]] = []
 
     def take_up(self, facts: dict[str, Any]) -> None:
@@ -164,20 +165,26 @@ class NonFiniteSteps:
 
     def _way_back(self, run: Run, step: Step, found: Findings) -> str:
         """The next samples fail as well, so that leaving out some is of no use."""
-        checkpoint = run.config.checkpoint
-        earlier = CheckpointStore(Path(checkpoint.save)).steps() if checkpoint.save else []
-        earlier = [saved for saved in earlier if saved < step.number]
-        if found.weights and not earlier:
+        checkpoint, optimizer = run.config.checkpoint, run.config.optimizer
+        saved = CheckpointStore(Path(checkpoint.save)).steps() if checkpoint.save else []
+        earlier = [number for number in saved if number < step.number]
+        begun_with = found.weights and step.number == self.started_at + 1  # else the run itself has made them so
+        if begun_with and not earlier:
             return "start from other weights: a checkpoint whose weights are finite (--pretrained-checkpoint or --load)"
+        since = "the samples that follow fail as well"
+        if run.config.training.precision == "fp16" and not begun_with:
+            fixed = ", or without --loss-scale" if run.config.training.loss_scale is not None else ""
+            return f"{since}, and fp16 ends at 65,504: give the same command again with --bf16{fixed}"
+        lower = f"--lr {optimizer.lr / 10:g}"
+        if optimizer.min_lr > optimizer.lr / 10:
+            lower += f" --min-lr {optimizer.lr / 10:g}"
         rate = run.parts.learning_rate.at(step.number - 1, run.state.consumed_samples, run.state.consumed_tokens)
-        lower = f"--lr {run.config.optimizer.lr / 2:g}"
-        if run.config.optimizer.min_lr > run.config.optimizer.lr / 2:
-            lower += f" --min-lr {run.config.optimizer.lr / 2:g}"
-        since = "the samples that follow fail as well: the run has diverged"
+        since += f": the run has diverged at a learning rate of {rate:g}" if not begun_with else ""
         if not earlier:
-            return f"{since} (learning rate {rate:g}); start again with {lower}"
+            return f"{since}; start again with {lower}"
         back = earlier[-2] if len(earlier) > 1 else earlier[-1]
-        return f"{since} (learning rate {rate:g}); give the same command again with --ckpt-step {back} {lower}"
+        name = f"lr_{optimizer.lr / 10:g}"  # going back to one step twice takes a name
+        return f"{since}; give the same command again with --ckpt-step {back} --branch {name} {lower}"
 
 
 def _numbers(parts: Parts, step: Step) -> list[int]:

@@ -9,7 +9,7 @@ B samples of a micro-batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -43,6 +43,24 @@ STAGES = (
 )
 PER_BLOCK = len(STAGES)
 STREAM = (0, 5)  # places without an operation of their own in the backward pass
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Whose tokens an activation holds: of B samples of S tokens, all, or this rank's run under sequence parallel."""
+
+    samples: list[int]  # numbers in the order
+    length: int  # S
+    tp_rank: int
+
+    def not_finite(self, tensor: Tensor) -> list[int]:
+        """The samples of which an activation (B, S or S/R, …) has an element that is not finite."""
+        finite = tensor.detach().isfinite()
+        if bool(finite.all()):
+            return []
+        tokens = (~finite).flatten(2).any(2).flatten()  # sample after sample
+        first = self.tp_rank * len(tokens) if len(tokens) < len(self.samples) * self.length else 0
+        return [self.samples[row] for row in ((tokens.nonzero().flatten() + first) // self.length).unique().tolist()]
 
 
 @dataclass
@@ -96,7 +114,7 @@ class Probe:
     def __init__(self, stages: Iterable[GPTStage]) -> None:
         self.stages = list(stages)
         self.found = Findings()
-        self.samples: list[int] = []  # of the micro-batch whose forward pass is under way; what is recomputed has none
+        self.micro_batch: MicroBatch | None = None  # whose forward pass is under way; what is recomputed has none
         self.exits = ExitStack()
 
     def __enter__(self) -> Probe:
@@ -112,10 +130,13 @@ class Probe:
         forward, end = stage.forward, PER_BLOCK * (stage.model.config.num_layers + 1)
 
         def with_samples(hidden: Tensor | None, micro_batch: Batch) -> Tensor:
-            self.samples, on_losses = micro_batch.sample_ids_B.tolist(), stage.on_losses
+            samples, on_losses = micro_batch.sample_ids_B.tolist(), stage.on_losses
+            self.micro_batch = MicroBatch(samples, micro_batch.tokens_BS.shape[1], stage.model.mesh.tp.rank)
 
             def look_and_pass_on(losses_2B: Tensor, batch: Batch) -> None:
-                self.look(losses_2B.T, end + 2, with_gradient=False)
+                for sample, finite in zip(samples, losses_2B.isfinite().all(0).tolist(), strict=True):
+                    if not finite:
+                        self.found.forward.setdefault(sample, end + 2)
                 if on_losses is not None:
                     on_losses(losses_2B, batch)
 
@@ -123,7 +144,7 @@ class Probe:
             try:
                 return forward(hidden, micro_batch)
             finally:
-                self.samples, stage.on_losses = [], on_losses
+                self.micro_batch, stage.on_losses = None, on_losses
 
         stage.forward = with_samples  # type: ignore[method-assign]  # of this object, until the exit
         self.exits.callback(delattr, stage, "forward")
@@ -163,25 +184,19 @@ class Probe:
         self.exits.callback(module.register_forward_pre_hook(hook).remove)
 
     def look(self, tensor: Tensor, place: int, with_gradient: bool) -> None:
-        """Notes the samples of a tensor (B, …) that are not finite, and those of its gradient when that comes."""
-        samples = self.samples
-        if not samples:
+        """Notes the samples of an activation that are not finite, and those of its gradient when that comes."""
+        micro_batch = self.micro_batch
+        if micro_batch is None:
             return
-        self.note(self.found.forward, tensor, samples, place, min)
-        if with_gradient and tensor.requires_grad:
-            tensor.register_hook(lambda grad: self.note(self.found.backward, grad, samples, place, max))
+        for sample in micro_batch.not_finite(tensor):
+            self.found.forward[sample] = min(self.found.forward.get(sample, place), place)
 
-    @staticmethod
-    def note(
-        seen: dict[int, int], tensor: Tensor, samples: list[int], place: int, better: Callable[[int, int], int]
-    ) -> None:
-        finite = tensor.detach().isfinite()
-        if bool(finite.all()):
-            return
-        by_row = finite.flatten(1).all(1).tolist() if len(tensor) == len(samples) else [False] * len(samples)
-        for sample, good in zip(samples, by_row, strict=True):
-            if not good:
-                seen[sample] = better(seen.get(sample, place), place)
+        def look_back(gradient: Tensor) -> None:
+            for sample in micro_batch.not_finite(gradient):
+                self.found.backward[sample] = max(self.found.backward.get(sample, place), place)
+
+        if with_gradient and tensor.requires_grad:
+            tensor.register_hook(look_back)
 
 
 def probe(parts: Parts, first: int, size: int, loss_gradient: float) -> Findings:

@@ -105,7 +105,7 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
             callbacks.insert(0, files)
         log.info("%s", describe(config, parts))
         tell_complete(start, batch_size)
-        non_finite = NonFiniteSteps(tokenizer)
+        non_finite = NonFiniteSteps(tokenizer, state.step)
         if continued is not None:
             non_finite.take_up(continued)
         trainer = Trainer(config, parts, state, callbacks, non_finite)

@@ -45,7 +45,7 @@ def warned(output: str) -> list[str]:
 
 def advice(output: str, flag: str) -> list[str]:
     """The words of an advised flag and its values."""
-    match = re.search(rf"{flag}((?: [\w:.-]+)+?)(?= \(| to |,|$|;)", told(output)[-1])
+    match = re.search(rf"{flag}((?: [\w:.+-]+)+?)(?= \(| to |,|$|;)", told(output)[-1])
     assert match is not None, output
     return [flag, *shlex.split(match[1])]
 
@@ -83,7 +83,7 @@ def test_the_error_names_place_and_documents_and_its_advice_works(tmp_path: Path
 )
 def test_every_layout_says_and_computes_the_same(tmp_path: Path, layouts: list[str]) -> None:
     """What is warned of a step that is left out is what an error says of the one at which a run stops."""
-    config = poisoned_run(tmp_path, micro_batch_size=1, num_layers=4)
+    config = poisoned_run(tmp_path, num_layers=4)
     first = train(config, *BOTH_WAYS, "--save", str(tmp_path / "one"))
     one = curve(tmp_path / "one")
     assert [row["step"] for row in one if row["skipped"]] == [9]
@@ -200,10 +200,29 @@ def test_weights_that_are_not_finite_and_runs_that_diverge(tmp_path: Path) -> No
     assert "first in embedding, forward pass, with all of samples 0 to 7" in output
     assert "weights that are not finite: embedding.weight" in output
     assert "fix:  start from other weights" in output
-    plain = run_config(tmp_path, eval_iters=0, precision="fp32", save=str(tmp_path / "plain"))
-    wild = train(plain, "--lr", "1e38", "--clip-grad", "0", "--save-interval", "1", status=2)
+
+
+def test_a_run_that_diverges_goes_back_with_a_lower_rate(tmp_path: Path) -> None:
+    config = run_config(tmp_path, eval_iters=0, precision="fp32")
+    wild = train(config, "--lr", "1e38", "--clip-grad", "0", "--lr-warmup-iters", "0", status=2)
     assert "the run has diverged" in wild
-    assert "--lr 5e+37" in wild
+    assert "start again with --lr 1e+37" in wild
+    train(config, "--exit-interval", "9")
+    wild = train(config, "--lr", "1e38", "--clip-grad", "0", status=2)
+    assert "error: step 11: " in wild
+    assert advice(wild, "--ckpt-step") == ["--ckpt-step", "8", "--branch", "lr_1e+37", "--lr", "1e+37"]
+    followed = train(config, "--clip-grad", "0", *advice(wild, "--ckpt-step"), status=2)
+    assert "back to step 8" in followed
+    assert advice(followed, "--ckpt-step") == ["--ckpt-step", "4", "--branch", "lr_1e+36", "--lr", "1e+36"]
+    train(config, "--ckpt-step", "4")
+
+
+def test_gradients_that_fp16_cannot_hold(tmp_path: Path) -> None:
+    config = run_config(tmp_path, eval_iters=0, precision="fp16", train_iters=80)
+    output = train(config, "--loss-scale", "1e30", status=2)
+    assert "error: step 50: the gradient is not finite; first in head and loss, backward pass, with all of" in output
+    assert "give the same command again with --bf16, or without --loss-scale" in output
+    train(config, "--bf16", "--loss-scale", "1e30", "--train-iters", "51")
 
 
 def test_places_are_named_in_their_order() -> None:
