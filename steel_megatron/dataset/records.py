@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
+
+from steel_megatron.corpus.corpus import RejectedRecordError
+from steel_megatron.corpus.readers.json_value import parse_json
+from steel_megatron.jobs.files import BYTE_ORDER_MARK
 
 BAD_UTF8 = "bad_utf8"
 BAD_JSON = "bad_json"
@@ -110,17 +113,11 @@ def _control(marks: list[Any], length: int) -> list[tuple[int, int]]:
 
 
 def _second_opinion(line: bytes) -> Any:
-    """What Python's parser makes of a line that orjson refuses."""
+    """What Python's parser makes of a line that orjson refuses, perhaps for a mark where files were joined."""
     try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RejectedLineError(BAD_UTF8, f"{error.reason} at byte {error.start} of the line") from None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise RejectedLineError(BAD_JSON, str(error)) from None
-    except RecursionError:
-        raise RejectedLineError(BAD_JSON, "nested too deeply") from None
+        return parse_json(line.removeprefix(BYTE_ORDER_MARK))
+    except RejectedRecordError as error:
+        raise RejectedLineError(error.reason, error.detail) from None
 
 
 def _encodable(text: str) -> bool:

@@ -10,6 +10,7 @@ _MARKS = (
     (rb"version https://git-lfs\.", "is a Git LFS pointer, not the file: git lfs pull fetches it"),
     (rb"\s*<(?:!doctype\s+html|html\b|\?xml\b)", "is a page of HTML or XML, as a server sends where a download fails"),
     (rb"\0{%d}" % _ZEROS, "begins with zeros: it was not written when the machine stopped"),
+    (rb"\xff\xfe|\xfe\xff", "is UTF-16: iconv -f UTF-16 -t UTF-8 makes lines of it"),
     (rb"[{\[]\0|\0[{\[]", "is UTF-16 without a mark: iconv -f UTF-16LE (or BE) -t UTF-8 makes lines of it"),
 )
 

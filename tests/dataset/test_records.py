@@ -54,3 +54,20 @@ def test_any_bytes_give_texts_or_a_reason(line):
     except RejectedLineError as error:
         outcome = [error.reason]
     assert outcome == ["str"] or outcome[0] in REASONS
+
+
+def test_a_mark_where_files_were_joined_costs_nothing():
+    assert texts_of(b'\xef\xbb\xbf{"text": "a"}', ["text"]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        (b'{"text": "a"}\r{"text": "b"}\r', "old Macs"),
+        (b'{"text": "a"} {"text": "b"}', "several objects in a line"),
+        ('{"text": "a"}'.encode("utf-16-le"), "UTF-16"),
+    ],
+)
+def test_known_causes_are_named(line, hint):
+    with pytest.raises(RejectedLineError, match=hint):
+        texts_of(line, ["text"])

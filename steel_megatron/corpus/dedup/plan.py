@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput, in_
 from steel_megatron.jobs.files import BYTE_ORDER_MARK, is_url, state_of
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs, without_ending
 from steel_megatron.jobs.never_data import DEDUP_DUPLICATES, DEDUP_REJECTS, DEDUP_REPORT, DEDUP_WORK
+from steel_megatron.jobs.suspects import suspicion
 from steel_megatron.jobs.unpack import can_be_cut, read_chunks
 
 FORMAT = 1  # of the work folder
@@ -134,9 +136,10 @@ def _refuse_repeated(names: Sequence[str], says: str) -> None:
 
 def _parts_of(number: int, file: DedupFile, first: int, part_bytes: int) -> Iterator[DedupPart]:
     head = next(read_chunks(file.path), b"").removeprefix(BYTE_ORDER_MARK)
-    if head.lstrip()[:1] not in (b"{", b""):
+    objects = re.search(rb"^\s*\{", head, re.MULTILINE) and not head.lstrip().startswith(b"[")
+    if head.strip() and not objects and not suspicion(head):  # those are warned of, and their lines rejected
         raise DataError(
-            f"{file.path} does not begin with a JSON object",
+            f"{file.path} holds no JSON object a line",
             rule='dedup reads one {"text": …} object a line, plain or packed',
             fix="convert it with 'steel convert' first",
         )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from steel_megatron.config import DataError
+from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
 from steel_megatron.corpus.dedup.lines import read_lines
 from steel_megatron.corpus.dedup.plan import DedupPart
 
@@ -19,3 +21,14 @@ def test_every_cut_gives_every_line_once(tmp_path: Path, content: bytes) -> None
         bounds = [(start, min(start + size, len(content))) for start in range(0, len(content), size)]
         parts = [DedupPart(n, 0, str(path), start, stop, size) for n, (start, stop) in enumerate(bounds)]
         assert [line for part in parts for line in read_lines(part)] == (whole if whole[-1] else whole[:-1])
+
+
+def test_a_broken_first_line_costs_that_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'broken\n{"text": "one"}\n\xef\xbb\xbf{"text": "two"}\n{"text": "t\0"}\n')
+    (tmp_path / "b.jsonl").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    settings = DedupSettings(exact_only=True)
+    done = deduplicate([SourceInput("s", str(tmp_path))], tmp_path.with_name("lines_out"), settings=settings)
+    assert {key: done.report["sources"]["s"][key] for key in ("kept", "invalid")} == {"kept": 2, "invalid": 3}
+    (tmp_path / "c.jsonl").write_bytes(b'[{"text": "one"}]')
+    with pytest.raises(DataError, match=r"c\.jsonl holds no JSON object a line"):
+        deduplicate([SourceInput("s", str(tmp_path))], tmp_path.with_name("lines_other"))
