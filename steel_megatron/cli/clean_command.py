@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         nargs="+",
-        help="Files, folders or glob patterns of JSON lines, also .gz and .zst (default: the recipe's dataset_path).",
+        help="Files, folders, glob patterns or URLs of JSON lines, also packed (default: the recipe's dataset_path).",
     )
     parser.add_argument(
         "--output", metavar="FILE", help="FILE.jsonl or FILE.jsonl.zst (default: the recipe's export_path)."

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         help="Files, folders, glob patterns or URLs that fsspec knows; what they hold is told from their content, "
-        "also in .gz, .zst, .zip and .tar.gz.",
+        "also packed (.gz, .zst, .bz2, .xz, .zip, .tar).",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.gz or FILE.jsonl.zst.")
     parser.add_argument("--source", metavar="NAME", help='What "source" says in each line (default: the corpus).')

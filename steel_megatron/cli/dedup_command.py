@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="NAME=FILE",
         help='JSON lines of {"text", "source", "id"}: a file, folder or glob pattern and the name of its source; also '
-        ".gz and .zst. A name may be given more than once.",
+        "packed. A name may be given more than once.",
     )
     parser.add_argument(
         "--priority",

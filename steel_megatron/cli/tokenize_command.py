@@ -15,7 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``steel tokenize`` and of ``tools/preprocess/preprocess_data.py``."""
     data = parser.add_argument_group("input")
     data.add_argument(
-        "--input", nargs="+", required=True, help="Files, folders or glob patterns of JSON lines, plain, .gz or .zst."
+        "--input",
+        nargs="+",
+        required=True,
+        help="Files, folders, glob patterns or URLs of JSON lines, plain or packed.",
     )
     data.add_argument(
         "--json-keys", nargs="+", default=["text"], metavar="KEY", help="Fields to tokenise (default: text)."

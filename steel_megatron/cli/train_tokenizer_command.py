@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``steel train-tokenizer``."""
     parser.add_argument(
-        "--input", nargs="+", required=True, help="Files, folders or glob patterns of JSON lines, plain, .gz or .zst."
+        "--input",
+        nargs="+",
+        required=True,
+        help="Files, folders, glob patterns or URLs of JSON lines, plain or packed.",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="Folder to write.")
     add_number(parser, "--vocab-size", IDS, "Ids in all, the special tokens included.", required=True)
