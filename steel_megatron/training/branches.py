@@ -93,12 +93,14 @@ class Branches:
         """How the branch that the folder holds began; None: at the beginning."""
         return next((entry for entry in reversed(self.entries()) if entry.kind != DAMAGED), None)
 
-    def finish(self, events: Path) -> None:
-        """Ends a setting aside that was cut off; ``events`` as in :meth:`leave`."""
+    def finish(self, events: Path) -> Entry | None:
+        """Ends a setting aside that was cut off, and returns it; ``events`` as in :meth:`leave`."""
         entries = self.entries()
-        if entries and not entries[-1].finished:
-            self._move(entries[-1], events)
-            self._write([*entries[:-1], replace(entries[-1], finished=True)])
+        if not entries or entries[-1].finished:
+            return None
+        self._move(entries[-1], events)
+        self._write([*entries[:-1], replace(entries[-1], finished=True)])
+        return entries[-1]
 
     def leave(self, leaving: Leaving, events: Path) -> Entry:
         """Sets aside what the run leaves, and notes the branch that begins.
@@ -109,6 +111,7 @@ class Branches:
         folder = None
         if leaving.later or self._measured_after(leaving.step):
             folder = f"{ASIDE}/{self._free_name(leaving)}"
+            (self.root / folder).mkdir(parents=True, exist_ok=True)  # where that fails, nothing has been begun
         entry = Entry(
             leaving.kind,
             leaving.step,
@@ -133,7 +136,7 @@ class Branches:
         stem = {BACK: "after", DAMAGED: "damaged_after", FRESH: "before_fresh_start"}[leaving.kind]
         stem = stem if leaving.kind == FRESH else f"{stem}_step_{leaving.step:07d}"
         name, number = stem, 1
-        while os.path.lexists(self.root / ASIDE / name):
+        while os.path.lexists(path := self.root / ASIDE / name) and not (path.is_dir() and not os.listdir(path)):
             number += 1
             name = f"{stem}_{number}"
         return name
@@ -143,7 +146,6 @@ class Branches:
         if entry.folder is None:
             return
         target = self.root / entry.folder
-        target.mkdir(parents=True, exist_ok=True)
         _copy(self.root / METRICS, target / METRICS)
         if entry.kind != DAMAGED:
             for path in _files_of(self.root, KEPT_TOO):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import socket
 import time
@@ -21,8 +22,10 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
-        self.file = SteadyFile(folder / name)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        # A file of its own, also of a second run of this process within the second: a branch may keep the older one.
+        number = next(number for number in itertools.count() if not (folder / f"{name}.{number}").exists())
+        self.file = SteadyFile(folder / f"{name}.{number}")
         head = _record(file_version="brain.Event:2")
         if purge_step is not None:
             from tensorboard.compat.proto.event_pb2 import SessionLog

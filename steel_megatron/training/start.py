@@ -196,7 +196,8 @@ def _from_save(config: CheckpointConfig, store: CheckpointStore, events: Path) -
 def _look(store: CheckpointStore, events: Path) -> tuple[list[int], Entry | None]:
     """Steps with a checkpoint, whole or not, and how the branch began, after a kill's leftovers are put in order."""
     branches = Branches(store.root)
-    branches.finish(events)
+    if (cut_off := branches.finish(events)) is not None:
+        log.info("%s: a start that was cut off is made up for; %s", store.root, _set_aside(store.root, cut_off))
     return store.named_steps(), branches.current()
 
 

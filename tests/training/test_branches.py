@@ -92,7 +92,8 @@ def test_after_going_back_a_run_is_bitwise_one_that_never_went_further(tmp_path,
 
 def test_once_more_to_the_same_step_and_then_further_back(run):
     config = run.with_name("run.yaml")
-    (run / "set_aside" / "after_step_0000004").mkdir(parents=True)  # whatever it is, it stays as it is
+    (run / "set_aside" / "after_step_0000004").mkdir(parents=True)
+    (run / "set_aside" / "after_step_0000004" / "notes").write_text("")  # whatever it is, it stays as it is
     train(config, "--ckpt-step", "8")
     train(config, "--ckpt-step", "4", "--exit-interval", "6")
     train(config, "--ckpt-step", "4", "--branch", "second", "--exit-interval", "7")
@@ -143,8 +144,8 @@ def test_killed_while_setting_aside_the_next_start_ends_it(tmp_path, monkeypatch
             patch.setattr(os, "rename", rename)
             with pytest.raises(KeyboardInterrupt):
                 Branches(run).leave(Leaving(BACK, 4, ("step_0000008", "step_0000012")), run / "tensorboard")
-        for _ in range(2):
-            Branches(run).finish(run / "tensorboard")
+        finished = [Branches(run).finish(run / "tensorboard") is not None for _ in range(2)]
+        assert finished == [cut > 0, False]
         entries = Branches(run).entries()
         assert [entry.finished for entry in entries] == [True] * (cut > 0)
         assert steps_of(run) == ([4] if cut else [4, 8, 12])
@@ -174,8 +175,11 @@ def test_a_step_that_is_not_there_or_damaged_is_refused_and_nothing_moves(run):
         lock.release()
     said = train(config, "--save", str(run.with_name("new")), "--ckpt-step", "4", status=2)
     assert "steps none" in said
+    (run / "set_aside").write_text("")
+    assert "not a directory" in train(config, "--ckpt-step", "4", status=2).lower()
+    (run / "set_aside").unlink()
     assert steps_of(run) == [4, 8, 12]
-    assert not (run / "set_aside").exists()
+    assert not (run / "branches.json").exists()
     assert metric_steps(run) == list(range(1, 13))
 
 
