@@ -17,6 +17,10 @@ _FIX = "bring the file back as it was, and give the same command again: it goes 
 BLOCKS, BLOCK_BYTES = 16, 4096  # of a file, that tell whether it was written to
 
 
+class MovedDataError(DataError):
+    """The name leads to no file or to another one; the one that was opened is still there, and whole."""
+
+
 class DataFile:
     """What the system says of a file, and from the first check on a few blocks of what it holds."""
 
@@ -29,20 +33,22 @@ class DataFile:
         """Compares with the file that has the name now.
 
         Raises:
-            DataError: it is gone, another file, of another size, or holds something else.
+            MovedDataError: it is gone, or another file has its name.
+            DataError: it is of another size, or holds something else.
         """
         try:
             changed = self._change()
         except OSError as error:
-            raise DataError(f"{self.path} was removed under the run ({error.strerror})", _RULE, _FIX) from error
+            raise MovedDataError(f"{self.path} was removed under the run ({error.strerror})", _RULE, _FIX) from error
         if changed:
             raise DataError(f"{self.path} {changed}", _RULE, _FIX)
 
     def _change(self) -> str:
-        """What is not as it was; empty if nothing is."""
+        """What is not as it was of the file that was opened; empty if nothing is."""
         now, then = _look(self.path), self._found
         if now[:2] != then[:2]:
-            return f"was replaced by another file under the run ({then[2]:,} bytes before, {now[2]:,} now)"
+            what = f"was replaced by another file under the run ({then[2]:,} bytes before, {now[2]:,} now)"
+            raise MovedDataError(f"{self.path} {what}", _RULE, _FIX)
         if now[2] != then[2]:
             kind = "was cut off" if now[2] < then[2] else "has grown"
             return f"{kind} under the run: it had {then[2]:,} bytes and has {now[2]:,}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from steel_megatron.dataset.data_file import MovedDataError
 from steel_megatron.dataset.indexed import IndexedDataset
 from steel_megatron.dataset.loader import Loader
 from steel_megatron.training.intervals import every
@@ -13,14 +14,15 @@ SECONDS = 60.0  # between two looks, where neither a validation nor an epoch com
 
 
 class DataFiles(Callback):
-    """Checks the files of the sources that are still to be read: at every validation and epoch, and once a minute.
+    """Checks the files of the sources that are still to be read: at validations, checkpoints, epochs, once a minute.
 
-    A file that was replaced goes on to be read as it was, so that nothing is computed with two kinds of data; the check
-    ends the run before that is found at its next start. Runs before the validation.
+    A file that was removed or replaced is still read as it was, so what the run has made of it is good: it saves before
+    it ends with the error. What was written to or cut off ends it at once. Runs after the checkpoint is written.
     """
 
-    def __init__(self, eval_interval: int) -> None:
-        self.eval_interval = eval_interval
+    def __init__(self, *intervals: int | None) -> None:
+        self.intervals = intervals  # steps between validations, and between checkpoints
+        self.moved: MovedDataError | None = None
         self.looked = 0.0
         self.epochs: dict[str, int] = {}
 
@@ -30,10 +32,18 @@ class DataFiles(Callback):
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         epochs = epochs_of(trainer)
-        due = every(self.eval_interval, trainer.state.step) or epochs != self.epochs
+        due = any(every(interval, trainer.state.step) for interval in self.intervals) or epochs != self.epochs
         if due or time.monotonic() - self.looked > SECONDS:
             self.epochs = epochs
-            self.check(trainer)
+            try:
+                self.check(trainer)
+            except MovedDataError as error:
+                self.moved = error
+                trainer.stop_request = error.given
+
+    def on_end(self, trainer: Trainer) -> None:
+        if self.moved is not None:
+            raise self.moved
 
     def check(self, trainer: Trainer) -> None:
         """Raises DataError for the first file that is not what it was."""

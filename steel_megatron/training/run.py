@@ -134,7 +134,6 @@ def callbacks_of(
         callbacks.append(Profiling(traces, logging_.profile_step_start, logging_.profile_step_end, mesh.world.rank))
     peak = device_peak_tflops(mesh.device, training.precision, logging_.peak_tflops)
     callbacks += [Exits(training, started), Throughput(model_flops(config.model, training.seq_length), peak)]
-    callbacks.append(DataFiles(training.eval_interval))
     if parts.valid_data is not None:
         callbacks.append(Validation(training.eval_interval, training.eval_iters, progress))
     if main and folder is not None:
@@ -147,6 +146,7 @@ def callbacks_of(
         callbacks.append(Console(logging_.log_interval, progress))
     if folder is not None:
         callbacks.append(Checkpointing(CheckpointStore(folder), config.checkpoint, overrides))
+    callbacks.append(DataFiles(training.eval_interval, config.checkpoint.save_interval))
     if training.manual_gc:
         callbacks.append(GarbageCollection(training.manual_gc_interval))
     return callbacks
