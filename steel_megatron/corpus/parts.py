@@ -17,12 +17,12 @@ from steel_megatron.corpus.readers.archive import tar_members, zip_files, zip_me
 from steel_megatron.corpus.readers.parquet import open_parquet, read_parquet
 from steel_megatron.corpus.readers.recognise import HEAD_BYTES
 from steel_megatron.corpus.readers.stream import kind_as_taken, read_members, read_stream
-from steel_megatron.jobs.files import FileState, is_url, open_file, spooled, state_of
+from steel_megatron.jobs.files import is_url, open_file, spooled, state_of
 from steel_megatron.jobs.inputs import JSON_LINES, Input, is_data_name
 from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.suspects import suspicion
-from steel_megatron.jobs.unpack import can_be_cut, read_chunks
+from steel_megatron.jobs.unpack import can_be_cut, line_stretches, read_chunks
 
 PART_BYTES = 64 << 20  # larger plain JSON lines, parquet files and zip archives are cut; others are one part
 
@@ -175,10 +175,8 @@ def _stretches(file: Input, kind: Kind, part_bytes: int) -> Iterator[Part]:
             sizes = [info.compress_size for info in zip_files(stream, file.location)]
         yield from _grouped(whole, [0] * len(sizes), sizes, part_bytes)
     elif kind is Kind.JSON_LINES and not packed:
-        cuts = _line_cuts(file.location, state, part_bytes)
-        for start, stop in zip(cuts, [*cuts[1:], state.bytes], strict=True):
-            if start < stop or state.bytes == 0:
-                yield replace(whole, start=start, stop=stop, size=stop - start)
+        for start, stop in line_stretches(file.location, state.bytes, part_bytes) or [(0, 0)]:
+            yield replace(whole, start=start, stop=stop, size=stop - start)
     else:
         yield whole
 
@@ -192,22 +190,6 @@ def _grouped(whole: Part, rows: list[int], sizes: list[int], part_bytes: int) ->
         if size >= part_bytes or i + 1 == len(rows):
             yield replace(whole, start=start, stop=i + 1, first=first, size=int(size * scale))
             start, first, size = i + 1, first + sum(rows[start : i + 1]), 0
-
-
-def _line_cuts(location: str, state: FileState, part_bytes: int) -> list[int]:
-    """Bytes at which parts of lines begin."""
-    cuts = [0]
-    with _open_unpacked(location, packed=False) as stream:
-        while cuts[-1] + 2 * part_bytes <= state.bytes:
-            stream.seek(cuts[-1] + part_bytes)
-            _to_next_line(stream)
-            cuts.append(stream.tell())
-    return cuts
-
-
-def _to_next_line(stream: Any) -> None:
-    while (piece := stream.readline(1 << 20)) and not piece.endswith(b"\n"):
-        pass
 
 
 def _number_lines(parts: list[Part], workers: int) -> list[Part]:

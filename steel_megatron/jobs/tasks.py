@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config.errors import DataError
+from steel_megatron.config.os_errors import complete, explained
 from steel_megatron.jobs.durable import PARTIAL
 from steel_megatron.jobs.hashes import xxh3_of
 from steel_megatron.jobs.locks import locked
 
 LOCK = "lock"  # in the work folder
 _FILES, _BOOT = "_files", "_boot"
-_TAKES = "the disk takes the output and, beside it, the work of a run that is not finished"
-_GOES_ON = "give the command again: it goes on with what is done"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -152,18 +150,15 @@ def disk_errors(target: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        if error.rule or not error.given.startswith("cannot write "):  # as the compiled writer of datasets says it
-            raise
-        raise DataError(error.given, rule=_TAKES, fix="make room, then " + _GOES_ON) from None
+        complete(error)  # the compiled writer of datasets hands on the system's words alone
+        raise
     except OSError as error:
-        place = Path(target).absolute()
-        while not place.is_dir():
-            place = place.parent
-        full = error.errno in _NO_ROOM or error.errno is None  # numpy tells no number
-        where = f" {error.filename}" if error.filename else ""
-        free = f" ({shutil.disk_usage(place).free / 1e9:,.1f} GB free in {place})" if full else ""
+        if isinstance(error, ConnectionError):
+            raise
+        # numpy tells no number where the disk takes less than it was given.
+        words = explained(error if error.errno else OSError(errno.ENOSPC, str(error)))
         raise DataError(
-            f"{os.fspath(target)} could not be written:{where} {error.strerror or error}{free}",
-            rule=_TAKES,
-            fix=f"{'make room' if full else 'mend that'}, then {_GOES_ON}",
+            f"{os.fspath(target)} could not be written: {words.given}",
+            rule=words.rule,
+            fix=f"{words.fix}; then give the command again: it goes on with what is done",
         ) from error

@@ -64,7 +64,8 @@ def content_of(folder: Path, name: str) -> dict[str, Any]:
                 content.pop(key, None)
             found[where] = content
         elif path.name.endswith("rejects.jsonl"):
-            found[where] = dict(enumerate(map(json.loads, path.read_bytes().splitlines())))
+            rejects = map(json.loads, path.read_bytes().splitlines())
+            found[where] = {n: reject | {"detail": ""} for n, reject in enumerate(rejects)}  # words may get better
         elif path.suffix in (".jsonl", ".zst", ".bin", ".idx", ".partial"):
             found[where] = b"".join(read_chunks(path))
     return found

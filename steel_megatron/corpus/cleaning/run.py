@@ -29,11 +29,11 @@ from steel_megatron.corpus.cleaning.report import REPORT_HTML, REPORT_JSON, repo
 from steel_megatron.corpus.cleaning.tally import Tally
 from steel_megatron.jobs.durable import Outputs, beside, concatenate, refuse_other
 from steel_megatron.jobs.engine import Engine
-from steel_megatron.jobs.files import open_file, state_of
+from steel_megatron.jobs.files import state_of
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.never_data import MANIFEST
 from steel_megatron.jobs.tasks import work_folder
-from steel_megatron.jobs.unpack import can_be_cut
+from steel_megatron.jobs.unpack import can_be_cut, line_stretches
 
 log = logging.getLogger(__name__)
 PART_BYTES = 64 << 20  # larger plain files are cut; packed ones are one part
@@ -131,16 +131,8 @@ def _parts(path: str, part_bytes: int) -> Iterator[CleanPart]:
     if not can_be_cut(path):
         yield CleanPart(path, state.version, 0, None, state.bytes)
         return
-    with open_file(path) as file:
-        cuts = [0]
-        while cuts[-1] + 2 * part_bytes <= state.bytes:
-            file.seek(cuts[-1] + part_bytes)
-            while (piece := file.readline(1 << 20)) and not piece.endswith(b"\n"):
-                pass
-            cuts.append(file.tell())
-    for start, stop in zip(cuts, [*cuts[1:], state.bytes], strict=True):
-        if start < stop:
-            yield CleanPart(path, state.version, start, stop, stop - start)
+    for start, stop in line_stretches(path, state.bytes, part_bytes):
+        yield CleanPart(path, state.version, start, stop, stop - start)
 
 
 def _run(job: CleanJob, parts: list[CleanPart], engine: Engine) -> Tally:
