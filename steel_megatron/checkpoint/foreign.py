@@ -41,6 +41,22 @@ def refuse_foreign(folder: Path, flag: str) -> None:
         )
 
 
+def not_hugging_face(folder: Path) -> CheckpointError:
+    """The error for a folder without config.json that was given to ``--hf``."""
+    rule = "a Hugging Face model folder has a config.json"
+    if any(STEEL_STEP.fullmatch(name) for name in _names(folder)):
+        return CheckpointError(
+            f"--hf {folder} is the folder of a run",
+            rule=rule,
+            fix=f"--load {folder} for generate; train takes it with --save or --pretrained-checkpoint; steel export "
+            f"--load {folder} --output THAT makes a Hugging Face folder of it",
+        )
+    found = recognise(folder)
+    if found is not None:
+        return CheckpointError(f"--hf {folder} is {found.what}", rule=rule, fix=found.fix)
+    return CheckpointError(f"{folder} holds no config.json", rule=rule, fix="check the path given to --hf")
+
+
 def recognise(folder: Path) -> Foreign | None:
     """What a folder is that is not a run's; None where that is not known."""
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import ConfigError, RunConfig, load_run_config
 from steel_megatron.config.sample_ranges import parse_ranges
@@ -32,6 +33,7 @@ class Progress:
 def config_of(run: Path) -> RunConfig:
     """The effective configuration of a run, from its folder."""
     if not (run / "config.yaml").is_file():
+        refuse_foreign(run, "--run")
         raise ConfigError(f"no file {run / 'config.yaml'}", rule="a run's folder is what its --save named")
     return load_run_config(run / "config.yaml")
 

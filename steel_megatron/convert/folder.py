@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from steel_megatron.checkpoint.foreign import not_hugging_face
 from steel_megatron.config import CheckpointError, ConfigError
 from steel_megatron.jobs.durable import sync
 
@@ -61,11 +62,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: no such folder or file. ConfigError: transformers does not take it.
     """
     if not (folder / "config.json").is_file():
-        raise CheckpointError(
-            f"{folder} holds no config.json",
-            rule="a Hugging Face model folder has one",
-            fix="check the path given to --hf",
-        )
+        raise not_hugging_face(folder)
     from transformers import AutoConfig
 
     try:

@@ -159,10 +159,11 @@ def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
         return
     whole = not start.weights_only and not config.checkpoint.no_load_optim
     blocks = model_blocks(parts.chunks)
-    if whole:
+    if not start.weights_only:
         used = parts.train_data.reader.skips.frontier(start.facts["state"]["consumed_samples"])
         cuts = cut_changes(start.facts["config"], config)
         check_resume(start.facts["phases"], parts.datasets.phases, used, cuts)
+    if whole:
         blocks |= parts.optimizer.blocks()
     start.store.load(start.step, as_stored(blocks, start.store.tensors(start.step)))
     if whole:

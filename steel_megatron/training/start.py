@@ -13,7 +13,7 @@ from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointConfig, CheckpointError, ConfigError, RunConfig
 from steel_megatron.optim.batch_size import BatchSize, Level, Reached, past_levels
-from steel_megatron.training.branches import BACK, DAMAGED, FRESH, Branches, Entry, Leaving
+from steel_megatron.training.branches import ASIDE, BACK, DAMAGED, FRESH, Branches, Entry, Leaving
 from steel_megatron.training.changes import check_changes
 
 log = logging.getLogger(__name__)
@@ -231,10 +231,16 @@ def _own_step(config: CheckpointConfig) -> int | None:
 def _at(store: CheckpointStore, step: int) -> Start:
     """The checkpoint of a given step."""
     if step not in ranks.on_main(store.named_steps, f"listing {store.root}"):
+        aside = sorted(store.root.glob(f"{ASIDE}/*/{store.folder(step).name}"))
         raise CheckpointError(
             f"--ckpt-step {step}: {store.root} holds no checkpoint of that step",
             rule=store.describe(),
-            fix="choose one of them; what was set aside is a run's folder for --load",
+            fix="choose one of them"
+            + (
+                f"; or go on elsewhere with what was set aside: --load {aside[-1].parent} --save ANOTHER"
+                if aside
+                else ""
+            ),
         )
     if problems := store.verify(step):
         raise CheckpointError(

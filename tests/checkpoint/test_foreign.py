@@ -10,7 +10,8 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 from helpers.small_checkpoints import save_steps
-from steel_megatron.checkpoint.foreign import recognise, refuse_foreign
+from steel_megatron.checkpoint.foreign import not_hugging_face, recognise, refuse_foreign
+from steel_megatron.cli.run_data import config_of
 from steel_megatron.config import CheckpointError
 
 
@@ -96,3 +97,19 @@ def test_what_may_be_a_run_is_left_alone(tmp_path):
     files(store.root, "config.json", "model.safetensors", "latest", "config.yaml")
     (store.root / "config.json").write_text(json.dumps({"model_type": "llama"}))
     assert recognise(store.root) is None
+
+
+def test_what_hf_is_given_that_it_cannot_take(tmp_path):
+    store = save_steps(tmp_path / "run", 4)
+    error = not_hugging_face(store.root)
+    assert "--hf" in error.given
+    assert "is the folder of a run" in error.given
+    assert f"steel export --load {store.root}" in error.fix
+    megatron = files(tmp_path / "megatron", "latest_checkpointed_iteration.txt", "iter_0000001/mp_rank_00/a.pt")
+    assert "Megatron-LM" in not_hugging_face(megatron).given
+    assert "holds no config.json" in not_hugging_face(tmp_path).given
+
+
+def test_commands_that_look_at_a_run_name_it_too(tmp_path):
+    with pytest.raises(CheckpointError, match=r"--run .* is a Hugging Face folder"):
+        config_of(files(tmp_path, "config.json", "model.safetensors"))

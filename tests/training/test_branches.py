@@ -106,6 +106,8 @@ def test_once_more_to_the_same_step_and_then_further_back(run):
     ]
     assert [steps_of(run / "set_aside" / name) for name in names] == [[], [8, 12], [6], [12]]
     assert [entry.step for entry in Branches(run).entries()] == [8, 4, 4]
+    said = train(config, "--ckpt-step", "6", status=2)
+    assert f"--load {run / 'set_aside' / 'after_step_0000004_3'} --save ANOTHER" in said
     # What was left is a run's folder: it can be gone on with elsewhere.
     aside = run / "set_aside" / "after_step_0000004_2"
     said = train(config, "--load", str(aside), "--save", str(run.with_name("elsewhere")), "--train-iters", "13")

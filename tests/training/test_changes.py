@@ -122,6 +122,7 @@ def test_another_length_of_samples_is_named(run):
     said = train(config, "--seq-length", "32", status=2)
     assert "--seq-length was 16, is 32: source 'data'" in said
     assert "'from: 32'" in said
+    assert "--seq-length was 16" in train(config, "--seq-length", "32", "--no-load-optim", status=2)
     said = train(config, "--split", "50,50,0", status=2)
     assert "--split was 90,10,0, is 50,50,0" in said
     assert cut_changes(RunConfig().to_dict(), RunConfig()) == []
