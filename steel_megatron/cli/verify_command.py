@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron import __version__
-from steel_megatron.config import COUNT, KNOBS, PROCESSES, ConfigError, add_number, add_run_flags, load_run_config
+from steel_megatron.config import (
+    COUNT,
+    KNOBS,
+    PROCESSES,
+    ConfigError,
+    add_number,
+    add_run_flags,
+    check_model,
+    load_run_config,
+)
 from steel_megatron.jobs.writable import check_file
 
 HEADER = (
@@ -48,15 +57,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from steel_megatron.training.verify import Layout, certificate, default_layouts, shrink
+    from steel_megatron.training.shrink import shrink
+    from steel_megatron.training.verify import Layout, certificate, default_layouts, fits
     from steel_megatron.training.verify_processes import verify
 
     given = {name: value for name, value in vars(args).items() if name in KNOBS}
     config = load_run_config(args.config, given, args.preset)
     world_size = args.world_size or torch.cuda.device_count() or 8
     device = "cuda" if 0 < world_size <= torch.cuda.device_count() and config.training.device != "cpu" else "cpu"
-    layouts = default_layouts(world_size)
+    check_model(config.model)
+    small = shrink(config, args.steps)
+    layouts, left_out = [], {}
+    for layout in default_layouts(world_size):
+        left_out[layout.name] = fits(layout, small)
+        layouts += [] if left_out[layout.name] else [layout]
     if args.layouts is not None:
+        left_out = {}
         layouts = [Layout.parse(text) for text in args.layouts.split(";") if text.strip()]
         if not layouts:
             raise ConfigError(f"--layouts {args.layouts!r}", rule="it names one layout or more", fix="leave it out")
@@ -67,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
                 )
     for suffix in (".json", ".md"):
         check_file(Path(args.certificate + suffix))
-    small = shrink(config, args.steps)
+    for name, why in left_out.items():
+        if why:
+            print(f"left out, since no model of this kind can be divided so: {name} ({why})")
     print(f"{len(layouts)} layouts on {device}, {args.steps} steps each, against one process\n\n{HEADER}", flush=True)
     outcomes = []
     for layout, outcome in zip(layouts, verify(small, layouts, device), strict=True):

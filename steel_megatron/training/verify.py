@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.config import ConfigError, RunConfig, check_run, nearest
+from steel_megatron.config import ConfigError, RunConfig, check_layout, check_run, nearest
 from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.model.blocks import model_blocks
 from steel_megatron.optim.batch_size import BatchSize
@@ -146,34 +146,14 @@ def default_layouts(world_size: int) -> list[Layout]:
     return [Layout.parse(text) for text in texts]
 
 
-def shrink(config: RunConfig, steps: int) -> RunConfig:
-    """The user's model with all its options, small enough to train on CPUs in seconds, in fp32 and reproducible."""
-    config = copy.deepcopy(config)
-    model, training = config.model, config.training
-    heads = 8
-    groups = max(heads * model.query_groups // model.num_attention_heads, 1)
-    model.num_layers, model.num_attention_heads = 8, heads
-    model.num_query_groups = next(g for g in range(groups, 0, -1) if heads % g == 0)
-    model.kv_channels, model.hidden_size, model.ffn_hidden_size = 8, 64, 96
-    model.vocab_size, model.max_position_embeddings = 301, 64
-    model.make_vocab_size_divisible_by = 8
-    training.seq_length, training.micro_batch_size, training.global_batch_size = 32, 2, 32
-    training.train_iters, training.train_samples, training.rampup_batch_size = steps, None, None
-    training.precision, training.eval_iters, training.device = "fp32", 0, config.training.device
-    # AdamW divides by the root of the second moment: with a tiny epsilon a gradient that is next to nothing, and so
-    # mostly rounding, moves its weight as far as any other. Gradients here are about 1e-3.
-    config.optimizer = dataclasses.replace(
-        config.optimizer, lr=5e-4, min_lr=5e-5, lr_decay_style="cosine", adam_eps=1e-6
-    )
-    for name in ("lr_warmup_iters", "lr_warmup_samples", "lr_warmup_tokens", "lr_warmup_fraction"):
-        setattr(config.optimizer, name, None)
-    for name in ("lr_decay_iters", "lr_decay_samples", "lr_decay_tokens", "lr_wsd_decay_iters"):
-        setattr(config.optimizer, name, None)
-    data = config.data
-    data.train_data_path = data.valid_data_path = data.phases = data.tokenizer_type = data.tokenizer_model = None
-    data.split, data.num_workers = "100,0,0", 0
-    config.checkpoint.save = config.checkpoint.load = None
-    return config
+def fits(layout: Layout, config: RunConfig) -> str:
+    """Why a model cannot be divided like that; empty if it can."""
+    on_it = layout.apply(config)
+    try:
+        check_layout(on_it.model, on_it.parallel, layout.world_size)
+    except ConfigError as error:
+        return error.given
+    return ""
 
 
 def write_sample_data(folder: Path, vocabulary: int) -> str:
@@ -200,6 +180,11 @@ class Record(Callback):
 def run_layout(config: RunConfig, mesh: Mesh, layout: Layout, weights: Path) -> Outcome:
     """Trains on a layout (collective on the mesh) and saves the weights as step 0 of a store at ``weights``."""
     config = layout.apply(config)
+    training = config.training
+    assert training.global_batch_size is not None
+    if layout.mbs is None and layout.pp == 1:
+        # Two micro-batches: enough to add gradients up, where each more would cost as many messages per layer again.
+        training.micro_batch_size = max(training.global_batch_size // (2 * layout.dp), 1)
     check_run(config, mesh.world.size)
     outcome = Outcome(layout.name)
     batch_size = BatchSize(config.training)

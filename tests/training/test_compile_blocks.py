@@ -15,7 +15,8 @@ from steel_megatron.config import RunConfig
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.training import setup
-from steel_megatron.training.verify import Layout, Outcome, compare, run_layout, shrink, write_sample_data
+from steel_megatron.training.shrink import shrink
+from steel_megatron.training.verify import Layout, Outcome, compare, run_layout, write_sample_data
 from steel_megatron.training.verify_processes import verify
 
 SHAPES: dict[str, dict[str, Any]] = {

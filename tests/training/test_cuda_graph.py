@@ -17,7 +17,8 @@ from steel_megatron.dataset.batches import Batch
 from steel_megatron.parallel.mesh import Mesh
 from steel_megatron.training import setup
 from steel_megatron.training.cuda_graph import GraphedPasses, fill
-from steel_megatron.training.verify import Layout, Outcome, compare, run_layout, shrink, write_sample_data
+from steel_megatron.training.shrink import shrink
+from steel_megatron.training.verify import Layout, Outcome, compare, run_layout, write_sample_data
 
 SHAPES: dict[str, dict[str, Any]] = {
     "dropout, positions of documents": {

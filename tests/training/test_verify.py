@@ -8,7 +8,8 @@ import pytest
 
 from steel_megatron.cli.main import main
 from steel_megatron.config import ConfigError, RunConfig
-from steel_megatron.training.verify import Layout, Outcome, certificate, default_layouts, shrink
+from steel_megatron.training.shrink import shrink
+from steel_megatron.training.verify import Layout, Outcome, certificate, default_layouts, fits
 from steel_megatron.training.verify_processes import verify
 
 # Shapes whose parallel forms went wrong in other trainers: tied embeddings, fewer key heads than ranks, a vocabulary
@@ -37,8 +38,11 @@ SHAPES = {
         "overlap_grad_reduce": False,
         "overlap_param_gather": False,
     },
+    # Head counts that are no powers of two, heads wider together than the model, of which RoPE turns a part.
+    "odd_heads": {"num_attention_heads": 14, "num_query_groups": 2, "kv_channels": 160, "rotary_percent": 0.4},
 }
 CORE = {
+    "odd_heads": ["tp2,sp,pp2,dp2", "dp2,nozero"],
     "tied_gqa": ["tp2,sp,pp2,dp2", "pp2,vpp2,dp2,nozero", "tp4,sp", "pp4,gpipe,full"],
     "untied_mqa_dropout": ["tp2,sp,dp2,selective", "tp2,pp2,vpp2,full"],
     "gpt2": ["tp2,sp,pp2,dp2,mbs1", "dp4"],
@@ -62,8 +66,10 @@ def test_core_layouts_agree(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_every_layout_agrees(name):
-    outcomes = list(verify(shrink(shape(name), steps=5), default_layouts(8), "cpu"))
-    assert len(outcomes) == len(default_layouts(8))
+    config = shrink(shape(name), steps=5)
+    layouts = [layout for layout in default_layouts(8) if not fits(layout, config)]
+    outcomes = list(verify(config, layouts, "cpu"))
+    assert len(outcomes) == len(layouts) > 25
     assert [outcome for outcome in outcomes if not outcome.agrees] == []
 
 
