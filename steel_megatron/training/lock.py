@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
+from typing import IO
 
 from steel_megatron.config import CheckpointError, StorageError
 
@@ -14,31 +15,51 @@ class FolderLock:
     """Holds ``FOLDER/.lock`` for the life of the process; the system frees it however the process ends."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = self._take()
+
+    def renew(self) -> None:
+        """Holds the folder again where it was removed and made anew; nothing where it was not.
+
+        Raises:
+            CheckpointError: another run has taken it meanwhile.
+        """
+        own = os.fstat(self.file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(own, os.stat(self.folder / ".lock")):
+                return
+        file = self._take()
+        self.release()
+        self.file = file
+
+    def release(self) -> None:
+        with contextlib.suppress(OSError):  # what a full disk did not take of the file
+            self.file.close()
+
+    def _take(self) -> IO[str]:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.file = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - held until release()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = open(self.folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - held until release()
         except OSError as error:
             raise StorageError(
-                f"--save {folder} cannot be written: {error.strerror}"
+                f"--save {self.folder} cannot be written: {error.strerror}"
                 + (f" ({error.filename})" if error.filename else ""),
                 rule="a run writes its checkpoints, configuration and numbers there",
                 fix="give a --save that this user can write to and that is not mounted read-only",
             ) from error
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self.file.seek(0)
-            owner = self.file.read().strip() or "unknown"
-            self.file.close()
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            file.close()
             raise CheckpointError(
-                f"{folder} is in use by process {owner}",
+                f"{self.folder} is in use by process {owner}",
                 rule="one run writes to a folder at a time",
                 fix="wait for it, stop it, or give another --save",
             ) from error
         with contextlib.suppress(OSError):  # a full disk: who holds it is not said, but it is held
-            self.file.truncate(0)
-            self.file.write(str(os.getpid()))
-            self.file.flush()
-
-    def release(self) -> None:
-        self.file.close()
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        return file

@@ -75,8 +75,9 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
     main = mesh.world.rank == 0
     folder = Path(config.checkpoint.save) if config.checkpoint.save else None
     with ExitStack() as closings, told_failures(config.training, mesh):
-        if main and folder is not None:
-            closings.callback(FolderLock(folder).release)
+        lock = FolderLock(folder) if main and folder is not None else None
+        if lock is not None:
+            closings.callback(lock.release)
         if main and folder is None:
             log.warning("no --save: nothing of this run will be kept, neither weights nor metrics")
         state = RunState()
@@ -99,8 +100,8 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
         if folder is not None:
             start.leave(folder, events)
         callbacks = callbacks_of(config, parts, folder, started, start.overrides)
-        if main and folder is not None:
-            files = RunFiles(lasting(config), folder, tokenizer)
+        if folder is not None and lock is not None:
+            files = RunFiles(lasting(config), folder, tokenizer, lock)
             files.write()
             callbacks.insert(0, files)
         log.info("%s", describe(config, parts))

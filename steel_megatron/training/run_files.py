@@ -1,12 +1,13 @@
-"""What a run's folder holds beside checkpoints and numbers: its configuration and its tokenizer."""
+"""What a run's folder holds beside checkpoints and numbers: its configuration, its tokenizer, its lock."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from steel_megatron.config import RunConfig, save_run_config
+from steel_megatron.config import RunConfig, StorageError, save_run_config
 from steel_megatron.tokenizer.base import Tokenizer
+from steel_megatron.training.lock import FolderLock
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.vocabulary import keep_tokenizer
 
@@ -14,12 +15,17 @@ log = logging.getLogger(__name__)
 
 
 class RunFiles(Callback):
-    """Writes them at the start, and again where the folder was removed under the run. On one rank only."""
+    """Writes them at the start, and again where the folder was removed under the run. On one rank only.
 
-    def __init__(self, config: RunConfig, folder: Path, tokenizer: Tokenizer | None) -> None:
+    Raises:
+        CheckpointError: the folder was removed, and another run has begun in it.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, tokenizer: Tokenizer | None, lock: FolderLock) -> None:
         self.config = config
         self.folder = folder
         self.tokenizer = tokenizer
+        self.lock = lock
         self.told = False
 
     def write(self) -> None:
@@ -32,10 +38,11 @@ class RunFiles(Callback):
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         try:
             if not (self.folder / "config.yaml").exists():
+                self.lock.renew()
                 self.write()
                 log.warning("%s was removed: config.yaml and what goes on are written again", self.folder)
             self.told = False
-        except OSError as error:
+        except (OSError, StorageError) as error:
             if not self.told:
                 log.warning("%s cannot be written: %s; training goes on", self.folder, error)
             self.told = True

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +29,17 @@ def test_a_second_run_is_refused_until_the_first_dies(tmp_path):
     lock = FolderLock(tmp_path)  # a killed run holds nothing
     assert (tmp_path / ".lock").read_text() == str(os.getpid())
     lock.release()
+
+
+def test_a_folder_that_is_made_anew_is_held_again(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path / "run")
+    lock.renew()
+    shutil.rmtree(tmp_path / "run")
+    lock.renew()
+    with pytest.raises(CheckpointError, match="in use by process"):
+        FolderLock(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    other = FolderLock(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="in use by process"):
+        lock.renew()
+    other.release()
