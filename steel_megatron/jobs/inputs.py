@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from steel_megatron.config.errors import DataError
-from steel_megatron.jobs.files import filesystem, is_url
+from steel_megatron.jobs.files import filesystem, is_url, open_file
 from steel_megatron.jobs.never_data import MOST_WITNESS_BYTES, OURS, why_never
 from steel_megatron.jobs.suspects import suspicion
-from steel_megatron.jobs.unpack import PACKED_SUFFIXES, UNREAD_SUFFIXES, read_chunks, refuse_unread
+from steel_megatron.jobs.unpack import PACKED_SUFFIXES, PACKING_ERRORS, UNREAD_SUFFIXES, refuse_unread, unpacked
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ _MENDED = {
     **dict.fromkeys(ARCHIVE_SUFFIXES, "steel convert reads archives"),
 }
 _SPECIAL = re.compile(r"[*?\[]")
+_LOOK_BYTES = 4096  # of each file
 _NAMED = 3  # of what is passed over, in a message
 
 
@@ -81,16 +82,21 @@ class Found:
     def _suspects(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for file in self.files:
-            if _ends_well(file.name, JSON_LINES, archives=False):
-                try:
-                    pipe = not is_url(file.location) and not stat.S_ISREG(os.stat(file.location).st_mode)
-                    what = "" if pipe else suspicion(next(read_chunks(file.location), b""))
-                except (DataError, OSError):
-                    continue  # it is said where the file is read
-                if what:
-                    found[file.name] = what
-                    log.warning("input: %s %s", file.location, what)
+            if _ends_well(file.name, JSON_LINES, archives=False) and (what := _suspicion(file.location)):
+                found[file.name] = what
+                log.warning("input: %s %s", file.location, what)
         return found
+
+
+def _suspicion(location: str) -> str:
+    """What a file that is named like JSON lines is instead; empty where nothing is odd, or only reading will tell."""
+    try:
+        if not is_url(location) and not stat.S_ISREG(os.stat(location).st_mode):
+            return ""
+        with open_file(location) as file:
+            return suspicion(next(unpacked(iter([file.read(_LOOK_BYTES)])), b""))
+    except (OSError, *PACKING_ERRORS):
+        return ""
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -15,7 +15,7 @@ import zstandard
 from steel_megatron.config import DataError
 from steel_megatron.jobs.files import is_url, open_file
 
-PACKED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
+PACKED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz", ".zstd", ".lzma")
 # Packings that are not read, by the first bytes of a file.
 UNREAD = {
     ".7z": b"7z\xbc\xaf\x27\x1c",

@@ -247,9 +247,11 @@ def test_a_byte_that_is_no_text_costs_its_line(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jsonl").write_bytes(b"\n".join(lines))
     (tmp_path / "in" / "b.jsonl").write_bytes(bytes(700) + b'\n{"text": "behind zeros"}\n')
+    (tmp_path / "in" / "c.json").write_bytes(b'[{"text": "of an array"}, {"text": "bad \0 one"}, {"text": "last"}]')
     done = convert_corpus("jsonl", [tmp_path / "in"], tmp_path / "out.jsonl")
-    assert [record["text"] for record in read_json_lines(done.output)] == ["first", "marked", "behind zeros"]
-    assert done.manifest.rejects == {"bad_json": 3}
+    texts = [record["text"] for record in read_json_lines(done.output)]
+    assert texts == ["first", "marked", "behind zeros", "of an array", "last"]
+    assert done.manifest.rejects == {"bad_json": 4}
     assert list(done.manifest.suspects) == ["b.jsonl"]
 
 

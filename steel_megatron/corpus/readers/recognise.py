@@ -18,7 +18,7 @@ _DELIMITERS = ",\t;|"
 _SNIFFED_LINES = 50
 _FEWEST_ROWS = 3
 _MOSTLY = 0.8
-_OBJECT_BEGINS = re.compile(rb'(?:\A|[\n\0])\s*\{\s*"[^"\n\0]{1,200}"\s*:')  # which no other format holds so
+_OBJECT_BEGINS = re.compile(rb'(?:\A|[\n\0\[])\s*\{\s*"[^"\n\0]{1,200}"\s*:')  # which no other format holds so
 
 
 def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kind | None:
@@ -43,8 +43,10 @@ def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kin
         return Kind.PDF
     if head.startswith(_WIDE_MARKS):
         return Kind.TEXT
-    if b"\0" in head:  # a line with such a byte costs that line, not the file
-        return Kind.JSON_LINES if _OBJECT_BEGINS.search(head) else None
+    if b"\0" in head:
+        if not _OBJECT_BEGINS.search(head):
+            return None
+        head = head.replace(b"\0", b" ")  # a record with such a byte costs that record, not the file
     content = head.removeprefix(BYTE_ORDER_MARK).lstrip()
     if re.match(rb"\[\s*(?:[\[{\]]|$)", content):
         return Kind.JSON_ARRAY
