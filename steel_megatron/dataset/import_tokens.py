@@ -16,7 +16,6 @@ from steel_megatron.config import ConfigError, DataError
 from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path
 from steel_megatron.dataset.merge import check_output
-from steel_megatron.dataset.progress import FileProgress
 from steel_megatron.dataset.token_files import (
     Documents,
     Splitter,
@@ -26,6 +25,7 @@ from steel_megatron.dataset.token_files import (
     stream_of,
 )
 from steel_megatron.jobs.hashes import FileRecord, hash_file
+from steel_megatron.jobs.progress import FileProgress
 from steel_megatron.jobs.rejects import Reject, RejectLog
 from steel_megatron.jobs.tasks import writing_dataset
 from steel_megatron.tokenizer import Tokenizer

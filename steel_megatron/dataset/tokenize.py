@@ -19,7 +19,6 @@ from typing import Any
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.dataset.indexed import best_dtype
 from steel_megatron.dataset.manifest import Manifest
-from steel_megatron.dataset.progress import FileProgress
 from steel_megatron.dataset.tokenize_block import BlockJob, TokenizedBlock, tokenize_block
 from steel_megatron.dataset.tokenize_inputs import InputStream, sample_of
 from steel_megatron.dataset.tokenize_journal import Journal, Position, run_signature
@@ -27,6 +26,7 @@ from steel_megatron.dataset.tokenize_output import DatasetOutput, TokenizeJob, d
 from steel_megatron.jobs.files import state_of
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.pool import ordered_map
+from steel_megatron.jobs.progress import FileProgress
 from steel_megatron.jobs.rejects import RejectLog, rejects_path
 from steel_megatron.jobs.tasks import writing_dataset
 from steel_megatron.tokenizer import Tokenizer

@@ -12,6 +12,7 @@ from typing import Any
 from steel_megatron import __version__
 from steel_megatron.dataset.manifest import TokenizerRecord
 from steel_megatron.dataset.tokenize_output import TokenizeJob
+from steel_megatron.jobs.durable import write_json
 from steel_megatron.jobs.files import is_url, state_of
 from steel_megatron.jobs.hashes import FileRecord
 
@@ -55,12 +56,7 @@ class Journal:
     def write(self, position: Position, states: dict[str, Any]) -> None:
         """Keeps the position in one step."""
         content = {"signature": self.signature, "position": asdict(position), "states": states}
-        temporary = self.path.with_name(self.path.name[: -len(".partial")] + ".new.partial")
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        write_json(self.path, content, indent=None)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from steel_megatron.config.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -35,6 +38,8 @@ def locked(path: Path, what: str | os.PathLike[str], remove: bool = False) -> It
                     rule="one run writes an output at a time",
                     fix="wait for it, stop it, or use another output",
                 ) from None
+            except OSError as error:  # some network mounts have no locks
+                log.warning("%s cannot be locked (%s): start no second run on it", os.fspath(what), error.strerror)
             if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
                 continue  # a run that ended meanwhile took it away
             lock.truncate(0)

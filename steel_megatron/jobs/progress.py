@@ -72,3 +72,59 @@ def add_to(counter: Any, count: int) -> None:
         return
     with counter.get_lock():
         counter.value += count
+
+
+class FileProgress:
+    """Counts bytes of input, documents, tokens and bytes of text.
+
+    Args:
+        total: bytes of all input files.
+        log_interval: documents between log lines where there is no terminal; at most one line a second is written.
+            0: never.
+        bar: None shows a bar when standard error is a terminal.
+    """
+
+    def __init__(self, what: str, total: int, log_interval: int = 10_000, bar: bool | None = None) -> None:
+        self.what = what
+        self.total = total
+        self.log_interval = log_interval
+        self.done = self.documents = self.tokens = self.text_bytes = 0
+        self._start = time.monotonic()
+        self._logged_documents, self._logged_time = 0, self._start
+        show = sys.stderr.isatty() if bar is None else bar
+        self._bar: Any = tqdm(total=total, desc=what, unit="B", unit_scale=True) if show else None
+
+    def add(self, input_bytes: int, documents: int = 0, tokens: int = 0, text_bytes: int = 0) -> None:
+        self.done += input_bytes
+        self.documents += documents
+        self.tokens += tokens
+        self.text_bytes += text_bytes
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._rates(), refresh=False)
+            self._bar.update(input_bytes)
+            return
+        now = time.monotonic()
+        due = self.log_interval > 0 and self.documents - self._logged_documents >= self.log_interval
+        if due and now - self._logged_time >= 1.0:
+            self._logged_documents, self._logged_time = self.documents, now
+            share = f"{100 * self.done / self.total:.0f} %, " if self.total else ""
+            log.info("%s: %s%s documents, %s", self.what, share, f"{self.documents:,}", self._rates())
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def summary(self) -> str:
+        """One line on the whole run."""
+        seconds = time.monotonic() - self._start
+        return (
+            f"{self.documents:,} documents, {self.tokens:,} tokens, {self.text_bytes / 1e6:,.1f} MB of text "
+            f"in {seconds:,.1f} s ({self._rates()})"
+        )
+
+    def _rates(self) -> str:
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        return (
+            f"{self.text_bytes / seconds / 1e6:,.1f} MB/s, {self.documents / seconds:,.0f} docs/s, "
+            f"{self.tokens / seconds:,.0f} tokens/s"
+        )

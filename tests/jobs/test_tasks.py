@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -180,6 +181,17 @@ def test_a_lock_is_held_by_one_process_and_freed_by_its_end(tmp_path: Path) -> N
     with locked(path, "out", remove=True):
         pass
     assert not path.exists()
+
+
+def test_where_there_are_no_locks_a_run_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with locked(tmp_path / "lock", "out"):
+        assert "out cannot be locked (No locks available)" in caplog.text
 
 
 def test_a_work_folder_forgets_what_was_cut_off_and_stays_when_it_holds_work(tmp_path: Path) -> None:
