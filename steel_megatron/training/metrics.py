@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +85,23 @@ class WandbRun(Callback):
         )
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
-        try:
+        with self.passed_over():
             for row in rows:
                 self.wandb.log(scalars(row), step=row["step"])
-        except Exception as error:  # a service's, of any kind
+
+    def on_end(self, trainer: Trainer) -> None:
+        with self.passed_over():
+            self.wandb.finish()
+
+    @contextmanager
+    def passed_over(self) -> Iterator[None]:
+        """Whatever the service's client raises inside is told, once."""
+        try:
+            yield
+        except Exception as error:
             if not self.told:
                 log.warning("Weights & Biases takes no numbers: %s: %s; training goes on", type(error).__name__, error)
             self.told = True
-
-    def on_end(self, trainer: Trainer) -> None:
-        self.wandb.finish()
 
 
 def scalars(metrics: Metrics) -> dict[str, float]:

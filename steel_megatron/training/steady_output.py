@@ -65,9 +65,13 @@ class SteadyOutput:
 def steady_output() -> Iterator[None]:
     """Standard output and standard error, steadied while this lasts."""
     before = sys.stdout, sys.stderr
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    sys.stdout, sys.stderr = SteadyOutput(before[0]), SteadyOutput(before[1])
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed before the process began
+            continue
+        with contextlib.suppress(OSError):
+            stream.flush()
+        setattr(sys, name, SteadyOutput(stream))
     try:
         yield
     finally:

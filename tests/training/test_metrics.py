@@ -68,6 +68,17 @@ def test_wandb_gets_the_scalars_and_is_named_when_missing(monkeypatch, tmp_path)
     ]
 
 
+def test_a_service_that_fails_does_not_end_the_run(monkeypatch, tmp_path, caplog):
+    def fails(*_, **__):
+        raise RuntimeError("no network")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(log=fails, finish=fails))
+    run = WandbRun("project", None, tmp_path)
+    run.on_metrics(trainer_at(1), [{"step": 1, "loss": 2.5}])
+    run.on_end(trainer_at(1))
+    assert caplog.text.count("Weights & Biases takes no numbers: RuntimeError: no network; training goes on") == 1
+
+
 def test_tensorboard_events_can_be_read_back(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

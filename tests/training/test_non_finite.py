@@ -12,7 +12,7 @@ import torch
 
 from helpers.curves import assert_same_checkpoint, curve
 from helpers.poisoned import POISON, poisoned_run, write_poisoned_tokens
-from helpers.tiny_run import run_config, train
+from helpers.tiny_run import run_config, train, write_tokens
 from steel_megatron.model.mlp import MLP
 from steel_megatron.training.engine import GPTStage
 from steel_megatron.training.metrics_rows import read_metrics
@@ -239,3 +239,23 @@ def test_places_are_named_in_their_order() -> None:
     found = Findings(gradients=["blocks.0.mlp.up.weight (1 of 4 elements on rank 0)"])
     assert found.where(2) == "gradient of blocks.0.mlp.up.weight (1 of 4 elements on rank 0)"
     assert not found.finite
+
+
+def test_phases_and_ramp_ups_with_samples_left_out_are_cut_anywhere(tmp_path: Path) -> None:
+    """Some of the ranges are given from the start, the others in time, and none at last."""
+    for number, name in enumerate("ab"):
+        write_tokens(tmp_path / name, seed=number)
+    phases = tmp_path / "phases.yaml"
+    sources = f"{{a: {{path: {tmp_path / 'a'}, weight: 0.7}}, b: {{path: {tmp_path / 'b'}, weight: 0.3}}}}"
+    phases.write_text(f"- sources: {sources}\n- {{from: 50, sources: {{b: 1}}}}\n")
+    length = {"train_iters": None, "train_samples": 120, "rampup_batch_size": [2, 2, 60], "eval_iters": 0}
+    config = run_config(tmp_path, phases=str(phases), data_path=None, **length)
+    ranges = ["3:9", "45:55", "70:71", "500:600"]
+    train(config, "--save", str(tmp_path / "whole"), "--skip-samples", *ranges)
+    cut = ["--save", str(tmp_path / "cut")]
+    train(config, *cut, "--skip-samples", *ranges[:2], "--exit-interval", "7")
+    train(config, *cut, "--skip-samples", *ranges[2:], "--exit-interval", "11")
+    train(config, *cut)
+    assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
+    assert curve(tmp_path / "cut")[-1]["consumed_samples"] == 120
+    assert_same_checkpoint(tmp_path / "whole", tmp_path / "cut", len(curve(tmp_path / "whole")))
