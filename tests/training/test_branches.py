@@ -75,7 +75,7 @@ def test_going_back_sets_aside_and_every_restart_goes_on_with_the_new_branch(run
     assert steps_of(run / ASIDE) == [8, 12]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_after_going_back_a_run_is_bitwise_one_that_never_went_further(tmp_path, processes):
     config = run_config(tmp_path, hidden_dropout=0.1)
     train(config, "--save", str(tmp_path / "straight"), processes=processes)

@@ -49,22 +49,28 @@ def run(trained, tmp_path):
         (["--attention-dropout", "0.2"], "attention_dropout 0 there, 0.2 here", "--attention-dropout 0"),
     ],
 )
-def test_options_of_the_model_are_refused_or_overridden_and_recorded(run, flags, told, way_back):
-    config = run.with_name("run.yaml")
+def test_options_of_the_model_are_refused(run, flags, told, way_back):
+    said = train(run.with_name("run.yaml"), *flags, status=2)
+    assert told in said
+    assert f"give {way_back}; or --override-checkpoint-model" in said
+
+
+def test_options_of_the_model_are_overridden_and_recorded(run):
+    config, flags = run.with_name("run.yaml"), ["--rotary-base", "10000", "--hidden-dropout", "0"]
     new = ["--save", str(run.with_name("new"))]
-    for start in ([], ["--load", str(run), *new], ["--pretrained-checkpoint", str(run), *new]):
-        said = train(config, *flags, *start, status=2)
-        assert told in said
-        assert f"give {way_back}; or --override-checkpoint-model" in said
+    for start in (["--load", str(run), *new], ["--pretrained-checkpoint", str(run), *new]):
+        assert "rotary_base 500000 there, 10000 here; hidden_dropout" in train(config, *flags, *start, status=2)
     assert not (run.with_name("new") / "config.yaml").exists()
     said = train(config, *flags, "--override-checkpoint-model")
-    assert f"--override-checkpoint-model: {told.replace(' there, ', ' → ').removesuffix(' here')}" in said
-    recorded = json.loads((run / "step_0000006" / "facts.json").read_text())["overrides"]
-    name = told.split()[0]
-    assert [list(entry["changed"]) for entry in recorded] == [[name]]
-    assert recorded[0]["checkpoint"] == str(run / "step_0000004")
+    assert "--override-checkpoint-model: rotary_base 500000 → 10000" in said
+    recorded = CheckpointStore(run).facts(6)["overrides"]
+    changed = {"rotary_base": [500000.0, 10000.0], "hidden_dropout": [0.1, 0.0]}
+    assert recorded == [{"checkpoint": str(run / "step_0000004"), "changed": changed}]
     train(config, *flags, "--train-iters", "7")  # what is new is now the checkpoint's
     assert CheckpointStore(run).facts(7)["overrides"] == recorded
+    train(config, "--pretrained-checkpoint", str(run), *new, "--override-checkpoint-model", "--exit-interval", "1")
+    both = CheckpointStore(run.with_name("new")).facts(1)["overrides"]
+    assert [list(entry["changed"].values()) for entry in both[1:]] == [[[10000.0, 500000.0], [0.0, 0.1]]]
 
 
 def test_other_changes_are_told_in_one_line_each(run):
