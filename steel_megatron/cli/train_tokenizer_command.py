@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             rule="a tokenizer is not replaced unasked: data made with it would lose its meaning",
             fix="use another --output, or --overwrite",
         )
-    found = find_inputs(args.input, JSON_LINES)
+    found = find_inputs(args.input, JSON_LINES, output=output)
     found.tell()
     check_folder(output)
     sample = TextSample([file.location for file in found.files], args.json_key, args.max_bytes)

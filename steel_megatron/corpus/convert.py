@@ -77,7 +77,7 @@ def convert_corpus(
     packing = packing_of_name(target)
     engine = Engine(workers=workers)
     settings = _settings(corpus, options or {})
-    found = find_inputs(inputs, corpus.suffixes, archives=True)
+    found = find_inputs(inputs, corpus.suffixes, archives=True, output=target)
     files, odd = found.files, found.tell()
     records = [InputRecord.of(file) for file in files]
     wanted = ConvertManifest(corpus.name, settings, source or corpus.name, tuple(records), suspects=odd)

@@ -36,15 +36,21 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
 
     When the block fails, what was there before is as it was.
     """
-    partial = partial_of(path)
+    with _written(partial_of(path)) as file:
+        yield file
+    os.replace(partial_of(path), path)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, on the disk when the block ends; gone when it fails."""
     try:
-        with open(partial, "wb") as file:
+        with open(path, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
 
 
@@ -92,11 +98,9 @@ class Outputs:
 
     @contextmanager
     def writing(self, ending: str) -> Iterator[IO[bytes]]:
-        """A file to write, on the disk when the block ends."""
-        with open(partial_of(self.paths[ending]), "wb") as file:
+        """A file to write, on the disk when the block ends; gone when it fails."""
+        with _written(partial_of(self.paths[ending])) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
 
     def write_text(self, ending: str, text: str) -> None:
         with self.writing(ending) as file:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from steel_megatron.config.errors import DataError
 from steel_megatron.jobs.files import filesystem, is_url, open_file
-from steel_megatron.jobs.never_data import MOST_WITNESS_BYTES, OURS, why_never
+from steel_megatron.jobs.never_data import MANIFEST, MOST_WITNESS_BYTES, OURS, why_never
 from steel_megatron.jobs.suspects import suspicion
 from steel_megatron.jobs.unpack import PACKED_SUFFIXES, PACKING_ERRORS, UNREAD_SUFFIXES, refuse_unread, unpacked
 
@@ -94,7 +94,10 @@ def _suspicion(location: str) -> str:
         if not is_url(location) and not stat.S_ISREG(os.stat(location).st_mode):
             return ""
         with open_file(location) as file:
-            return suspicion(next(unpacked(iter([file.read(_LOOK_BYTES)])), b""))
+            block = file.read(_LOOK_BYTES)
+        head = next(unpacked(iter([block])), b"")
+        # An output of ours may hold no document: packed, or with its manifest beside it.
+        return "" if not head and (block or os.path.exists(location + MANIFEST)) else suspicion(head)
     except (OSError, *PACKING_ERRORS):
         return ""
 
@@ -112,7 +115,10 @@ def _some(names: Sequence[str]) -> str:
 
 
 def find_inputs(
-    patterns: Iterable[str | os.PathLike[str]], suffixes: Sequence[str] = (), archives: bool = False
+    patterns: Iterable[str | os.PathLike[str]],
+    suffixes: Sequence[str] = (),
+    archives: bool = False,
+    output: str | os.PathLike[str] | None = None,
 ) -> Found:
     """Files, folders and glob patterns, also as URLs, in the order given; those of a folder or glob sorted; each once.
 
@@ -121,18 +127,28 @@ def find_inputs(
     Args:
         suffixes: endings of the files taken from a folder, also packed; none: all but hidden ones.
         archives: zip and tar archives are taken too.
+        output: of the run that asks, a file or a folder: what it has written there before is no input.
 
     Raises:
         DataError: a pattern names nothing, or a folder cannot be read.
     """
     found = Found()
     by_place: dict[str, Input] = {}
+    own = "" if output is None else os.path.join(os.path.realpath(output), "")
     for given in patterns:
         pattern = os.fspath(given)
         search = _Remote(pattern) if is_url(pattern) else _Local(pattern)
         if isinstance(search, _Local) and search.named:
             refuse_unread(pattern)
-        files = [file for file in search.files() if search.named or _is_taken(search, file, suffixes, archives, found)]
+        files = []
+        for file in search.files():
+            reason = "" if search.named else _why_left(search, file, suffixes, archives)
+            if own and not search.named and (search.place(file) + os.sep).startswith(own):
+                reason = OURS
+            if reason:
+                found.leave(reason, search.name(file))
+            else:
+                files.append(file)
         for reason, names in search.left.items():
             found.left.setdefault(reason, []).extend(names)
         if not files:
@@ -175,18 +191,14 @@ def _ends_well(name: str, suffixes: Sequence[str], archives: bool) -> bool:
     return not suffixes or name.endswith(endings) or (archives and name.endswith(ARCHIVE_SUFFIXES))
 
 
-def _is_taken(search: _Local | _Remote, file: str, suffixes: Sequence[str], archives: bool, found: Found) -> bool:
-    """Whether a file that was met is an input; else it is noted why not."""
+def _why_left(search: _Local | _Remote, file: str, suffixes: Sequence[str], archives: bool) -> str:
+    """The reason why a file that was met is no input; empty where it is one."""
     name = search.name(file)
     reason = why_never(name, search.read)
-    if not reason and search.is_folder and name.endswith(UNREAD_SUFFIXES):
-        reason = ending(name)
-    if not reason and search.is_folder and not _ends_well(name, suffixes, archives):
-        reason = ending(name)
-    if reason and (search.is_folder or reason == OURS):
-        found.leave(reason, name)
-        return False
-    return True
+    if not search.is_folder:
+        return reason if reason == OURS else ""
+    unread = name.endswith(UNREAD_SUFFIXES) or not _ends_well(name, suffixes, archives)
+    return reason or (ending(name) if unread else "")
 
 
 class _Local:

@@ -3,9 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from helpers.dedup_runs import run_dedup
 from steel_megatron.config import DataError
+from steel_megatron.corpus import convert_corpus
+from steel_megatron.corpus.dedup import SourceInput, deduplicate
 from steel_megatron.jobs.inputs import BROKEN_LINK, CYCLE, JSON_LINES, Found, find_inputs
 from steel_megatron.jobs.never_data import HIDDEN, JUNK, OURS
 
@@ -165,3 +168,23 @@ def test_files_that_are_not_what_their_names_say(tmp_path: Path, content: bytes,
     told = find_inputs([tmp_path], JSON_LINES).tell()
     assert list(told) == (["a.jsonl"] if what else [])
     assert what in told.get("a.jsonl", "")
+
+
+def test_what_a_run_wrote_before_is_no_input_of_the_same_command(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    for _ in range(2):
+        converted = convert_corpus("jsonl", [f"{tmp_path}/*.jsonl"], tmp_path / "out.jsonl")
+        assert converted.manifest.documents == 1
+        done = deduplicate([SourceInput("s", str(tmp_path / "*.jsonl"))], tmp_path / "dedup")
+        assert done.report["sources"]["s"]["records"] == 2  # the file and what convert made of it
+        inside = deduplicate([SourceInput("s", str(tmp_path / "dedup"))], tmp_path / "dedup" / "again")
+        assert inside.report["sources"]["s"]["records"] == 1
+    assert names(find_inputs([tmp_path / "out.jsonl"], output=tmp_path / "out.jsonl")) == ["out.jsonl"]  # it is named
+
+
+def test_an_output_that_holds_no_document_is_not_suspect(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(b""))
+    (tmp_path / "b.jsonl").touch()
+    (tmp_path / "b.jsonl.manifest.json").write_text("{}")
+    (tmp_path / "c.jsonl").touch()
+    assert list(find_inputs([tmp_path], JSON_LINES).tell()) == ["c.jsonl"]

@@ -77,7 +77,7 @@ def clean(
         raise ConfigError(f"--output {target}", rule=f"it ends in {' or '.join(SUFFIXES)}")
     engine = Engine(workers=workers)
     recipe.build()  # what is missing is told before any work
-    found = find_inputs(inputs, JSON_LINES)
+    found = find_inputs(inputs, JSON_LINES, output=target)
     files = [file.location for file in found.files]
     wanted = _wanted(recipe, files, tokenizer)
     if not overwrite and (before := _finished(target, wanted)) is not None:

@@ -96,28 +96,32 @@ def make_plan(
     settings: DedupSettings,
     sets: Sequence[SourceInput],
     part_bytes: int = PART_BYTES,
+    output: Path | None = None,
 ) -> Plan:
     """
+    Args:
+        output: folder of the run, whose files are no inputs.
+
     Raises:
         ConfigError: names that do not fit.
         DataError: a file is missing, is no JSON lines file, or is given twice.
     """
     files: list[DedupFile] = []
     for source in in_priority(inputs, priority):
-        files += _files_of(source, SUFFIXES)
+        files += _files_of(source, SUFFIXES, output)
     _refuse_repeated([file.path for file in files], "input file {} is given twice")
     _refuse_repeated([file.output for file in files], "two input files would be written to {}")
     parts: list[DedupPart] = []
     for number, file in enumerate(files):
         parts += _parts_of(number, file, len(parts), part_bytes)
-    set_files = tuple(file for given in sets for file in _files_of(given, (".csv", *SUFFIXES)))
+    set_files = tuple(file for given in sets for file in _files_of(given, (".csv", *SUFFIXES), output))
     return Plan(tuple(files), tuple(parts), settings, set_files)
 
 
-def _files_of(source: SourceInput, suffixes: Sequence[str]) -> Iterator[DedupFile]:
+def _files_of(source: SourceInput, suffixes: Sequence[str], folder: Path | None) -> Iterator[DedupFile]:
     if source.name in (DUPLICATES, REJECTS, REPORT, WORK):
         raise ConfigError(f"an input named {source.name}", rule="the output folder has a file of that name")
-    found = find_inputs([source.pattern], suffixes)
+    found = find_inputs([source.pattern], suffixes, output=folder)
     found.tell()
     for file in found.files:
         location = file.location if is_url(file.location) else str(Path(file.location).resolve())

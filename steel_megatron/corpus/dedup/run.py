@@ -69,9 +69,9 @@ def deduplicate(
         ConfigError, DataError: wrong names, missing files, an output that is there.
     """
     stages = Stages(Engine(engine, max(workers, 1)), memory)
-    plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, part_bytes)
-    read_items(plan.sets)  # so that a wrong file stops the run before it starts
     target = Path(output)
+    plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, part_bytes, target)
+    read_items(plan.sets)  # so that a wrong file stops the run before it starts
     _check_target(target)
     with work_folder(target / WORK, target) as folder:
         finished = _prepare(target, plan, overwrite)
