@@ -137,8 +137,7 @@ def test_training_on_packed_samples_and_resuming(tmp_path: Path) -> None:
     assert [row["loss"] for row in whole] == [row["loss"] for row in cut]
     assert sum(row["loss_tokens"] for row in whole) < 6 * 8 * 16  # padding and first tokens do not count
     output = train(config, "--save", str(tmp_path / "cut"), "--packing", "none", "--train-iters", "9", status=2)
-    assert "windows was" in output
-    assert "--packing" in output
+    assert "error: --packing" in output
 
 
 def test_no_sample_from_empty_documents(tmp_path: Path) -> None:
