@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -98,9 +99,8 @@ def _megatron(folder: Path, names: set[str]) -> Foreign | None:
 
 
 def _nanotron(folder: Path, names: set[str]) -> Foreign | None:
-    if "checkpoint_metadata.json" not in names and "latest.txt" in names:
-        names = set().union(*(_names(folder / name) for name in names if name.isdigit()))
-    if not {"checkpoint_metadata.json", "model_config.json"} <= names:
+    inside = [names, *(_names(folder / name) for name in names if name.isdigit())]
+    if not any("checkpoint_metadata.json" in one or {"model_config.json", "model"} <= one for one in inside):
         return None
     return Foreign(
         "a checkpoint of nanotron",
@@ -125,7 +125,7 @@ def _hugging_face(folder: Path, names: set[str]) -> Foreign | None:
             f"join it with its model (merge_and_unload of peft, save_pretrained); {IMPORT}",
         )
     weights = any(name.endswith(".safetensors") or re.fullmatch(r"pytorch_model.*\.bin", name) for name in names)
-    if "config.json" not in names or not (weights or names & _INDEXES):
+    if "config.json" not in names or not (weights or names & _INDEXES or _names_a_model(folder / "config.json")):
         return None
     return Foreign(
         "a Hugging Face folder",
@@ -144,15 +144,23 @@ def _litgpt(folder: Path, names: set[str]) -> Foreign | None:
 
 
 def _dcp(folder: Path, names: set[str]) -> Foreign | None:
-    steps = [name for name in names if re.fullmatch(r"step-?\d+", name)]
-    inside = names | set().union(*(_names(folder / name) for name in steps))
+    places = [folder, *(folder / name for name in names if re.fullmatch(r"step[-_]?\d+", name))]
+    inside = set().union(*(_names(place) | _names(place / "model_and_optim") for place in places))
     if ".metadata" not in inside or not any(name.endswith(".distcp") for name in inside):
         return None
     return Foreign(
-        "a checkpoint of torch.distributed.checkpoint (DCP), as torchtitan's, that this package did not write",
+        "a checkpoint of torch.distributed.checkpoint (DCP), as torchtitan and OLMo-core write them",
         "make a Hugging Face folder of it with the tools of what wrote it (torchtitan: scripts/checkpoint_conversion/"
         f"convert_to_hf.py); {IMPORT}",
     )
+
+
+def _names_a_model(config: Path) -> bool:
+    try:
+        options = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(options, dict) and bool({"model_type", "architectures"} & options.keys())
 
 
 def _names(folder: Path) -> set[str]:

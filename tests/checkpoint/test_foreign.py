@@ -52,13 +52,18 @@ FOLDERS = {
             "10/model/a.safetensors",
         ),
         ("checkpoint_metadata.json", "model_config.json", "config.yaml"),
+        ("20/model_config.json", "20/config.yaml", "20/model/a", "20/optimizer/b"),
     ],
     "DeepSpeed": [
         ("latest", "zero_to_fp32.py", "global_step10/mp_rank_00_model_states.pt"),
         ("zero_pp_rank_0_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt"),
     ],
     "LitGPT": [("lit_model.pth", "model_config.yaml", "config.json")],
-    "DCP": [("step-100/.metadata", "step-100/__0_0.distcp"), (".metadata", "__0_0.distcp")],
+    "DCP": [
+        ("step1000/config.json", "step1000/model_and_optim/.metadata", "step1000/model_and_optim/__0_0.distcp"),
+        ("step-100/.metadata", "step-100/__0_0.distcp"),
+        (".metadata", "__0_0.distcp"),
+    ],
 }
 
 
@@ -78,6 +83,13 @@ def test_one_iteration_of_megatron_and_one_checkpoint_of_ours(tmp_path):
     found = recognise(tmp_path / "run" / "step_0000004")
     assert "one checkpoint, not the folder of its run" in found.what
     assert f"{tmp_path / 'run'}, and its step (4)" in found.fix
+
+
+def test_a_hugging_face_folder_without_weights(tmp_path):
+    files(tmp_path, "config.json", "tokenizer.json")
+    assert recognise(tmp_path) is None
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    assert "Hugging Face" in recognise(tmp_path).what
 
 
 def test_a_checkpoint_that_torch_wrote(tmp_path):
