@@ -36,6 +36,7 @@ from steel_megatron.config.ranges import (
     add_number,
     at_least,
     check_range,
+    exact_number,
     share,
 )
 from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
@@ -81,6 +82,7 @@ __all__ = [
     "check_range",
     "check_ranges",
     "check_run",
+    "exact_number",
     "load_run_config",
     "nearest",
     "preset_names",

@@ -26,7 +26,7 @@ ALIASES: dict[str, tuple[str, Any, str]] = {
     "--recompute-activations": ("recompute_granularity", "selective", "Same as --recompute-granularity selective."),
 }
 
-_UNUSUAL_NEGATIVE = re.compile(r"-(\d+\.?\d*[eE][+-]?\d+|\.\d+[eE][+-]?\d+|\d+\.|inf(inity)?|nan)", re.IGNORECASE)
+_UNUSUAL_NEGATIVE = re.compile(r"-(?!\d+$|\d*\.\d+$)(\.?\d[\d.,/e+-]*|inf(inity)?|nan)", re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,8 +57,8 @@ class Parser(argparse.ArgumentParser):
 def dashed(argv: Iterable[str]) -> list[str]:
     """Flags with dashes for underscores; values are left as they are.
 
-    A negative number that argparse would take for a flag (``-1e-3``, ``-inf``) is joined to the flag before it, so that
-    it is heard of as the value that it is.
+    A negative number that argparse would take for a flag (``-1e-3``, ``-inf``, ``-1,2``) is joined to the flag before
+    it, so that it is heard of as the value that it is.
     """
     words: list[str] = []
     for word in argv:

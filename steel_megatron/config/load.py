@@ -42,8 +42,8 @@ def load_run_config(
     layers: list[tuple[str, dict[str, Any]]] = []
     if file is not None:
         tree = read_yaml(Path(file))
-        preset = preset or tree.pop("preset", None)
-        tree.pop("preset", None)
+        named = tree.pop("preset", None)
+        preset = preset or (None if named is None else str(named))
         layers.append((str(file), tree))
     if preset is not None:
         path = PRESETS / f"{preset}.yaml"
@@ -69,7 +69,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        words = " ".join(str(error).split())  # several lines, with a picture of the place
+        raise ConfigError(f"{path} is not valid YAML: {words}", fix="mend the place that the parser names") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds a {type(tree).__name__}", rule="a run file is a mapping of sections and knobs")
     return tree

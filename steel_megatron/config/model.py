@@ -5,31 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import FIXED, MODEL, TOLD, knob
-from steel_megatron.config.ranges import AMOUNT, COUNT, IDS, POSITIVE, at_least, share
+from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, share
 
 
 @dataclass
 class ModelConfig:
     """Shape of the GPT-style model; the defaults are those of a modern ~1 B dense model."""
 
-    num_layers: int = knob(22, "Transformer blocks.", changed=FIXED, allowed=COUNT)
-    hidden_size: int = knob(2048, "Width of the residual stream.", changed=FIXED, allowed=COUNT)
-    ffn_hidden_size: int = knob(5632, "Width inside the MLP.", changed=FIXED, allowed=COUNT)
-    num_attention_heads: int = knob(32, "Query heads.", changed=FIXED, allowed=COUNT)
+    num_layers: int = knob(22, "Transformer blocks.", changed=FIXED, allowed=LAYERS)
+    hidden_size: int = knob(2048, "Width of the residual stream.", changed=FIXED, allowed=SIZE)
+    ffn_hidden_size: int = knob(5632, "Width inside the MLP.", changed=FIXED, allowed=SIZE)
+    num_attention_heads: int = knob(32, "Query heads.", changed=FIXED, allowed=SIZE)
     num_query_groups: int | None = knob(
         4,
         "Key/value heads (grouped-query attention); as many as query heads: multi-head; 1: multi-query.",
         changed=FIXED,
-        allowed=COUNT,
+        allowed=SIZE,
     )
     kv_channels: int | None = knob(
-        None, "Size of one head; hidden size / heads when unset.", changed=FIXED, allowed=COUNT
+        None, "Size of one head; hidden size / heads when unset.", changed=FIXED, allowed=SIZE
     )
     max_position_embeddings: int = knob(
         2048,
         "Longest sequence the model is built for: the table's size for learned positions.",
         unit="tokens",
-        allowed=COUNT,
+        allowed=LENGTH,
         changed=TOLD,
     )
     vocab_size: int | None = knob(
@@ -39,7 +39,7 @@ class ModelConfig:
         allowed=IDS,
     )
     make_vocab_size_divisible_by: int = knob(
-        128, "The embedding is padded to a multiple of this times the tensor-parallel size.", allowed=COUNT
+        128, "The embedding is padded to a multiple of this times the tensor-parallel size.", allowed=SIZE
     )
     position_embedding_type: str = knob(
         "rope", "How positions enter the model.", choices=("rope", "learned_absolute", "none"), changed=FIXED
@@ -62,7 +62,7 @@ class ModelConfig:
         4.0, "High-frequency factor of llama3 RoPE scaling.", changed=MODEL, allowed=POSITIVE
     )
     rope_scaling_original_max_position_embeddings: int = knob(
-        8192, "Context length before llama3 or yarn scaling.", unit="tokens", changed=MODEL, allowed=COUNT
+        8192, "Context length before llama3 or yarn scaling.", unit="tokens", changed=MODEL, allowed=LENGTH
     )
     rope_scaling_beta_fast: float = knob(
         32.0, "Rotations above which yarn leaves a frequency as it is.", changed=MODEL, allowed=POSITIVE

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from steel_megatron.config.errors import ConfigError
@@ -69,6 +71,9 @@ def share(*, zero: bool = True, one: bool = True) -> Range:
 COUNT = at_least(1)  # of things of which there is at least one
 AMOUNT = at_least(0)
 POSITIVE = above(0)
+SIZE = at_least(1, most=2**24)  # of a model: no larger one can be built anywhere
+LAYERS = at_least(1, most=100_000)
+LENGTH = at_least(1, most=2**31 - 1)  # of a sample, in tokens
 PROCESSES = at_least(1, most=1024)  # or threads: more of them is a slip
 IDS = at_least(1, most=2**31 - 1)  # of a vocabulary: datasets hold ids of 32 bits
 ID = at_least(0, most=2**31 - 2)
@@ -98,6 +103,24 @@ def parse_number(kind: type, value: Any) -> Any:
     if not math.isfinite(number) or number != int(number):
         raise ValueError(f"{value!r} is no whole number")
     return int(number)
+
+
+_EXACT = re.compile(r"[+-]?(\d[\d_]*(\.\d*)?|\.\d+)(e[+-]?\d{1,2})?|[+-]?\d+/\d+", re.IGNORECASE)
+
+
+def exact_number(text: str) -> Fraction:
+    """The rational number that a text writes: ``0.1`` is one tenth; ``1/3`` and ``1e9`` are taken.
+
+    Raises:
+        ValueError: it is none, or one so large or small that exact arithmetic would never end (``1e99999999``).
+    """
+    text = text.strip()
+    if len(text) > 60 or not _EXACT.fullmatch(text):
+        raise ValueError(f"{text!r} is no number")
+    try:
+        return Fraction(text.replace("_", ""))
+    except ZeroDivisionError:
+        raise ValueError(f"{text!r} is no number") from None
 
 
 def check_range(given: str, value: float, allowed: Range, fix: str = "") -> None:

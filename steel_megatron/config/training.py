@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import TOLD, UNSAID, knob
-from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least
+from steel_megatron.config.ranges import AMOUNT, COUNT, LENGTH, POSITIVE, at_least
 
 RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
 
@@ -14,8 +14,8 @@ RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
 class TrainingConfig:
     """Batches, length, precision and exit conditions of a run."""
 
-    seq_length: int = knob(2048, "Length of a training sample.", unit="tokens", allowed=COUNT, changed=TOLD)
-    micro_batch_size: int = knob(4, "Samples per forward pass and data-parallel rank.", unit="samples", allowed=COUNT)
+    seq_length: int = knob(2048, "Length of a training sample.", unit="tokens", allowed=LENGTH, changed=TOLD)
+    micro_batch_size: int = knob(4, "Samples per forward pass and data-parallel rank.", unit="samples", allowed=LENGTH)
     global_batch_size: int | None = knob(
         None,
         "Samples per optimizer step, over all ranks; micro-batch × data-parallel size when unset.",

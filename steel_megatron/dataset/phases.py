@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from steel_megatron.config import CheckpointError, ConfigError
+from steel_megatron.config import CheckpointError, ConfigError, exact_number
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class SourceFacts:
 def exact_weight(weight: Any, name: str, kind: str = "weight") -> Fraction:
     """A weight, or another positive number, as the rational number that it is written as: 0.1 is one tenth."""
     try:
-        exact = None if isinstance(weight, bool) else Fraction(str(weight))
-    except (ValueError, ZeroDivisionError):
+        exact = None if isinstance(weight, bool) else exact_number(str(weight))
+    except ValueError:
         exact = None
     if exact is None or exact <= 0:
         raise ConfigError(

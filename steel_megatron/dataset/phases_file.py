@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from steel_megatron.config import ConfigError, nearest
+from steel_megatron.config import ConfigError, exact_number, nearest
 from steel_megatron.dataset.phase_drafts import AMOUNTS, Amount, PhaseDraft
 from steel_megatron.dataset.phases import check_starts, exact_weight
 
@@ -119,7 +119,7 @@ def _read_samples(entry: dict[str, Any], key: str, where: str, seq_length: int) 
         return None
     value = entry[given[0]]
     try:
-        number_given = Fraction(str(value).replace("_", ""))
+        number_given = exact_number(str(value))
     except ValueError:
         number_given = Fraction(-1)
     if isinstance(value, bool) or number_given < 0 or number_given.denominator != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from steel_megatron.config import ConfigError
+from steel_megatron.config import ConfigError, exact_number
 
 SPLITS = ("train", "valid", "test")
 
@@ -16,8 +16,8 @@ def parse_split(text: str) -> tuple[Fraction, Fraction, Fraction]:
         ConfigError: not one to three numbers of 0 or above, or all 0.
     """
     try:
-        numbers = [Fraction(word.strip()) for word in text.split(",")]
-    except (ValueError, ZeroDivisionError):
+        numbers = [exact_number(word) for word in text.split(",")]
+    except ValueError:
         numbers = []
     if not 1 <= len(numbers) <= 3 or min(numbers) < 0 or sum(numbers) == 0:
         raise ConfigError(

@@ -20,7 +20,7 @@ def told_failures(training: TrainingConfig, mesh: Mesh) -> Iterator[None]:
     """Tells whatever is raised inside, on this rank's output and to the other ranks, and raises it on.
 
     Raises:
-        DeviceMemoryError: in place of torch.OutOfMemoryError.
+        DeviceMemoryError: in place of torch.OutOfMemoryError, and of what torch raises where a CPU's memory is short.
     """
     try:
         yield
@@ -29,9 +29,29 @@ def told_failures(training: TrainingConfig, mesh: Mesh) -> Iterator[None]:
         explained.__cause__ = error
         tell(explained)
         raise explained from error
+    except (RuntimeError, MemoryError) as error:
+        told = host_out_of_memory(error, training) or error
+        tell(told)
+        if told is error:
+            raise
+        raise told from error
     except BaseException as error:
         tell(error)
         raise
+
+
+def host_out_of_memory(error: Exception, training: TrainingConfig) -> DeviceMemoryError | None:
+    """What was asked for of a CPU's memory; None for another error."""
+    wanted = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", str(error))
+    if wanted is None and "Storage size calculation overflowed" not in str(error) and type(error) is not MemoryError:
+        return None
+    size = f": {int(wanted[1]) / GIB:,.1f} GiB more were asked for" if wanted else ""
+    return DeviceMemoryError(
+        f"the memory of this machine does not hold the run{size}",
+        rule="weights, gradients, optimizer and what a micro-batch keeps for its backward pass fit into memory; `steel "
+        "plan` with the same flags adds them up",
+        fix="; or ".join(_ways_out(training, fragments=0)),
+    )
 
 
 def out_of_memory(error: torch.OutOfMemoryError, training: TrainingConfig, mesh: Mesh) -> DeviceMemoryError:

@@ -50,6 +50,13 @@ def test_megatron_spellings(flag, name, value):
     assert parse(flag) == {name: value}
 
 
+def test_negative_numbers_of_all_kinds_reach_their_flag():
+    for value in ("-1e-3", "-inf", "-nan", "-1,2", "-1.", "-1/3", "-5", "-.5"):
+        assert parse("--split", value) == {"split": value}
+    with pytest.raises(ConfigError, match="--lr -1e-3"):
+        parse("--lr", "-1e-3")
+
+
 def test_wrong_flag_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean --global-batch-size"):
         parse("--globl-batch-size", "4")

@@ -47,7 +47,7 @@ def test_shares_are_exact() -> None:
     assert parse_split("0.1, 0.2") == (Fraction(1, 3), Fraction(2, 3), 0)
 
 
-@pytest.mark.parametrize("text", ["", "a", "0,0,0", "1,-1", "1,2,3,4", "1,,2", "nan", "1/0"])
+@pytest.mark.parametrize("text", ["", "a", "0,0,0", "1,-1", "1,2,3,4", "1,,2", "nan", "1/0", "1e99999999", "inf"])
 def test_bad_split(text: str) -> None:
     with pytest.raises(ConfigError, match="--split"):
         parse_split(text)

@@ -94,6 +94,26 @@ def test_a_single_process_raises_and_stays_alive(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 21474836480 bytes. Error code 12"
+        ),
+        RuntimeError("Storage size calculation overflowed with sizes=[9223372036854775807, 16]"),
+        MemoryError(),
+    ],
+)
+def test_a_cpu_without_memory_is_three_lines(error: Exception) -> None:
+    memory = pytest.raises(DeviceMemoryError, match="memory of this machine")
+    with memory as caught, told_failures(TrainingConfig(), Mesh.single()):
+        raise error
+    assert caught.value.__cause__ is error
+    assert ("20.0 GiB more" in str(caught.value)) == ("21474836480" in str(error))
+    with pytest.raises(RuntimeError, match="another"), told_failures(TrainingConfig(), Mesh.single()):
+        raise RuntimeError("another")
+
+
 def test_the_figures_of_a_gpu_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     gib = 2**30
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1 * gib, 80 * gib))
