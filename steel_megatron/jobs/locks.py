@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from steel_megatron.config.errors import DataError
@@ -42,9 +42,9 @@ def locked(path: Path, what: str | os.PathLike[str], remove: bool = False) -> It
                 log.warning("%s cannot be locked (%s): start no second run on it", os.fspath(what), error.strerror)
             if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
                 continue  # a run that ended meanwhile took it away
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            with suppress(OSError):  # a full disk: who holds it is not said, but it is held
+                os.ftruncate(lock.fileno(), 0)
+                os.write(lock.fileno(), str(os.getpid()).encode())
             try:
                 yield
             finally:
