@@ -125,7 +125,17 @@ def string(record: Mapping[str, Any], name: str) -> str:
         raise RejectedRecordError("not_a_string", f"{name!r} is {type(value).__name__}")
     if name in record:
         raise RejectedRecordError("null_field", f"{name!r} is null")
-    raise RejectedRecordError("missing_field", f"no {name!r} among {', '.join(map(repr, list(record)[:8])) or 'none'}")
+    raise RejectedRecordError("missing_field", f"no {name!r} among {fields_of(record)}")
+
+
+def fields_of(record: Mapping[str, Any]) -> str:
+    """The names of a record's fields, and where its records lie if it holds those of a whole file."""
+    said = ", ".join(map(repr, list(record)[:8])) or "none"
+    for name, value in record.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            said += f"; {name!r} is a list of objects: jq -c '.[\"{name}\"][]' writes one a line"
+            break
+    return said
 
 
 def optional_string(record: Mapping[str, Any], name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from steel_megatron.corpus.corpus import RejectedRecordError
+from steel_megatron.corpus.corpus import RejectedRecordError, fields_of
 from steel_megatron.corpus.readers.json_value import parse_json
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
 
@@ -86,9 +86,7 @@ def record_of(line: bytes, keys: Sequence[str]) -> Record:
                 raise RejectedLineError(NOT_A_STRING, f"{key!r} is {_kind(text)}")
             if key in record:
                 raise RejectedLineError(NULL, f"{key!r} is null")
-            raise RejectedLineError(
-                MISSING_KEY, f"no {key!r} among {', '.join(map(repr, list(record)[:8])) or 'no keys'}"
-            )
+            raise RejectedLineError(MISSING_KEY, f"no {key!r} among {fields_of(record)}")
         if not checked and not _encodable(text):
             raise RejectedLineError(LONE_SURROGATE, f"in {key!r}")
         texts.append(text)

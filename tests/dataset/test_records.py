@@ -66,6 +66,7 @@ def test_a_mark_where_files_were_joined_costs_nothing():
         (b'{"text": "a"}\r{"text": "b"}\r', "old Macs"),
         (b'{"text": "a"} {"text": "b"}', "several objects in a line"),
         ('{"text": "a"}'.encode("utf-16-le"), "UTF-16"),
+        (b'{"data": [{"text": "a"}, {"text": "b"}]}', "'data' is a list of objects"),
     ],
 )
 def test_known_causes_are_named(line, hint):
