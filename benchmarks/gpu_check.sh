@@ -12,13 +12,14 @@
 # if one fails.
 #
 # DEVICE=cpu runs every part on tiny shapes without a GPU: a rehearsal of this script, whose figures say nothing.
-# PYTHON is the interpreter, TOTAL_SECONDS the limit of the whole.
+# PYTHON is the interpreter, TOTAL_SECONDS the limit of the whole; those of the parts grow with it, for a busy machine.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 output=${1:-gpu_check}
 device=${DEVICE:-cuda}
 python=${PYTHON:-python3}
-total=${TOTAL_SECONDS:-520}
+usual=520
+total=${TOTAL_SECONDS:-$usual}
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
 rm -f "$output"/*.json "$output"/*.log "$output"/*.md
@@ -42,6 +43,10 @@ PYTHON
 
 left() { # seconds until the end of the whole
   echo $((total - SECONDS > 1 ? total - SECONDS : 1))
+}
+
+share() { # SECONDS of the usual total, as a share of this one
+  echo $(($1 * total / usual))
 }
 
 part() { # NAME SECONDS COMMAND…
@@ -72,7 +77,7 @@ elif [ -n "$lacking" ] || ! command -v g++ >/dev/null; then
   remember build "left out: no ${lacking:-g++}"
 else
   command -v nvcc >/dev/null || echo "nvcc was not found: the CUDA kernels are not built, torch serves on the GPU"
-  part build 150 "$python" setup.py build_ext --inplace --parallel "$(nproc)"
+  part build "$(share 150)" "$python" setup.py build_ext --inplace --parallel "$(nproc)"
 fi
 
 # Tests marked gpu; other files are not even imported, since they may need what is not here.
@@ -81,7 +86,7 @@ if [ -n "$lacking" ]; then
   remember tests "left out: no $lacking"
 else
   mapfile -t files < <(grep -rlE 'mark\.gpu|helpers\.kernels' tests --include='test_*.py' | sort)
-  part tests 100 "$python" -m pytest -q -m gpu -p no:cacheprovider "${files[@]}"
+  part tests "$(share 100)" "$python" -m pytest -q -m gpu -p no:cacheprovider "${files[@]}"
 fi
 
 if [ "$device" = cpu ]; then
@@ -98,14 +103,14 @@ fi
 # Which implementation is taken here, after a self-test of each; the parts below go by these times.
 export STEEL_KERNEL_TIMES=$output/kernel_times.json
 if [ "$device" = cpu ]; then shapes=(demo); else shapes=(); fi
-part selftest 60 "$python" -m steel_megatron doctor --measure "${shapes[@]}"
+part selftest "$(share 60)" "$python" -m steel_megatron doctor --measure "${shapes[@]}"
 
-part kernels 90 "$python" benchmarks/kernels.py --device "$device" --time-limit 80 "${small[@]}" \
+part kernels "$(share 90)" "$python" benchmarks/kernels.py --device "$device" --time-limit "$(share 80)" "${small[@]}" \
   --json "$output/kernels.json"
 
 cases='16 M parameters'
 if [ "$device" = cuda ]; then cases+=';16 M, bf16 moments;16 M, full;64k vocabulary, chunks'; fi
-part memory 50 "$python" benchmarks/memory.py --cases "$cases" --json "$output/memory.json"
+part memory "$(share 50)" "$python" benchmarks/memory.py --cases "$cases" --json "$output/memory.json"
 
 # A run repeats and continues to the last bit; over NCCL with two processes on this one card, where NCCL lets them.
 if [ "$device" = cpu ]; then
@@ -113,8 +118,8 @@ if [ "$device" = cpu ]; then
 else
   tiny=()
 fi
-part resume 90 "$python" benchmarks/resume.py --device "$device" --steps 4 --json "$output/resume.json" "${tiny[@]}"
-part nccl 90 "$python" benchmarks/resume.py --device "$device" --steps 4 --processes 2 --json "$output/nccl.json" \
+part resume "$(share 90)" "$python" benchmarks/resume.py --device "$device" --steps 4 --json "$output/resume.json" "${tiny[@]}"
+part nccl "$(share 90)" "$python" benchmarks/resume.py --device "$device" --steps 4 --processes 2 --json "$output/nccl.json" \
   "${tiny[@]}"
 
 # The rest of the time is shared by the presets.
