@@ -23,11 +23,14 @@ def check_file(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Makes a folder, and sees whether files could be written to it.
+    """Sees whether files could be written to a folder; one that is not there is made and taken away again.
 
     Raises:
         OSError: they could not.
     """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path):
         pass
+    for folder in made:
+        folder.rmdir()
