@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -152,6 +153,8 @@ def _check_type(name: str, key: str, value: Any, default: Any) -> None:
     )
     if isinstance(default, int) and not isinstance(default, bool) and isinstance(value, (bool, float)):
         fits = isinstance(value, float)  # limits of whole numbers may be written with a point
+    if isinstance(value, float) and math.isnan(value):
+        fits = False  # it would keep or drop everything; infinite limits mean none
     if not fits:
         raise ConfigError(
             f"{name}: {key}: {value!r}", rule=f"it is of type {type(default).__name__}, as its default {default!r}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from steel_megatron.config import ConfigError
+from steel_megatron.config import PROCESSES, ConfigError
 from steel_megatron.corpus.cleaning import filters, mappers, model_filters  # noqa: F401 (they enter the operations)
 from steel_megatron.corpus.cleaning.operation import Operation, build_operation
 
@@ -91,8 +91,8 @@ def _step(path: str, entry: Any) -> Step:
 def _workers(path: str, given: Any) -> int:
     if given is None:
         return 1
-    if not isinstance(given, int) or given < 1:
-        raise ConfigError(f"{path}: np: {given!r}", rule="it is 1 or more")
+    if not isinstance(given, int) or isinstance(given, bool) or not PROCESSES.holds(given):
+        raise ConfigError(f"{path}: np: {given!r}", rule=f"it is a whole number, {PROCESSES}", fix="leave it out for 1")
     return given
 
 

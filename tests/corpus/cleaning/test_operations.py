@@ -125,6 +125,7 @@ def test_repeated_characters_are_counted_exactly() -> None:
         ("image_blur_mapper", {}, "--engine data-juicer"),
         ("text_length_filter", {"min_length": 3}, "did you mean min_len"),
         ("text_length_filter", {"min_len": "3"}, "of type int"),
+        ("text_length_filter", {"min_len": float("nan")}, "of type int"),
         ("words_num_filter", {"tokenization": True}, "words: cjk"),
         ("words_num_filter", {"words": "jieba"}, "spaces or cjk"),
         ("clean_links_mapper", {"pattern": "("}, "regular expression"),

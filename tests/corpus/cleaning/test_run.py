@@ -248,3 +248,11 @@ def test_shipped_recipes_drop_noise(tmp_path: Path, recipe: str) -> None:
     assert (
         clean(read_recipe(str(RECIPES / f"{recipe}.yaml")), [source], tmp_path / "out.jsonl").report["documents"] == 0
     )
+
+
+@pytest.mark.parametrize("processes", ["0", "-1", "true", ".nan", "1e9", "2000"])
+def test_the_number_of_processes_has_a_range(tmp_path: Path, processes: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"np: {processes}\nprocess: [{{text_length_filter: {{min_len: 1}}}}]\n")
+    with pytest.raises(ConfigError, match="1 to 1024"):
+        read_recipe(str(recipe))
