@@ -17,6 +17,7 @@ from torch import Tensor
 from steel_megatron.config import RunConfig
 from steel_megatron.optim.grad_norm import NonFiniteGradientError
 from steel_megatron.optim.loss_scaler import LossScaleError
+from steel_megatron.parallel import operations
 from steel_megatron.parallel.collectives import all_reduce, any_rank
 from steel_megatron.training.intervals import every
 from steel_megatron.training.non_finite import NonFiniteSteps, Step
@@ -51,6 +52,9 @@ class Callback:
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         """The steps since the last call, in order, up to the one just made: the device has finished them."""
+
+    def on_validation_batch(self, trainer: Trainer) -> None:
+        """Between two global batches of a validation."""
 
     def on_end(self, trainer: Trainer) -> None:
         """After the last step, also when the run stops early; not after an exception."""
@@ -109,6 +113,7 @@ class Trainer:
     def train_step(self) -> None:
         """One optimizer step over the global batch; the loss is its sum over tokens by its count of tokens."""
         state, parts = self.state, self.parts
+        operations.at(f"step {state.step + 1}")
         if not self.unread:
             self.begun = time.perf_counter()
         waited = parts.train_data.wait_seconds
@@ -166,7 +171,8 @@ class Trainer:
             NonFiniteGradientError: the gradient of one of them is not finite. No weight has changed since.
         """
         rows = [row for row, _ in self.unread]
-        numbers = torch.stack([numbers for _, numbers in self.unread]).tolist()
+        with operations.waiting("reading what the device has computed", "world", self.parts.mesh.world.ranks):
+            numbers = torch.stack([numbers for _, numbers in self.unread]).tolist()
         self.unread.clear()
         self.step_seconds = (time.perf_counter() - self.begun) / len(rows)
         names = self.parts.train_data.reader.order.names
@@ -182,13 +188,18 @@ class Trainer:
                 step = Step(row["step"], row["consumed_samples"] - size, size, row["loss_scale"])
                 raise self.non_finite.error(self, step) from error
             row["step_seconds"] = self.step_seconds
-        if not self.stop_reason and any_rank(bool(self.stop_request), self.parts.mesh.world):
-            self.stop_reason = self.stop_request or "another rank asked to stop"
-            self.in_haste = True
+        self.agree_to_stop()
         seconds = numbers[-1][-1]
         # Ranks measure different times; all read at the same step because they go by the mean.
         self.next_reading = self.state.step + max(int(READ_SECONDS / seconds) if seconds else 1, 1)
         return rows
+
+    def agree_to_stop(self) -> bool:
+        """Whether any rank has been asked to stop; from then on all are in haste. A collective call."""
+        if not self.in_haste and any_rank(bool(self.stop_request), self.parts.mesh.world):
+            self.in_haste = True
+            self.stop_reason = self.stop_reason or self.stop_request or "another rank asked to stop"
+        return self.in_haste
 
     def reduce(self, sums: Tensor) -> Tensor:
         """The engine's sums over data parallel, each model replica counted once, and what all ranks say of themselves.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import math
 
 from tqdm import tqdm
@@ -10,11 +12,14 @@ from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.source_sums import source_losses
 
+log = logging.getLogger(__name__)
+
 
 class Validation(Callback):
     """Every ``interval`` steps and at the end: ``valid_loss`` and ``valid_perplexity`` in the step's metrics.
 
-    A run that was asked to stop does not validate: whoever asked may give it just the time to save.
+    A run that was asked to stop does not validate, and leaves a validation under way after the global batch that it is
+    at: whoever asked may give it just the time to save.
 
     The samples are the same at every validation and on every layout. Only loss sums and token counts leave the ranks.
     """
@@ -29,26 +34,36 @@ class Validation(Callback):
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         last = trainer.state.step >= trainer.parts.batch_size.total_steps
-        if last or (self.reads(trainer) and not trainer.in_haste):
-            loss, by_source = self.evaluate(trainer)
+        if trainer.in_haste or not (last or self.reads(trainer)):
+            return
+        found = self.evaluate(trainer)
+        if found is not None:
+            loss, by_source = found
             rows[-1]["valid_loss"] = loss
             rows[-1]["valid_perplexity"] = math.exp(min(loss, 50.0))
             rows[-1]["valid_source_loss"] = by_source
 
-    def evaluate(self, trainer: Trainer) -> tuple[float, dict[str, float]]:
-        """Mean loss per token over ``iterations`` global batches of the validation data, and that of each source."""
+    def evaluate(self, trainer: Trainer) -> tuple[float, dict[str, float]] | None:
+        """Mean loss per token over ``iterations`` global batches of the validation data, and that of each source.
+
+        None if a rank was asked to stop meanwhile. Ranks look for that between two global batches, and wait for the
+        device there, so that the host is never ahead of it by more than one.
+        """
         parts, data = trainer.parts, trainer.parts.valid_data
         assert data is not None, "the callback is only added when there is validation data"
         size = trainer.config.training.global_batch_size or 1
-        count = parts.micro_batches(self.iterations * size)
-        batches = tqdm(
-            data.global_batch(0, self.iterations * size),
-            total=count,
-            desc="validation",
-            unit="batch",
-            leave=False,
-            disable=not self.show_progress,
-        )
+        batches = data.global_batch(0, self.iterations * size)
+        count = parts.micro_batches(size)
         names = data.reader.order.names
-        loss, tokens, _, *sums, _ = trainer.reduce(parts.engine.evaluate(iter(batches), count, len(names))).tolist()
+        totals: list[float] = []  # of fp64
+        progress = tqdm(range(self.iterations), "validation", unit="batch", leave=False, disable=not self.show_progress)
+        for done in progress:
+            trainer.call("on_validation_batch")
+            if trainer.agree_to_stop():
+                log.info("validation left after %d of %d batches: %s", done, self.iterations, trainer.stop_reason)
+                return None
+            own = parts.engine.evaluate(itertools.islice(batches, count), count, len(names))
+            here = trainer.reduce(own).tolist()
+            totals = [total + one for total, one in zip(totals or itertools.repeat(0.0), here, strict=False)]
+        loss, tokens, _, *sums, _ = totals
         return loss / max(tokens, 1.0), source_losses(sums, names)

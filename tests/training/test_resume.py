@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
 import torch
@@ -80,14 +81,20 @@ def test_signals_save_and_leave(tmp_path, number):
     assert CheckpointStore(tmp_path / "run").newest() == last
 
 
-def test_sigterm_to_torchrun_saves_on_all_ranks(tmp_path):
-    config = run_config(tmp_path, train_iters=100_000, eval_iters=0, save_interval=100_000)
+def test_sigterm_to_torchrun_in_an_endless_validation_saves_on_all_ranks(tmp_path):
+    config = run_config(tmp_path, train_iters=100_000, eval_interval=2, eval_iters=200_000, save_interval=100_000)
     process = start(config, processes=2)
-    wait_for_step(tmp_path / "run", 2, process)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    while not (tmp_path / "run" / "config.yaml").exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    time.sleep(3)  # two steps are over in a moment
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
-    assert CheckpointStore(tmp_path / "run").newest() == last, output
+    output, _ = process.communicate(timeout=25)  # torchrun kills after 30 s
+    assert "of 200000 batches: got SIGTERM" in output
+    row = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert (row["step"], row.get("valid_loss")) == (2, None)
+    assert CheckpointStore(tmp_path / "run").newest() == 2, output
 
 
 def test_duration_saves_and_leaves(tmp_path):
