@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from steel_megatron.config import CheckpointError, StorageError
+from steel_megatron.parallel import operations
 
 T = TypeVar("T")
 
@@ -42,7 +43,8 @@ def gather(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value, group=host_group())
+    with operations.waiting("word of every rank about a checkpoint", "world", tuple(range(world_size()))):
+        dist.all_gather_object(values, value, group=host_group())
     return values
 
 

@@ -12,7 +12,11 @@ from types import ModuleType
 
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, Parser, SteelError, check_instruction_set, nearest
+from steel_megatron.config.launcher import is_one_of_several, launch_from
 from steel_megatron.config.os_errors import about_files, complete, explained
+from steel_megatron.config.restarts import failed_for_good
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 # Command → what `steel --help` says of it. The module cli/<command>_command.py (dashes as underscores) holds
 # add_arguments(parser) and run(args) -> exit status; it is imported only when its command is called.
@@ -40,7 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``steel`` with the given arguments (``sys.argv`` when None) and returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        if failed_for_good(os.environ):
+            return 2
+        if argv[:1] == ["train"]:
+            launch_from(os.environ)
+        if is_one_of_several(os.environ):
             return one_of_several(argv)
         with flushed_output():
             return dispatch(argv)
@@ -51,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(error)
     except OSError as error:
         return complain(explained(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def complain(error: SteelError) -> int:

@@ -8,6 +8,7 @@ from steel_megatron.config.errors import (
     ConfigError,
     DataError,
     DeviceMemoryError,
+    StalledRunError,
     SteelError,
     StorageError,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "Parser",
     "Range",
     "RunConfig",
+    "StalledRunError",
     "SteelError",
     "StorageError",
     "TrainingConfig",

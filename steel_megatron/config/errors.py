@@ -44,3 +44,7 @@ class CheckpointError(SteelError):
 
 class StorageError(CheckpointError):
     """A file system that did not take or give a checkpoint's files: full, read-only, gone. It may do so later."""
+
+
+class StalledRunError(SteelError):
+    """Ranks wait for one that does not come."""

@@ -13,6 +13,15 @@ SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of a network interface
 NOWHERE = ("192.0.2.1", "2001:db8::1")  # reserved for documentation; nothing is sent there
 
 
+def is_known(name: str) -> bool:
+    """Whether this machine finds an address for the name."""
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return False
+    return True
+
+
 def is_own(name: str) -> bool:
     """Whether the name leads to an address of this machine: only such a one can be bound."""
     try:

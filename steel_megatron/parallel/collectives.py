@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from steel_megatron.parallel import operations
 from steel_megatron.parallel.mesh import Axis
 
 # torch 2.13 renamed both.
@@ -33,13 +34,17 @@ class Pending:
         self._finish = finish
         self._sent = sent
         self._result: Tensor | None = None
+        self._operation = operations.current()  # the one just queued
 
     def wait(self) -> Tensor:
         """The result; on a GPU the current stream waits, not the host."""
         if self._result is None:
-            for work in self._works:
-                if work is not None:
-                    work.wait()
+            if self._works:
+                operations.wait_begins(self._operation)
+                for work in self._works:
+                    if work is not None:
+                        work.wait()
+                operations.wait_ends()
             self._result = self._finish()
             self._works, self._sent = (), None
         return self._result
@@ -49,6 +54,7 @@ def all_reduce(x: Tensor, axis: Axis, op: dist.ReduceOp.RedOpType = dist.ReduceO
     """Reduces ``x`` in place over the axis."""
     if axis.size == 1:
         return Pending((), lambda: x)
+    operations.queued("all-reduce", axis.name, axis.ranks)
     return Pending([dist.all_reduce(x, op, group=axis.group, async_op=True)], lambda: x)
 
 
@@ -68,6 +74,7 @@ def reduce_scatter_flat(flat: Tensor, axis: Axis) -> Pending:
     own = parts[axis.rank]
     if axis.size == 1:
         return Pending((), lambda: own)
+    operations.queued("reduce-scatter", axis.name, axis.ranks)
     if _host(flat, axis):
         works = [dist.all_reduce(flat, group=axis.group, async_op=True)]
     else:
@@ -80,6 +87,7 @@ def all_gather_flat(flat: Tensor, axis: Axis) -> Pending:
     if axis.size == 1:
         return Pending((), lambda: flat)
     parts = flat.chunk(axis.size)
+    operations.queued("all-gather", axis.name, axis.ranks)
     if _host(flat, axis):
         works = [
             dist.broadcast(part, src=rank, group=axis.group, async_op=True)
@@ -129,6 +137,7 @@ def reduce_scatter(x: Tensor, axis: Axis, dim: int) -> Pending:
         return Pending((), lambda: pending.wait().clone().view(shape))
     flat = parts.reshape(-1)  # x itself when dim is the first
     result = torch.empty(shape, dtype=x.dtype, device=x.device)
+    operations.queued("reduce-scatter", axis.name, axis.ranks)
     works = [_reduce_scatter(result.view(-1), flat, group=axis.group, async_op=True)]
     return Pending(works, lambda: result, flat)
 

@@ -15,20 +15,17 @@ import time
 import traceback
 from typing import NoReturn
 
-from steel_megatron.config import ConfigError, SteelError
+from steel_megatron.config import ConfigError, DeviceMemoryError, StalledRunError, SteelError, StorageError
+from steel_megatron.config.launcher import is_one_of_several
 from steel_megatron.config.os_errors import about_files, complete, explained
-from steel_megatron.parallel.watch import ECHO_SECONDS, PERIOD, Watch, current_watch
+from steel_megatron.config.restarts import ERROR_FILE, error_record, note_final
+from steel_megatron.parallel.watch import ECHO_SECONDS, PERIOD, Watch, current_watch, said_in_full_here
 
 CLOSING_SECONDS = 10.0  # for files and threads of a process that has failed, once its error is told
 FIRST_RANK_SECONDS = 4.0  # before any rank has joined: for rank 0 to say what all ranks find
 
 _told: BaseException | None = None
 _hard = False
-
-
-def in_processes() -> bool:
-    """Whether torchrun, or whoever sets its variables, started this process."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def leave_hard() -> None:
@@ -44,7 +41,9 @@ def tell(error: BaseException) -> None:
     meet because of it is one line each, and nothing if it is the same on all of them.
     """
     global _told
-    if not in_processes() or (_told is not None and _told in (error, error.__cause__)):
+    if isinstance(error, SystemExit) and not error.code:
+        return  # as of --help
+    if not is_one_of_several(os.environ) or (_told is not None and _told in (error, error.__cause__)):
         return
     _told = error
     error = in_words(error)
@@ -61,10 +60,13 @@ def tell(error: BaseException) -> None:
         told = f"rank {rank} on {socket.gethostname()}: {own}"
         first = watch.tell(told)
     if first == told:
-        _print(rank, in_full(error), several_lines=not isinstance(error, SteelError))
+        if watch is not None or rank == 0 or not isinstance(error, KeyboardInterrupt):
+            _print(rank, in_full(error), alone=isinstance(error, (SteelError, KeyboardInterrupt)))
         _record(error)
-    elif first.partition(": ")[2] != own:
+    elif first.partition(": ")[2] != own and not said_in_full_here(first):
         _print(rank, f"{own}\n  after: {first}")
+    if is_final(error):
+        note_final(os.environ, error_record(os.environ))
 
 
 def leave(error: BaseException) -> NoReturn:
@@ -94,11 +96,23 @@ def exit_status(error: BaseException) -> int:
     return 2 if isinstance(error, SteelError) else 1
 
 
+def is_final(error: BaseException) -> bool:
+    """Whether the user must act first. What is short or does not answer now may be there after a restart."""
+    return isinstance(error, SteelError) and not isinstance(error, (DeviceMemoryError, StalledRunError, StorageError))
+
+
 def in_full(error: BaseException) -> str:
-    """Three lines where a user can act on them, else the traceback."""
+    """Three lines, and below them the traceback where it tells more than they do."""
     if isinstance(error, SteelError):
         return f"error: {error}"
-    return "".join(traceback.format_exception(error)).rstrip()
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: leaving at once, unsaved; the same command goes on from the last checkpoint"
+    unforeseen = SteelError(
+        one_line(error),
+        rule="this should not happen: the program, a library or the machine is at fault",
+        fix="give the same command again: it goes on from the last checkpoint, which is whole; the place is below",
+    )
+    return f"error: {unforeseen}\n" + "".join(traceback.format_exception(error)).rstrip()
 
 
 def one_line(error: BaseException) -> str:
@@ -108,18 +122,17 @@ def one_line(error: BaseException) -> str:
     return traceback.format_exception_only(error)[-1].strip().splitlines()[0]
 
 
-def _print(rank: int, text: str, several_lines: bool = False) -> None:
-    """Says it with rank and host; rank 0's errors of three lines stand alone, as in a run of one process."""
+def _print(rank: int, text: str, alone: bool = False) -> None:
+    """Says it with rank and host, or ``alone`` if it is rank 0 that says it, as in a run of one process."""
     sys.stdout.flush()
-    head = f"[rank {rank} on {socket.gethostname()}]"
-    if rank > 0 or several_lines:
-        text = f"{head}\n{text}" if several_lines else f"{head} {text}"
+    if rank > 0 or not alone:
+        text = f"[rank {rank} on {socket.gethostname()}] {text}"
     print(text, file=sys.stderr, flush=True)
 
 
 def _record(error: BaseException) -> None:
     """For torchrun's summary, which names the earliest recorded error as the root cause."""
-    if "TORCHELASTIC_ERROR_FILE" not in os.environ or isinstance(error, SystemExit):
+    if not os.environ.get(ERROR_FILE) or isinstance(error, SystemExit):
         return
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import shutil
+import socket
 import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import timedelta
 
 import torch
@@ -16,55 +15,17 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from steel_megatron.config import ConfigError, ParallelConfig
-from steel_megatron.parallel.addresses import LOOPBACK, interface_towards, is_own
-from steel_megatron.parallel.mesh import Mesh, axis_groups, axis_sizes, group_options
+from steel_megatron.config.launcher import Launch, launch_from
+from steel_megatron.parallel import flight, operations
+from steel_megatron.parallel.addresses import LOOPBACK, interface_towards, is_known, is_own
+from steel_megatron.parallel.meeting import common_name
+from steel_megatron.parallel.mesh import Mesh, axis_groups, axis_sizes, group_options, group_timeout
 from steel_megatron.parallel.watch import start_watch, stop_watch
 
 log = logging.getLogger(__name__)
 
-_runs = itertools.count()
 CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 FREE_OF_CONNECTIONS = 10.0  # from this compute capability on kernels start in order of their streams' priority anyway
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What torchrun told this process."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-    local_world_size: int
-    under_torchrun: bool = False  # or the variables were set by other means
-
-    @property
-    def neighbours(self) -> range:
-        """The ranks that may be on this machine, this one among them."""
-        first = max(self.rank - self.local_world_size + 1, 0)
-        return range(first, min(self.rank + self.local_world_size, self.world_size))
-
-
-def launch_from(environment: Mapping[str, str]) -> Launch | None:
-    """Torchrun's variables; None when the process was started by hand.
-
-    Raises:
-        ConfigError: some of the variables are there and others are not.
-    """
-    if "WORLD_SIZE" not in environment and "RANK" not in environment:
-        return None
-    needed = ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"]
-    missing = [name for name in needed if name not in environment]
-    if missing:
-        there = ", ".join(f"{name}={environment[name]}" for name in needed if name in environment)
-        raise ConfigError(
-            f"{there} without {', '.join(missing)}",
-            rule="torchrun sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT together",
-            fix="start with torchrun --nproc-per-node N, or unset them to run one process",
-        )
-    rank, world_size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    local = int(environment.get("LOCAL_WORLD_SIZE", world_size))
-    local_rank = int(environment.get("LOCAL_RANK", rank % local))
-    return Launch(rank, world_size, local_rank, local, "TORCHELASTIC_RUN_ID" in environment)
 
 
 def initialize(parallel: ParallelConfig, device_choice: str = "auto") -> Mesh:
@@ -107,17 +68,18 @@ def join(launch: Launch, parallel: ParallelConfig, device: torch.device, tensor_
     backend = choose_backend(parallel.distributed_backend, device)
     store, rank, world_size = next(rendezvous("env://", launch.rank, launch.world_size, timeout=timeout))
     store.set_timeout(timeout)
-    run = f"run{next(_runs)}"  # what an earlier run of these processes left is not read
+    run = common_name(store, rank, world_size, timeout)
     ours, store = dist.PrefixStore(f"{run}/watch", store.clone()), dist.PrefixStore(run, store)
-    start_watch(rank, launch.neighbours, ours, launch.under_torchrun)
+    start_watch(rank, launch.neighbours, ours, launch.under_torchrun, world_size, timeout.total_seconds())
     if device.type == "cuda":
+        flight.switch_on(os.environ)
         refuse_shared_gpus(launch, dist.PrefixStore("gpu", store), torch.cuda.get_device_properties(device).uuid)
     dist.init_process_group(
         backend,
         store=dist.PrefixStore("groups", store),
         rank=rank,
         world_size=world_size,
-        timeout=timeout,
+        timeout=group_timeout(parallel),
         device_id=device if device.type == "cuda" else None,
         pg_options=group_options(parallel, device, high_priority=tensor_parallel_alone),
     )
@@ -130,7 +92,8 @@ def shutdown() -> None:
     """
     stop_watch()
     if dist.is_available() and dist.is_initialized():
-        dist.barrier()  # nobody takes its store and sockets away from the others
+        with operations.waiting("the end of the run", "world", tuple(range(dist.get_world_size()))):
+            dist.barrier()  # nobody takes its store and sockets away from the others
         dist.destroy_process_group()
 
 
@@ -193,12 +156,18 @@ def choose_addresses(launch: Launch) -> None:
     leads to MASTER_ADDR, unless GLOO_SOCKET_IFNAME names one.
     """
     master = os.environ["MASTER_ADDR"]
-    if launch.local_world_size == launch.world_size:
-        if launch.under_torchrun and not is_own(master):
-            os.environ["MASTER_ADDR"] = LOOPBACK
-            log.info("MASTER_ADDR=%s is no address of this machine: its processes talk over %s", master, LOOPBACK)
+    on_one_machine = launch.local_world_size == launch.world_size
+    if on_one_machine and launch.under_torchrun and not is_own(master):
+        os.environ["MASTER_ADDR"] = LOOPBACK
+        log.info("MASTER_ADDR=%s is no address of this machine: its processes talk over %s", master, LOOPBACK)
         return
-    if "GLOO_SOCKET_IFNAME" in os.environ:
+    if not is_known(master):
+        raise ConfigError(
+            f"MASTER_ADDR={master}: {socket.gethostname()} knows no such name",
+            rule="the processes of a run meet at a name or address that each of their machines can look up",
+            fix="give the first node's address (torchrun --local-addr there), or add its name to /etc/hosts here",
+        )
+    if on_one_machine or "GLOO_SOCKET_IFNAME" in os.environ:
         return
     interface = interface_towards(master)
     if interface is not None:

@@ -25,6 +25,7 @@ import torch.distributed as dist
 from steel_megatron.config import ConfigError, ParallelConfig
 
 AXES = ("tp", "dp", "pp")
+WATCH_FIRST = timedelta(seconds=30)  # from the end of a collective's time to the end of the library's patience
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,13 @@ def new_group(groups: list[tuple[int, ...]], parallel: ParallelConfig, options: 
 
     Each costs a communicator, with memory on every GPU: an axis that is everyone takes the group of all ranks instead.
     """
-    timeout = timedelta(minutes=parallel.distributed_timeout_minutes)
     members = [list(group) for group in groups]
-    return dist.new_subgroups_by_enumeration(members, timeout=timeout, pg_options=options)[0]
+    return dist.new_subgroups_by_enumeration(members, timeout=group_timeout(parallel), pg_options=options)[0]
+
+
+def group_timeout(parallel: ParallelConfig) -> timedelta:
+    """Of every group's collectives: a little more than the run's own limit, whose watch can say who is waited for."""
+    return timedelta(minutes=parallel.distributed_timeout_minutes) + WATCH_FIRST
 
 
 def group_options(parallel: ParallelConfig, device: torch.device, high_priority: bool) -> Any:

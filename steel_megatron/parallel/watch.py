@@ -9,8 +9,11 @@ asked to save and to leave, for nobody else would ever stop it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
+import signal
 import socket
 import sys
 import threading
@@ -22,6 +25,11 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from steel_megatron.config.restarts import note_final
+from steel_megatron.parallel import operations
+from steel_megatron.parallel.flight import unfinished
+from steel_megatron.parallel.stall import Sign, silent_ranks, stall_error
+
 log = logging.getLogger(__name__)
 
 PERIOD = 1.0  # seconds between two looks
@@ -29,6 +37,8 @@ MEETING = 0.02  # the same until the neighbours are known: one that dies before 
 PATIENCE = timedelta(seconds=5)  # for an answer of the store
 FAILURE = "failure"
 EXIT_STATUS = 1  # of a process that leaves because of another one
+BY_USER, STALL = "error: ", "stall: "  # how failures begin that are said in full where they are met
+SIGNS_APART = 3 * PERIOD
 ECHO_SECONDS = 3.0  # before it leaves, so that torchrun sees the process at fault end first
 
 
@@ -40,12 +50,22 @@ class Watch:
         neighbours: ranks that may be on this machine; those that are not are found out.
         store: of this run alone, and of this thread and :meth:`tell` alone (a clone); None for a run of one process.
         under_torchrun: the parent process is torchrun, which holds the store, and the run ends with it.
+        world_size: ranks that give signs of life.
+        patience: seconds that the main thread may wait in one operation.
 
     ``first``: what :meth:`tell` told was the first failure of the run. ``holds_store``: the store ends with this
     process.
     """
 
-    def __init__(self, rank: int, neighbours: range, store: dist.Store | None, under_torchrun: bool) -> None:
+    def __init__(
+        self,
+        rank: int,
+        neighbours: range,
+        store: dist.Store | None,
+        under_torchrun: bool,
+        world_size: int = 1,
+        patience: float = math.inf,
+    ) -> None:
         self.rank = rank
         self.on_orphaned: Callable[[], None] = lambda: log.warning("torchrun is gone")
         self.first = True
@@ -55,6 +75,10 @@ class Watch:
         self._processes: dict[int, int] = {}  # rank → process, of this machine
         self._machine = _machine()
         self._parent = os.getppid() if under_torchrun else None
+        self._world_size = world_size
+        self._patience = patience
+        self._beat = 0
+        self._silent: list[int] = []  # ranks that do not run
         self._stopped = threading.Event()
         self._lock = threading.Lock()  # the thread and tell() both look
         if store is not None:
@@ -88,7 +112,8 @@ class Watch:
         while not self._stopped.wait(MEETING if self._unknown and self._store is not None else PERIOD):
             self._look_for_parent()
             try:
-                failure = self._failure()
+                self._give_sign()
+                failure = self._failure() or self._stall()
             except RuntimeError as error:  # dist.DistError among them
                 log.debug("the store does not answer: %s", error)
                 self._store = None  # a neighbour's end or the parent's tells more
@@ -116,6 +141,44 @@ class Watch:
                 return None
             return self._claim(f"rank {dead} on {socket.gethostname()} has died (process {self._processes[dead]})")
 
+    def _give_sign(self) -> None:
+        """Says in the store what this process is at."""
+        if self._store is None or self._world_size == 1:
+            return
+        self._beat += 1
+        sign = Sign.of(operations.current(), self._beat, socket.gethostname(), os.getpid())
+        with self._lock:
+            self._store.set(f"sign/{self.rank}", sign.dumps())
+
+    def _signs(self) -> dict[int, Sign]:
+        """The last sign of every rank that gave one."""
+        found = {}
+        for rank in range(self._world_size):
+            with self._lock:
+                if self._store is not None and self._store.check([f"sign/{rank}"]):
+                    found[rank] = Sign.loads(self._store.get(f"sign/{rank}").decode())
+        return found
+
+    def _stall(self) -> str | None:
+        """The failure that the main thread has waited in one operation for too long, said in full by the first rank."""
+        operation = operations.current()
+        if self._store is None or not operation.waiting or time.monotonic() - operation.since < self._patience:
+            return None
+        before = self._signs()
+        time.sleep(SIGNS_APART)
+        self._give_sign()
+        if operations.current() != operation:
+            return None  # it went on meanwhile
+        signs = self._signs()
+        silent = [rank for rank in silent_ranks(self._world_size, before, signs) if rank != self.rank]
+        error = stall_error(self.rank, self._patience / 60, signs, silent, unfinished(self.rank))
+        told = f"rank {self.rank} on {socket.gethostname()}: {STALL}{error.given}"
+        failure = self._claim(told)
+        if failure == told:
+            print(f"[rank {self.rank} on {socket.gethostname()}] error: {error}", file=sys.stderr, flush=True)
+        self._silent = silent
+        return failure
+
     def _claim(self, failure: str) -> str:
         """Makes it the run's failure if there is none yet; returns the run's failure."""
         return failure if self._store is None else self._store.compare_set(FAILURE, "", failure).decode()
@@ -132,18 +195,40 @@ class Watch:
 
     def _leave(self, failure: str) -> None:
         """Ends this process at once: its main thread waits for a rank that will not come."""
-        print(f"[rank {self.rank} on {socket.gethostname()}] leaves: {failure}", file=sys.stderr, flush=True)
+        what = failure.partition(": ")[2]
+        if what.startswith(BY_USER):
+            note_final(os.environ)
+        first_here = os.environ.get("LOCAL_RANK", "0") == "0"
+        if not said_in_full_here(failure) and (first_here or not what.startswith((BY_USER, STALL))):
+            print(f"[rank {self.rank} on {socket.gethostname()}] leaves: {failure}", file=sys.stderr, flush=True)
         time.sleep(ECHO_SECONDS)
+        for rank in self._silent:
+            if rank in self._processes:  # of this machine; torchrun would give it time to save
+                with contextlib.suppress(OSError):
+                    os.kill(self._processes[rank], signal.SIGKILL)
         os._exit(EXIT_STATUS)
+
+
+def said_in_full_here(failure: str) -> bool:
+    """Whether a failure that was told is a message to the user, which stands on this machine's terminal already."""
+    head, _, what = failure.partition(": ")
+    return what.startswith((BY_USER, STALL)) and head.rpartition(" on ")[2] == socket.gethostname()
 
 
 _current: Watch | None = None
 
 
-def start_watch(rank: int, neighbours: range, store: dist.Store | None, under_torchrun: bool) -> Watch:
+def start_watch(
+    rank: int,
+    neighbours: range,
+    store: dist.Store | None,
+    under_torchrun: bool,
+    world_size: int = 1,
+    patience: float = math.inf,
+) -> Watch:
     """Starts the watch of this process, see :class:`Watch`."""
     global _current
-    _current = Watch(rank, neighbours, store, under_torchrun)
+    _current = Watch(rank, neighbours, store, under_torchrun, world_size, patience)
     return _current
 
 

@@ -41,9 +41,7 @@ def test_a_full_disk_under_one_rank_is_three_lines_and_ends_all(tmp_path: Path) 
     assert failed.status == 2, failed.text
     assert failed.text.count("error: No space left on device\n  rule: ") == 1
     assert "Traceback" not in failed.text
-    assert other.status == 1, other.text
-    assert "error: No space left on device" in other.text
-    assert "Traceback" not in other.text
+    assert (other.status, other.text) == (1, "")  # it is said once on a machine
 
 
 def test_a_gpu_without_memory_is_three_lines_with_a_way_out(tmp_path: Path) -> None:
@@ -52,7 +50,8 @@ def test_a_gpu_without_memory_is_three_lines_with_a_way_out(tmp_path: Path) -> N
     assert "error: cpu of rank 0 is out of memory: 2.00 GiB more were asked for" in failed.text
     assert "--micro-batch-size 1 instead of 2" in failed.text
     assert "Traceback" not in failed.text
-    assert "out of memory" in other.text
+    assert other.status == 1
+    assert other.text == ""  # it is on the same machine, and nothing is added to three lines
 
 
 def test_a_save_that_fails_is_said_once(tmp_path: Path) -> None:

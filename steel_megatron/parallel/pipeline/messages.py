@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from steel_megatron.config import ConfigError
+from steel_megatron.parallel import operations
 from steel_megatron.parallel.mesh import Axis
 
 
@@ -19,11 +20,15 @@ class Batch:
     def __init__(self, works: list[dist.Work], tensors: list[Tensor]) -> None:
         self._works = works
         self._tensors = tensors
+        self._operation = operations.current()  # the one just queued
 
     def wait(self) -> None:
         """On a GPU the current stream waits, not the host. May be called again."""
-        for work in self._works:
-            work.wait()
+        if self._works:
+            operations.wait_begins(self._operation)
+            for work in self._works:
+                work.wait()
+            operations.wait_ends()
         self._works, self._tensors = [], []
 
 
@@ -44,7 +49,8 @@ class Mailbox:
                 rule="gloo sends and receives tensors in host memory only",
                 fix="use --distributed-backend nccl or auto",
             )
-        dist.all_reduce(torch.zeros(1, device=device), group=axis.group)
+        with operations.waiting("the first all-reduce", axis.name, axis.ranks):
+            dist.all_reduce(torch.zeros(1, device=device), group=axis.group)
 
     def post(self, sends: Sequence[tuple[int, Tensor]], receives: Sequence[tuple[int, Tensor]]) -> Batch:
         """Starts (peer, tensor) messages together; tensors are contiguous, peers are ranks of the axis.
@@ -52,10 +58,12 @@ class Mailbox:
         What is sent must not be written any more; what is received is there after :meth:`wait`.
         """
         group, ranks = self._axis.group, self._axis.ranks
-        operations = [dist.P2POp(dist.isend, tensor, ranks[peer], group) for peer, tensor in sends]
-        operations += [dist.P2POp(dist.irecv, tensor, ranks[peer], group) for peer, tensor in receives]
+        messages = [dist.P2POp(dist.isend, tensor, ranks[peer], group) for peer, tensor in sends]
+        messages += [dist.P2POp(dist.irecv, tensor, ranks[peer], group) for peer, tensor in receives]
         tensors = [tensor for _, tensor in (*sends, *receives)]
-        batch = Batch(dist.batch_isend_irecv(operations), tensors)
+        peers = {ranks[self._axis.rank], *(ranks[peer] for peer, _ in (*sends, *receives))}
+        operations.queued("messages of the pipeline", self._axis.name, tuple(sorted(peers)))
+        batch = Batch(dist.batch_isend_irecv(messages), tensors)
         self._under_way.append(batch)
         return batch
 
