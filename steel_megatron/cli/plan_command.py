@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from steel_megatron.config import (
     COUNT,
@@ -36,6 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Length of the run, as 300B or 1T: prints the days it takes (above 0).",
     )
+    saving = parser.add_argument_group("saving")
+    saving.add_argument(
+        "--save", metavar="DIR", help="Measures there how fast a process saves, for the time of a save."
+    )
+    add_number(
+        saving,
+        "--save-speed",
+        POSITIVE,
+        "Speed of a save, by all processes together; a run's log tells it at each save.",
+        kind=float,
+        default=1.0,
+        metavar="GB/S",
+    )
     pipeline = parser.add_argument_group("pipeline")
     pipeline.add_argument(
         "--draw-schedule", metavar="FILE", help="Draw the pipeline's timeline (.svg, or .png with matplotlib)."
@@ -60,9 +74,18 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--tokens without --peak-tflops", fix="give the device's dense 16-bit peak, 312 for an A100")
     speed = None if peak is None else Speed(peak * 1e12, args.mfu)
     print(model_report(config, devices, speed, args.tokens))
+    print(f"\n{_saving(config, args)}")
     if parallel.pipeline_model_parallel_size > 1 or args.draw_schedule is not None:
         report_pipeline(config, devices, args.draw_schedule)
     return 0
+
+
+def _saving(config: RunConfig, args: argparse.Namespace) -> str:
+    from steel_megatron.plan.saving import saving_line, write_speed
+
+    if args.save is not None:
+        return saving_line(config, write_speed(Path(args.save)), f"one process, measured in {args.save}")
+    return saving_line(config, args.save_speed * 1e9, "--save-speed; --save DIR measures it")
 
 
 def report_pipeline(config: RunConfig, devices: int, file: str | None) -> None:
