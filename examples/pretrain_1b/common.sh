@@ -20,18 +20,19 @@ whole_number() {
   [[ "${!1:-}" =~ ^[0-9]+$ ]] && [ "${!1}" -ge "$2" ] || stop "$1=${!1:-} is not a whole number of $2 or more"
 }
 
-# Everything that a run needs, checked before anything starts.
+# check_inputs FLAGS…: everything that a run with these flags needs, checked before anything starts.
 check_inputs() {
-  whole_number GPUS 0
+  whole_number GPUS 1
   [ -n "${DATA:-}${PHASES:-}" ] || stop "DATA is not set: prefix of a tokenised dataset, see the head of this script"
   need TOKENIZER "the one that the data was tokenised with"
   need SAVE "folder of the run"
   [ -e "$TOKENIZER" ] || stop "no tokenizer at $TOKENIZER"
-  local found
-  found=$(python -c 'import torch; print(torch.cuda.device_count())') || stop "python finds no torch: activate its environment"
-  [ "$found" -ge "$GPUS" ] || stop "$GPUS GPUs wanted, torch sees $found: set GPUS, or see what steel doctor tells"
   RUN_FLAGS=(--tokenizer-model "$TOKENIZER" --save "$SAVE")
   add_sources
+  local found
+  found=$(python -c 'import torch; print(torch.cuda.device_count())') || stop "python finds no torch: activate its environment"
+  [[ " $* " =~ \ --device[\ =]cpu\  ]] || [ "$found" -ge "$GPUS" ] ||
+    stop "$GPUS GPUs wanted, torch sees $found: set GPUS, or see what steel doctor tells"
   mkdir -p "$SAVE" || stop "cannot make the folder $SAVE"
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 }
@@ -43,19 +44,39 @@ add_sources() {
     RUN_FLAGS+=(--phases "$PHASES")
     return
   fi
-  local words word suffix
-  if [ -f "$DATA.bin" ]; then # one dataset, perhaps with a blank in its name
-    words=("$DATA")
-  else
-    read -ra words <<< "$DATA"
-  fi
-  for word in "${words[@]}"; do
-    [[ "$word" =~ ^[0-9.]+$ ]] && continue # a weight
+  local sources word suffix
+  split_sources
+  for word in "${sources[@]}"; do
+    is_weight "$word" && continue
     for suffix in bin idx; do
       [ -f "$word.$suffix" ] || stop "no $word.$suffix: DATA takes prefixes without .bin, made by steel tokenize"
     done
   done
-  RUN_FLAGS+=(--data-path "${words[@]}")
+  RUN_FLAGS+=(--data-path "${sources[@]}")
+}
+
+# A number or a fraction, as 0.7, 2e-1 or 1/3.
+is_weight() {
+  [[ "$1" =~ ^[0-9.]+(e[-+]?[0-9]+)?(/[0-9.]+)?$ ]]
+}
+
+# DATA as the words of sources: one prefix; prefixes; or weights, each before a prefix. Between weights, and where there is
+# one prefix, blanks are part of it.
+split_sources() {
+  local words word
+  sources=("$DATA")
+  [ ! -f "$DATA.bin" ] || return 0
+  read -ra words <<< "$DATA"
+  sources=("${words[@]}")
+  is_weight "${words[0]}" || return 0
+  sources=()
+  for word in "${words[@]}"; do
+    if [ "${#sources[@]}" -gt 0 ] && ! is_weight "$word" && ! is_weight "${sources[-1]}"; then
+      sources[-1]+=" $word"
+    else
+      sources+=("$word")
+    fi
+  done
 }
 
 # start_training FLAGS…: torchrun with these flags, in place of this shell, so that signals reach it. It passes them on to

@@ -22,7 +22,7 @@ if [ "${SMOKE:-0}" = 1 ]; then
   smoke_inputs
 else
   GPUS=${GPUS:-8}
-  check_inputs
+  check_inputs "$@"
 fi
 
 start_training --standalone --local-addr 127.0.0.1 --nproc-per-node "$GPUS" -m steel_megatron train \

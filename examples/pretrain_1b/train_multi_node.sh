@@ -45,8 +45,14 @@ else
   [ $((GPUS % TP)) = 0 ] || stop "TP=$TP does not divide GPUS=$GPUS: tensor parallel stays inside a node"
   python -c 'import socket, sys; socket.getaddrinfo(sys.argv[1], None)' "$MASTER_ADDR" 2> /dev/null ||
     stop "MASTER_ADDR=$MASTER_ADDR: this node knows no such name"
-  check_inputs
+  check_inputs "$@"
 fi
+
+# A node whose own name leads nowhere gives the address from which it reaches the others.
+LOCAL_ADDR=${LOCAL_ADDR:-$(python -c '
+import socket, sys
+from steel_megatron.parallel.torchrun import local_address
+print(local_address(socket.getfqdn(), sys.argv[1]) or "")' "$MASTER_ADDR:$MASTER_PORT")}
 
 start_training --nnodes "$NNODES" --nproc-per-node "$GPUS" \
   --rdzv-backend c10d --rdzv-endpoint "$MASTER_ADDR:$MASTER_PORT" --rdzv-id "${RUN_ID:-steel}" \

@@ -68,10 +68,42 @@ def test_missing_inputs_are_named_before_anything_starts(tmp_path: Path) -> None
     for name in given:
         done = run_script("train_8xa100.sh", **{key: value for key, value in given.items() if key != name})
         assert (done.returncode, f"{name} is not set" in done.stderr) == (2, True)
-    done = run_script("train_8xa100.sh", **given, GPUS="0")
-    assert f"no {tmp_path}/x.bin" in done.stderr
+    assert f"no {tmp_path}/x.bin" in run_script("train_8xa100.sh", **given).stderr
+    for count in ("0", "-1", "two", ""):
+        done = run_script("train_8xa100.sh", **given, GPUS=count)
+        assert (done.returncode, f"GPUS={count or 8} is not" in done.stderr) == (2, bool(count)), done.stderr
+    for suffix in ("bin", "idx"):
+        (tmp_path / f"x.{suffix}").touch()
     assert "GPUs wanted" in run_script("train_8xa100.sh", **given, GPUS="10000").stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_paths_are_the_callers_and_may_have_blanks(tmp_path: Path) -> None:
+    """torchrun is a stand-in that prints what it is given; weights may be fractions."""
+    (tmp_path / "torchrun").write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "torchrun").chmod(0o755)
+    here = tmp_path / "a folder"
+    (here / "my data").mkdir(parents=True)
+    (here / "tok").touch()
+    for name in ("my data/zh.bin", "my data/zh.idx", "code.bin", "code.idx"):
+        (here / name).touch()
+    given = {"TOKENIZER": "tok", "SAVE": "my run", "GPUS": "2", "FIRST_ON_PATH": str(tmp_path), "folder": here}
+    for data, words in {
+        "code": ["code"],
+        "my data/zh": ["my data/zh"],
+        "1/3 my data/zh 2e-1 code": ["1/3", "my data/zh", "2e-1", "code"],
+        "0.7 code 0.3 my data/zh": ["0.7", "code", "0.3", "my data/zh"],
+    }.items():
+        done = run_script("train_8xa100.sh", "--device", "cpu", DATA=data, **given)
+        assert done.returncode == 0, done.stderr
+        printed = done.stdout.splitlines()
+        first = printed.index("--data-path") + 1
+        assert printed[first : first + len(words)] == words
+        assert printed[printed.index("--save") + 1] == "my run"
+        assert printed[: printed.index("-m")].count("--max-restarts") == 1
+    assert (here / "my run").is_dir()
+    done = run_script("train_8xa100.sh", "--device", "cpu", DATA="1/3 code 2/3 my data/other", **given)
+    assert (done.returncode, "no my data/other.bin" in done.stderr) == (2, True), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -83,6 +115,7 @@ def test_missing_inputs_are_named_before_anything_starts(tmp_path: Path) -> None
         ({"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "GPUS": "8", "TP": "3"}, "TP=3 does not divide GPUS=8"),
         ({"NNODES": "2", "MASTER_ADDR": "no.such.host.invalid"}, "no such name"),
         ({"NNODES": "2", "MASTER_ADDR": "127.0.0.1"}, "DATA is not set"),
+        ({"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "GPUS": "0"}, "GPUS=0 is not a whole number of 1 or more"),
     ],
 )
 def test_what_is_missing_for_several_nodes(variables: dict[str, str], says: str) -> None:
@@ -104,6 +137,14 @@ def test_a_job_file_says_what_it_lacks(tmp_path: Path) -> None:
     assert "not the repository's root" in run_script("train.sbatch", **job, SLURM_SUBMIT_DIR=str(tmp_path)).stderr
     assert "SAVE is not set" in run_script("train.sbatch", **job, SLURM_SUBMIT_DIR=str(ROOT)).stderr
     assert "no Python environment" in run_script("train.sbatch", VENV=str(tmp_path)).stderr
+
+
+def test_a_job_file_is_found_where_slurm_says_that_it_was(tmp_path: Path) -> None:
+    (tmp_path / "scontrol").write_text(f'#!/bin/bash\necho "   Command={FOLDER}/train.sbatch --lr 1"\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "a[0-1]"}
+    done = run_script("train.sbatch", **job, SLURM_SUBMIT_DIR=str(tmp_path), FIRST_ON_PATH=str(tmp_path))
+    assert "SAVE is not set" in done.stderr  # past the search for this folder
 
 
 def test_two_nodes_on_this_machine_train_one_model(tmp_path: Path) -> None:
@@ -149,7 +190,7 @@ def test_a_slurm_job_starts_one_launcher_per_node(tmp_path: Path) -> None:
 
 
 def test_an_export_of_a_small_run_agrees_with_transformers(tmp_path: Path) -> None:
-    done = run_script("export_hf.sh", SMOKE="1", LOAD=str(tmp_path / "run"), OUTPUT=str(tmp_path / "model"))
+    done = run_script("export_hf.sh", folder=tmp_path, SMOKE="1", LOAD=str(tmp_path / "run"), OUTPUT="model")
     assert done.returncode == 0, done.stderr
     assert "logits in transformers differ from ours by at most" in done.stdout
     assert json.loads((tmp_path / "model" / "config.json").read_text())["hidden_size"] == 64
