@@ -143,6 +143,12 @@ def _forward(here: Plant) -> None:
     before(Engine, "train", lambda *_: here(lambda: RuntimeError("planted in forward")))
 
 
+def _interrupt(here: Plant) -> None:
+    from steel_megatron.training.engine import Engine
+
+    before(Engine, "train", lambda *_: here(KeyboardInterrupt))
+
+
 def _memory(here: Plant) -> None:
     from steel_megatron.training.engine import Engine
 
@@ -210,6 +216,7 @@ def _die(here: Plant) -> None:
 FAULTS: dict[str, Callable[[Plant], None]] = {
     "setup": _setup,
     "forward": _forward,
+    "interrupt": _interrupt,
     "memory": _memory,
     "callback": _callback,
     "save": _save,

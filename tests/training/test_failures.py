@@ -26,6 +26,7 @@ def test_an_error_is_told_in_full_and_ends_all(tmp_path: Path) -> None:
     failed, other = ends[rank], ends[1 - rank]
     assert failed.status == 1, failed.text
     assert f"[rank {rank} on " in failed.text
+    assert f"] error: {says}\n  rule: " in failed.text.split("Traceback")[0]
     assert "Traceback" in failed.text
     assert says in failed.text
     assert other.status == 1, other.text
@@ -52,6 +53,14 @@ def test_a_gpu_without_memory_is_three_lines_with_a_way_out(tmp_path: Path) -> N
     assert "Traceback" not in failed.text
     assert other.status == 1
     assert other.text == ""  # it is on the same machine, and nothing is added to three lines
+
+
+def test_an_interrupted_rank_says_so_without_a_traceback(tmp_path: Path) -> None:
+    failed, other = fail_in("interrupt", 1, arguments(tmp_path), tmp_path / "out")[::-1]
+    assert failed.status == 130
+    assert "interrupted: leaving at once, unsaved; the same command goes on from the last checkpoint" in failed.text
+    assert "Traceback" not in failed.text + other.text
+    assert "leaves: rank 1 on " in other.text
 
 
 def test_a_save_that_fails_is_said_once(tmp_path: Path) -> None:
