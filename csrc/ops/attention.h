@@ -1,12 +1,11 @@
 // Causal attention within documents, without the matrix of scores (Dao, 2023); see declarations.h.
 //
 // Scores are made transposed, keys by queries, so that the softmax runs along whole vectors of queries: a tile of
-// kBlock keys by kBlock queries at a time, and of those below the diagonal none. Documents are cut into blocks of tokens
-// from their beginnings on; rows of a last block that are not there are 0 and are not written.
+// kBlock keys by kBlock queries at a time, and of those below the diagonal none. On the diagonal kBand queries at a time
+// meet the keys up to their band's end (attention_bands.h). Documents are cut into blocks of tokens from their
+// beginnings on; rows of a last block that are not there are 0 and are not written.
 
 namespace {
-
-constexpr float kLog2E = 1.44269504f;
 
 struct Heads {
   const void* x;
@@ -80,30 +79,6 @@ void write_turned(const float* from, const float* scale, float* space, T* to, in
   }
 }
 
-// Of scores (keys by queries) in the queries' own block, those of later keys.
-inline void fill_future(float* scores, float value) {
-  for (int64_t j = 1; j < kBlock; ++j) {
-    for (int64_t i = 0; i < j; ++i) scores[j * kBlock + i] = value;
-  }
-}
-
-// The largest of each column of (kBlock, kBlock).
-inline void column_maxima(const float* x, float* result) {
-  constexpr int kVectors = kBlock / kLanes;
-  vec top[kVectors];
-#pragma GCC unroll 16
-  for (int v = 0; v < kVectors; ++v) top[v] = load(x + v * kLanes);
-  for (int64_t j = 1; j < kBlock; ++j) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
-      const vec next = load(x + j * kBlock + v * kLanes);
-      top[v] = next > top[v] ? next : top[v];
-    }
-  }
-#pragma GCC unroll 16
-  for (int v = 0; v < kVectors; ++v) store(result + v * kLanes, top[v]);
-}
-
 // One block of queries of one head: softmax over blocks of keys with a running maximum.
 template <class F>
 struct ForwardTile {
@@ -111,35 +86,21 @@ struct ForwardTile {
       : rows(kBlock * width), queries(kBlock * width), output(kBlock * width), scores(kBlock * kBlock),
         factors(kBlock * kBlock), pairs(kBlock * kBlock) {}
 
-  // Adds a block of keys and values. scale: to exponents of 2. `diagonal`: the queries' own block, where only earlier keys count.
+  // Adds a block of keys and values. scale: to exponents of 2. `diagonal`: the queries' own block, where only earlier
+  // keys count.
   void add(const F* keys, const F* values, int64_t width, float scale, bool diagonal) {
     float* s = scores.at(0);
-    multiply(keys, queries.at(0), s, kBlock, kBlock, width, false);
-    if (diagonal) fill_future(s, -INFINITY);
+    multiply_scores(keys, queries.at(0), s, width, diagonal);
     float fade[kBlock];
-    column_maxima(s, fade);
-    for (int64_t i = 0; i < kBlock; i += kLanes) {
-      const vec before = load(top + i), here = load(fade + i) * scale;
-      const vec now = here > before ? here : before;
-      const vec faded = power_of_two(before - now);
-      store(top + i, now);
-      store(fade + i, faded);
-      store(sum + i, load(sum + i) * faded);
+    for (int64_t i = 0; i < kBlock; i += kBand) {
+      band_weights(s + i, diagonal ? i + kBand : kBlock, scale, diagonal, top + i, sum + i, fade + i);
     }
-    for (int64_t j = 0; j < kBlock; ++j) {
-      for (int64_t i = 0; i < kBlock; i += kLanes) {
-        const vec weight = power_of_two(load(s + j * kBlock + i) * scale - load(top + i));
-        store(s + j * kBlock + i, weight);
-        store(sum + i, load(sum + i) + weight);
-      }
-    }
-    if (diagonal) fill_future(s, 0.0f);
     for (int64_t d = 0; d < width; ++d) {
       float* out = output.at(d * kBlock);
       for (int64_t i = 0; i < kBlock; i += kLanes) store(out + i, load(out + i) * load(fade + i));
     }
     const F* weights = rounded(s, factors.at(0), kBlock * kBlock);
-    multiply(values, stacked(weights, pairs.at(0), kBlock, kBlock), output.at(0), width, kBlock, kBlock, true);
+    add_over_keys(values, stacked(weights, pairs.at(0), kBlock, kBlock), output.at(0), width, diagonal);
   }
 
   template <class T>
@@ -225,24 +186,16 @@ struct BackwardTile {
 
   void add(const F* keys, const F* turned_keys, const F* values, float* grad_keys, float* grad_values, int64_t width,
            float scale, bool diagonal) {
-    float *__restrict s = scores.at(0), *g = slopes.at(0);
-    multiply(keys, turned_rows.at(0), s, kBlock, kBlock, width, false);
-    multiply(values, turned_grads.at(0), g, kBlock, kBlock, width, false);
-    for (int64_t j = 0; j < kBlock; ++j) {
-      for (int64_t i = 0; i < kBlock; i += kLanes) {
-        const vec weight = power_of_two(load(s + j * kBlock + i) * (scale * kLog2E) - load(lse + i));
-        store(s + j * kBlock + i, weight);
-        store(g + j * kBlock + i, weight * (load(g + j * kBlock + i) - load(delta + i)) * scale);
-      }
+    float *s = scores.at(0), *g = slopes.at(0);
+    multiply_scores(keys, turned_rows.at(0), s, width, diagonal);
+    multiply_scores(values, turned_grads.at(0), g, width, diagonal);
+    for (int64_t i = 0; i < kBlock; i += kBand) {
+      band_slopes(s + i, g + i, diagonal ? i + kBand : kBlock, scale, diagonal, lse + i, delta + i);
     }
-    if (diagonal) {
-      fill_future(s, 0.0f);
-      fill_future(g, 0.0f);
-    }
-    multiply(rounded(s, factors.at(0), kBlock * kBlock), output_grads, grad_values, kBlock, width, kBlock, true);
+    add_over_queries(rounded(s, factors.at(0), kBlock * kBlock), output_grads, grad_values, width, diagonal);
     const F* slope = rounded(g, factors.at(0), kBlock * kBlock);
-    multiply(slope, queries, grad_keys, kBlock, width, kBlock, true);
-    multiply(turned_keys, stacked(slope, pairs.at(0), kBlock, kBlock), grad_query.at(0), width, kBlock, kBlock, true);
+    add_over_queries(slope, queries, grad_keys, width, diagonal);
+    add_over_keys(turned_keys, stacked(slope, pairs.at(0), kBlock, kBlock), grad_query.at(0), width, diagonal);
   }
 
   Space<F> rows, grads;

@@ -24,6 +24,7 @@ namespace avx512 {
 #include "rope.h"
 #include "qk_norm_rope.h"
 #include "tiles.h"
+#include "attention_bands.h"
 #include "attention.h"
 #include "few_tokens.h"
 }  // namespace avx512

@@ -16,6 +16,7 @@
 namespace avx512_bf16 {
 #include "scalars.h"
 #include "tiles.h"
+#include "attention_bands.h"
 #include "attention.h"
 }  // namespace avx512_bf16
 #endif

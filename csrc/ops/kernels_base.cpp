@@ -22,6 +22,7 @@ namespace base {
 #include "rope.h"
 #include "qk_norm_rope.h"
 #include "tiles.h"
+#include "attention_bands.h"
 #include "attention.h"
 #include "few_tokens.h"
 }  // namespace base

@@ -8,10 +8,12 @@
 namespace {
 
 constexpr int64_t kBlock = 64;  // tokens of a tile
+constexpr int64_t kBand = 32;   // columns of a tile whose softmax is made at once
 
 typedef float vec __attribute__((vector_size(STEEL_VECTOR_BYTES)));
 constexpr int64_t kLanes = STEEL_VECTOR_BYTES / 4;
-constexpr int kTileRows = STEEL_VECTOR_BYTES == 64 ? 8 : 4;  // rows times two vectors of sums, within the registers
+// Rows times two vectors of sums, within the registers: with AVX2 12 of 16 hide an addition's latency, and 8 do not.
+constexpr int kTileRows = STEEL_VECTOR_BYTES == 64 ? 8 : STEEL_VECTOR_BYTES == 32 ? 6 : 4;
 
 template <class F>
 constexpr int64_t kGroup = 4 / static_cast<int64_t>(sizeof(F));  // factors in a unit
@@ -24,10 +26,21 @@ inline vec load(const float* from) {
 
 inline void store(float* to, vec value) { memcpy(to, &value, sizeof value); }
 
+// The larger of each lane; b's where one is NaN.
+inline vec larger(vec a, vec b) {
+#if STEEL_VECTOR_BYTES == 64
+  return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif STEEL_VECTOR_BYTES == 32
+  return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
 // 2^x with a relative error below 3e-7 for x in [-126, 127]; 2^-126 below, NaN for NaN.
 inline vec power_of_two(vec x) {
   typedef int32_t lanes __attribute__((vector_size(STEEL_VECTOR_BYTES)));
-  x = x < -126.0f ? vec{} - 126.0f : x;
+  x = larger(vec{} - 126.0f, x);
   const vec shifted = x + 12582912.0f;  // 1.5 * 2^23: the integer sits in the low bits
   const vec r = x - (shifted - 12582912.0f);
   vec p = r * 1.3264727e-3f + 9.6715129e-3f;
@@ -49,47 +62,63 @@ inline void multiply_add(vec& sum, const bf16* left, vec right) {
 }
 #endif
 
-// kTileRows rows and kVectors vectors of columns of C.
-template <int kVectors, class F>
-inline void multiply_tile(const F* a, int64_t a_stride, const float* b, int64_t columns, int64_t units, float* c,
+// kRows rows and kVectors vectors of columns of C.
+template <int kRows, int kVectors, class F>
+inline void multiply_tile(const F* a, int64_t a_stride, const float* b, int64_t stride, int64_t units, float* c,
                           bool add) {
-  vec sum[kTileRows][kVectors];
+  vec sum[kRows][kVectors];
 #pragma GCC unroll 8
-  for (int r = 0; r < kTileRows; ++r) {
+  for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = add ? load(c + r * columns + v * kLanes) : vec{};
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = add ? load(c + r * stride + v * kLanes) : vec{};
   }
   for (int64_t k = 0; k < units; ++k) {
     vec right[kVectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) right[v] = load(b + k * columns + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) right[v] = load(b + k * stride + v * kLanes);
 #pragma GCC unroll 8
-    for (int r = 0; r < kTileRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) multiply_add(sum[r][v], a + r * a_stride + k * kGroup<F>, right[v]);
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < kTileRows; ++r) {
+  for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) store(c + r * columns + v * kLanes, sum[r][v]);
+    for (int v = 0; v < kVectors; ++v) store(c + r * stride + v * kLanes, sum[r][v]);
   }
 }
 
-// C = A B, or C += A B. rows and columns are multiples of 16; columns is the row length of B (in units) and of C.
+// All rows of kVectors vectors of columns: by kTileRows, and by four where those do not divide what is left.
+template <int kVectors, class F>
+inline void multiply_columns(const F* a, int64_t a_stride, const float* b, int64_t stride, int64_t units, float* c,
+                             int64_t rows, bool add) {
+  int64_t row = 0;
+  while (row < rows) {
+    const F* left = a + row * a_stride;
+    float* to = c + row * stride;
+    if (kTileRows == 4 || rows - row == 4 || (kTileRows == 6 && rows - row == 8)) {
+      multiply_tile<4, kVectors>(left, a_stride, b, stride, units, to, add);
+      row += 4;
+    } else {
+      multiply_tile<kTileRows, kVectors>(left, a_stride, b, stride, units, to, add);
+      row += kTileRows;
+    }
+  }
+}
+
+// C = A B, or C += A B. rows and columns are multiples of 16; a_stride is the row length of A in factors, stride that of
+// B in units and of C.
 template <class F>
-void multiply(const F* a, const float* b, float* c, int64_t rows, int64_t columns, int64_t depth, bool add) {
+void multiply(const F* a, int64_t a_stride, const float* b, float* c, int64_t stride, int64_t rows, int64_t columns,
+              int64_t depth, bool add) {
   const int64_t units = depth / kGroup<F>;
   int64_t column = 0;
   for (; column + 2 * kLanes <= columns; column += 2 * kLanes) {
-    for (int64_t row = 0; row < rows; row += kTileRows) {
-      multiply_tile<2>(a + row * depth, depth, b + column, columns, units, c + row * columns + column, add);
-    }
+    multiply_columns<2>(a, a_stride, b + column, stride, units, c + column, rows, add);
   }
   for (; column < columns; column += kLanes) {
-    for (int64_t row = 0; row < rows; row += kTileRows) {
-      multiply_tile<1>(a + row * depth, depth, b + column, columns, units, c + row * columns + column, add);
-    }
+    multiply_columns<1>(a, a_stride, b + column, stride, units, c + column, rows, add);
   }
 }
 
