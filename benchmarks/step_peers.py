@@ -106,7 +106,8 @@ def plain_step(setting: Setting) -> Step:
 
 def slow_bf16(device: str) -> str:
     """Why bf16 would say nothing about a peer on a kind of device: it would take minutes for a step."""
-    slow = device == "cpu" and cpu_products.cpu_in_fp32(torch.bfloat16)
+    bf16 = torch.bfloat16
+    slow = device == "cpu" and not (cpu_products.instruction(bf16) or cpu_products.slow_instruction(bf16))
     return "this CPU has no instructions for bf16: torch multiplies it far slower than fp32" if slow else ""
 
 

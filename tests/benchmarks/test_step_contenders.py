@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -57,8 +58,21 @@ def test_the_step_of_transformers_lowers_the_loss(how: dict[str, Any]) -> None:
     assert_learns(lambda given: transformers_step(given, **how))
 
 
-def test_a_cpu_without_bf16_leaves_out_the_peers_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cpu_products.VARIABLE, "fp32")
+@pytest.fixture
+def without_amx(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """An Intel CPU with these instructions, whatever the machine is."""
+    monkeypatch.setattr(cpu_products, "processor_flags", lambda: frozenset(request.param))
+    monkeypatch.setattr(cpu_products, "processor_vendor", lambda: "GenuineIntel")
+    monkeypatch.setattr(cpu_products.platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv(cpu_products.VARIABLE, "auto")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")
+    cpu_products.instruction.cache_clear()
+    yield
+    cpu_products.instruction.cache_clear()
+
+
+@pytest.mark.parametrize("without_amx", [{"avx512f"}], ids=str, indirect=True)
+def test_a_cpu_without_bf16_leaves_out_the_peers_in_bf16(without_amx: None) -> None:
     missing = {contender.name: contender.missing("cpu") for contender in [*PEERS, *OURS[:3]]}
     for name, why in missing.items():
         ours_or_fp32 = name.startswith("steel") or "fp32" in name
@@ -68,6 +82,13 @@ def test_a_cpu_without_bf16_leaves_out_the_peers_in_bf16(monkeypatch: pytest.Mon
         "transformers, fp32, torch.compile",
     ]
     assert all("16 bits are faster" in peer.missing("cuda") for peer in PEERS if "fp32" in peer.name)
+
+
+@pytest.mark.parametrize("without_amx", [{"avx512f", "avx512_bf16"}], ids=str, indirect=True)
+def test_peers_in_bf16_run_where_torch_multiplies_it_slower_than_we_do(without_amx: None) -> None:
+    """Ours casts there; which of a peer's precisions is its best is measured, not assumed."""
+    assert cpu_products.cpu_in_fp32(torch.bfloat16)
+    assert not any(peer.missing("cpu") for peer in PEERS if "bf16" in peer.name and "Liger" not in peer.name)
 
 
 def test_the_plain_model_learns_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:

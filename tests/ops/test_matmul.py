@@ -141,26 +141,33 @@ def test_what_is_multiplied_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 AVX512 = {"avx2", "avx512f"}
+INTEL, AMD = "GenuineIntel", "AuthenticAMD"
+WITHOUT_AMX = AVX512 | {"avx512_bf16", "avx512_fp16"}
+# Architecture, maker, instructions, oneDNN's limit, what torch multiplies.
 MACHINES = {
-    "AVX2": ("x86_64", {"avx2"}, "", set()),
-    "AVX-512": ("x86_64", AVX512, "", set()),
-    "Zen 4": ("x86_64", AVX512 | {"avx512_bf16"}, "", {"bf16"}),
-    "Sapphire Rapids": ("x86_64", AVX512 | {"avx512_bf16", "avx512_fp16", "amx_bf16"}, "", {"bf16", "fp16"}),
-    "limited to AVX2": ("x86_64", AVX512 | {"avx512_bf16", "avx512_fp16", "amx_bf16"}, "AVX2", set()),
-    "limited to bf16": ("x86_64", AVX512 | {"avx512_bf16", "avx512_fp16"}, "avx512_core_bf16", {"bf16"}),
-    "a limit of later": ("x86_64", AVX512 | {"avx512_bf16"}, "AVX10_2_512", {"bf16"}),
-    "Graviton 2": ("aarch64", {"asimd", "asimdhp"}, "", set()),
-    "Graviton 3": ("aarch64", {"asimd", "asimdhp", "bf16"}, "", {"bf16"}),
-    "another": ("riscv64", set(), "", set()),
+    "AVX2": ("x86_64", AMD, {"avx2"}, "", set()),
+    "AVX-512": ("x86_64", INTEL, AVX512, "", set()),
+    "Zen 4": ("x86_64", AMD, AVX512 | {"avx512_bf16"}, "", {"bf16"}),
+    "Cooper Lake": ("x86_64", INTEL, AVX512 | {"avx512_bf16"}, "", set()),
+    "Sapphire Rapids": ("x86_64", INTEL, WITHOUT_AMX | {"amx_bf16"}, "", {"bf16", "fp16"}),
+    "Sapphire Rapids whose AMX is hidden": ("x86_64", INTEL, WITHOUT_AMX, "", {"fp16"}),
+    "without AMX by a limit": ("x86_64", INTEL, WITHOUT_AMX | {"amx_bf16"}, "AVX512_CORE_FP16", {"fp16"}),
+    "limited to AVX2": ("x86_64", INTEL, WITHOUT_AMX | {"amx_bf16"}, "AVX2", set()),
+    "limited to bf16": ("x86_64", AMD, WITHOUT_AMX, "avx512_core_bf16", {"bf16"}),
+    "a limit of later": ("x86_64", AMD, AVX512 | {"avx512_bf16"}, "AVX10_2_512", {"bf16"}),
+    "Graviton 2": ("aarch64", "", {"asimd", "asimdhp"}, "", set()),
+    "Graviton 3": ("aarch64", "", {"asimd", "asimdhp", "bf16"}, "", {"bf16"}),
+    "another": ("riscv64", "", set(), "", set()),
 }
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_rule_by_instructions(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
-    kind, flags, limit, by_torch = MACHINES[machine]
+    kind, maker, flags, limit, by_torch = MACHINES[machine]
     monkeypatch.setenv(cpu_products.VARIABLE, "auto")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     monkeypatch.setattr(cpu_products, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(cpu_products, "processor_vendor", lambda: maker)
     monkeypatch.setattr(cpu_products.platform, "machine", lambda: kind)
     cpu_products.instruction.cache_clear()
     try:
@@ -171,3 +178,5 @@ def test_the_rule_by_instructions(monkeypatch: pytest.MonkeyPatch, machine: str)
     assert found == by_torch
     for name, said in itertools.product(("bf16", "fp16"), (report,)):
         assert said[f"{name} matmuls on the CPU"].startswith("torch" if name in by_torch else "fp32 arithmetic")
+    if "avx512_bf16" in flags and maker == INTEL and "bf16" not in by_torch and limit != "AVX2":
+        assert report["bf16 matmuls on the CPU"] == "fp32 arithmetic (faster here than avx512_bf16)"
