@@ -29,7 +29,7 @@ inline void store(float* to, vec value) { memcpy(to, &value, sizeof value); }
 // The larger of each lane; b's where one is NaN.
 inline vec larger(vec a, vec b) {
 #if STEEL_VECTOR_BYTES == 64
-  return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+  return (vec)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);  // GCC warns of what the plain one leaves undefined
 #elif STEEL_VECTOR_BYTES == 32
   return (vec)_mm256_max_ps((__m256)a, (__m256)b);
 #else
