@@ -166,7 +166,6 @@ def test_a_run_that_loses_a_process_goes_on_by_itself(tmp_path):
     wait_for("step 4/8", tmp_path)
     os.kill(workers(started)[1], signal.SIGKILL)
     assert started.wait(120) == 0, text_of(tmp_path)
-    assert "has died (process " in text_of(tmp_path)
     assert re.search(r"continuing .*run, step [24]", text_of(tmp_path))
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [*range(1, 9)]
 
