@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from steel_megatron.cli.text_printer import TextPrinter
-from steel_megatron.config import AMOUNT, COUNT, POSITIVE, DataError, add_number, at_least, share
+from steel_megatron.config import AMOUNT, COUNT, POSITIVE, add_number, at_least, read_text, share
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +95,4 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
         return list(args.prompt)
     if args.prompt_file == "-":
         return [sys.stdin.read()]
-    try:
-        return [Path(args.prompt_file).read_text(encoding="utf-8")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--prompt-file {args.prompt_file}: {error}", rule="it is a text file in UTF-8") from None
+    return [read_text(Path(args.prompt_file), "--prompt-file")]

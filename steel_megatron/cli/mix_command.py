@@ -22,6 +22,7 @@ from steel_megatron.config import (
     add_number,
     add_run_flags,
     load_run_config,
+    read_text,
 )
 from steel_megatron.dataset.mix_add import replace_when_valid, with_phase
 from steel_megatron.dataset.mix_figure import draw_mixture
@@ -117,7 +118,7 @@ def add_phase(args: argparse.Namespace) -> int:
             fix="give a later --from or --from-tokens",
         )
     sizes = batch_sizes(config, progress)
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     new = with_phase(text, path, phase_of(args, path), seq_length, sizes.total_samples)
     replace_when_valid(
         path, new, lambda candidate: check_candidate(config, progress, candidate), replace=not args.dry_run

@@ -41,6 +41,7 @@ from steel_megatron.config.ranges import (
     share,
 )
 from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
+from steel_megatron.config.texts import parse_yaml, read_text
 from steel_megatron.config.training import TrainingConfig
 
 __all__ = [
@@ -87,7 +88,9 @@ __all__ = [
     "exact_number",
     "load_run_config",
     "nearest",
+    "parse_yaml",
     "preset_names",
+    "read_text",
     "save_run_config",
     "share",
 ]

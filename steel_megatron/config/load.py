@@ -14,6 +14,7 @@ from steel_megatron.config.flags import nearest
 from steel_megatron.config.knob import Knob, knobs_of
 from steel_megatron.config.ranges import check_range, fix_of, parse_number
 from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
+from steel_megatron.config.texts import parse_yaml, read_text
 
 PRESETS = Path(__file__).parent.parent / "model" / "presets"
 
@@ -66,11 +67,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file whose top is a mapping."""
     if not path.is_file():
         raise ConfigError(f"no configuration file {path}", fix="check the path given to --config")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        words = " ".join(str(error).split())  # several lines, with a picture of the place
-        raise ConfigError(f"{path} is not valid YAML: {words}", fix="mend the place that the parser names") from error
+    tree = parse_yaml(read_text(path), path) or {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds a {type(tree).__name__}", rule="a run file is a mapping of sections and knobs")
     return tree

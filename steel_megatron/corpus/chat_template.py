@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from steel_megatron.config import ConfigError
+from steel_megatron.config import ConfigError, read_text
 from steel_megatron.corpus.corpus import RejectedRecordError
 from steel_megatron.corpus.text import Mark
 
@@ -53,11 +53,11 @@ def read_template(path: str) -> Template:
     folder = given if given.is_dir() else given.parent
     config = _json(folder / "tokenizer_config.json")
     if given.is_file() and given.suffix != ".json":
-        source = given.read_text(encoding="utf-8")
+        source = read_text(given)
     elif given.is_file():
         source = _source(_json(given).get("chat_template"))
     elif (folder / "chat_template.jinja").is_file():
-        source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        source = read_text(folder / "chat_template.jinja")
     else:
         source = _source(config.get("chat_template") or _json(folder / "chat_template.json").get("chat_template"))
     if not source:

@@ -8,9 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from steel_megatron.config import ConfigError, exact_number, nearest
+from steel_megatron.config import ConfigError, exact_number, nearest, parse_yaml, read_text
 from steel_megatron.dataset.phase_drafts import AMOUNTS, Amount, PhaseDraft
 from steel_megatron.dataset.phases import check_starts, exact_weight
 
@@ -72,7 +70,7 @@ def read_phases(path: Path, seq_length: int) -> tuple[list[PhaseDraft], dict[str
     """
     if not path.is_file():
         raise ConfigError(f"no phases file {path}", fix="check the path given to --phases")
-    return parse_phases(path.read_text(encoding="utf-8"), path, seq_length)
+    return parse_phases(read_text(path), path, seq_length)
 
 
 def parse_phases(text: str, path: Path, seq_length: int) -> tuple[list[PhaseDraft], dict[str, str]]:
@@ -101,10 +99,7 @@ def parse_phases(text: str, path: Path, seq_length: int) -> tuple[list[PhaseDraf
 
 def load_tree(text: str, path: Path) -> list[Any]:
     """The YAML of a phases file; ``path`` is named in errors."""
-    try:
-        tree = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    tree = parse_yaml(text, path)
     if not isinstance(tree, list) or not tree:
         raise ConfigError(f"{path} holds {_kind(tree)}", rule="a phases file is a list of phases")
     return tree
@@ -176,18 +171,3 @@ def _is_number(word: str) -> bool:
 
 def _kind(value: Any) -> str:
     return "nothing" if value is None or value in ([], {}) else f"{value!r:.60}"
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error; plain YAML lets the last one win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = [key for key in keys if keys.count(key) > 1]
-        if repeated:
-            raise ConfigError(
-                f"{repeated[0]!r} stands twice in one mapping (line {node.start_mark.line + 1})",
-                rule="names are given once",
-                fix="remove one of them, or give the second dataset another name",
-            )
-        return super().construct_mapping(node, deep)

@@ -42,6 +42,7 @@ def load(tmp_path, text: str) -> RunConfig:
         ("preset: 5", "unknown preset '5'"),
         ("preset: [a]", "unknown preset"),
         ("? [1]\n: 2", "not valid YAML: while constructing a mapping"),
+        ("lr: 1\noptimizer: {lr: 1, lr: 2}", "'lr' stands twice"),
         ("num_layers: 1e12", "1 to 100000"),
         ("- a\n- b", "mapping"),
         ("model: [1]", "mapping"),

@@ -94,3 +94,11 @@ def test_tensorboard_events_can_be_read_back(tmp_path):
 def test_scalars_are_finite_numbers_by_group():
     found = scalars({"step": 3, "loss": 2.0, "valid_loss": 1.0, "mfu": None, "grad_norm": math.inf, "skipped": False})
     assert found == {"train/loss": 2.0, "valid/loss": 1.0, "train/skipped": 0.0}
+
+
+def test_what_a_power_cut_left_in_the_file_is_passed_over(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n\xb0\x00\xff\n12\n[1]\n{"text": "no step"}\n{"step": 2}\n{"step": 3}\n{"ste')
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 3]
+    truncate_metrics(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'

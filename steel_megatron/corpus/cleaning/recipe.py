@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from steel_megatron.config import PROCESSES, ConfigError
+from steel_megatron.config import PROCESSES, ConfigError, parse_yaml, read_text
 from steel_megatron.corpus.cleaning import filters, mappers, model_filters  # noqa: F401 (they enter the operations)
 from steel_megatron.corpus.cleaning.operation import Operation, build_operation
 
@@ -52,11 +50,10 @@ def read_recipe(path: str) -> Recipe:
         ConfigError: the file is not there or is no recipe.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = read_text(Path(path), "--recipe")
     except OSError as error:
         raise ConfigError(f"--recipe {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {error}", rule="a recipe is a YAML file") from None
+    content = parse_yaml(text, Path(path))
     if not isinstance(content, dict) or not isinstance(content.get("process"), list):
         raise ConfigError(
             f"{path} has no list 'process'",
