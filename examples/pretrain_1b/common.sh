@@ -83,10 +83,13 @@ split_sources() {
 # the processes, which save and leave, and gives them SAVE_SECONDS for that (torch 2.12 and later; 2.11 kills after 30 s).
 # A run that fails goes on from its last checkpoint up to MAX_RESTARTS times.
 start_training() {
-  export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${SAVE_SECONDS:-600}
+  local MAX_RESTARTS=${MAX_RESTARTS:-3} SAVE_SECONDS=${SAVE_SECONDS:-600}
+  whole_number MAX_RESTARTS 0
+  whole_number SAVE_SECONDS 1
+  export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=$SAVE_SECONDS
   local signals=SIGTERM,SIGINT,SIGQUIT,SIGUSR1
   [[ "$(trap -p HUP)" == *"''"* ]] || signals+=,SIGHUP # nohup has it ignored
-  local command=(torchrun --signals-to-handle "$signals" --max-restarts "${MAX_RESTARTS:-3}" "$@")
+  local command=(torchrun --signals-to-handle "$signals" --max-restarts "$MAX_RESTARTS" "$@")
   [ -z "${SMOKE_FOLDER:-}" ] || { "${command[@]}"; return; } # this shell has data to remove
   exec "${command[@]}"
 }

@@ -102,6 +102,9 @@ def test_paths_are_the_callers_and_may_have_blanks(tmp_path: Path) -> None:
         assert printed[printed.index("--save") + 1] == "my run"
         assert printed[: printed.index("-m")].count("--max-restarts") == 1
     assert (here / "my run").is_dir()
+    for name, value in {"MAX_RESTARTS": "-1", "SAVE_SECONDS": "0"}.items():
+        done = run_script("train_8xa100.sh", "--device", "cpu", DATA="code", **given, **{name: value})
+        assert (done.returncode, f"{name}={value} is not a whole number" in done.stderr) == (2, True), done.stderr
     done = run_script("train_8xa100.sh", "--device", "cpu", DATA="1/3 code 2/3 my data/other", **given)
     assert (done.returncode, "no my data/other.bin" in done.stderr) == (2, True), done.stderr
 
