@@ -155,6 +155,30 @@ def _dcp(folder: Path, names: set[str]) -> Foreign | None:
     )
 
 
+def _trainer(folder: Path, names: set[str]) -> Foreign | None:
+    steps = [int(name.removeprefix("checkpoint-")) for name in names if re.fullmatch(r"checkpoint-\d+", name)]
+    if not steps:
+        return None
+    newest = folder / f"checkpoint-{max(steps)}"
+    found = _hugging_face(newest, _names(newest))
+    return found and Foreign("a folder of checkpoints of Hugging Face's Trainer", found.fix)
+
+
+def _nemo(folder: Path, names: set[str]) -> Foreign | None:
+    inside = [names, *(_names(folder / name) for name in names if "step=" in name or name.endswith("-last"))]
+    if not any({"weights", "context"} <= one or any(name.endswith(".nemo") for name in one) for one in inside):
+        return None
+    return Foreign("a checkpoint of NeMo", f"make a Hugging Face folder of it (NeMo's llm.export_ckpt); {IMPORT}")
+
+
+def _files(folder: Path, names: set[str]) -> Foreign | None:
+    """Weights in single files, from the form that is known best to that of which nothing is known."""
+    for form, what, way in _FILES:
+        if any(re.fullmatch(form, name) for name in names):
+            return Foreign(what, f"make a Hugging Face folder of it ({way}); {IMPORT}")
+    return None
+
+
 def _names_a_model(config: Path) -> bool:
     try:
         options = json.loads(config.read_text(encoding="utf-8"))
@@ -170,8 +194,17 @@ def _names(folder: Path) -> set[str]:
         return set()
 
 
+_WEIGHTS = r"(pytorch_model|model|checkpoint|ckpt)([-_.].*)?\.(bin|pt|pth)|.*\.(safetensors|pth)"
+# Names of files, what they are, and what makes a Hugging Face folder of them.
+_FILES = (
+    (r".*\.gguf", "a model of llama.cpp (GGUF)", "from_pretrained with gguf_file=, save_pretrained of transformers"),
+    (r"consolidated\..*", "a model in the form of Meta and Mistral", "convert_llama_weights_to_hf.py of transformers"),
+    (r".*\.ckpt", "a checkpoint of PyTorch Lightning", "load_state_dict, save_pretrained of transformers"),
+    (_WEIGHTS, "weights of another program", "load_state_dict, save_pretrained of transformers"),
+)
 _INDEXES = {"model.safetensors.index.json", "pytorch_model.bin.index.json"}
-# The first that knows a folder names it. DCP's files lie in Megatron's folders too, so it comes last.
+# The first that knows a folder names it. DCP's files lie in Megatron's and NeMo's folders too, so it
+# comes behind them, and single files are looked at last.
 KINDS: tuple[Callable[[Path, set[str]], Foreign | None], ...] = (
-    *(_steel, _megatron, _nanotron, _deepspeed, _hugging_face, _litgpt, _dcp),
+    *(_steel, _nemo, _megatron, _nanotron, _deepspeed, _hugging_face, _trainer, _litgpt, _dcp, _files),
 )

@@ -59,6 +59,19 @@ FOLDERS = {
         ("zero_pp_rank_0_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt"),
     ],
     "LitGPT": [("lit_model.pth", "model_config.yaml", "config.json")],
+    "Hugging Face's Trainer": [
+        ("checkpoint-500/config.json", "checkpoint-500/model.safetensors", "checkpoint-1000/adapter_config.json"),
+        ("checkpoint-500/config.json", "checkpoint-500/pytorch_model.bin", "runs/events"),
+    ],
+    "NeMo": [
+        ("weights/metadata.json", "weights/common.pt", "weights/__0_0.distcp", "context/model.yaml"),
+        ("model--val_loss=1-step=9/weights/common.pt", "model--val_loss=1-step=9/context/model.yaml"),
+        ("megatron_gpt.nemo",),
+    ],
+    "GGUF": [("model-q4_k_m.gguf", "config.json")],
+    "Meta and Mistral": [("consolidated.00.pth", "params.json"), ("consolidated.safetensors", "params.json")],
+    "Lightning": [("epoch=3-step=100.ckpt",), ("last.ckpt", "hparams.yaml")],
+    "weights of another program": [("model.safetensors",), ("checkpoint_last.pt",), ("pytorch_model.bin",), ("a.pth",)],
     "DCP": [
         ("step1000/config.json", "step1000/model_and_optim/.metadata", "step1000/model_and_optim/__0_0.distcp"),
         ("step-100/.metadata", "step-100/__0_0.distcp"),
@@ -103,7 +116,7 @@ def test_what_may_be_a_run_is_left_alone(tmp_path):
     (tmp_path / "file").write_text("")
     assert recognise(tmp_path / "file") is None
     assert recognise(files(tmp_path / "begun", "config.yaml", "metrics.jsonl", "tokenizer/tokenizer.json")) is None
-    assert recognise(files(tmp_path / "other", "config.json", "notes.txt")) is None
+    assert recognise(files(tmp_path / "other", "config.json", "notes.txt", "trace.pt", "data.bin")) is None
     store = save_steps(tmp_path / "run", 4)
     # Somebody has put a model beside the checkpoints: it is a run all the same.
     files(store.root, "config.json", "model.safetensors", "latest", "config.yaml")
