@@ -75,6 +75,7 @@ def check_layout(model: ModelConfig, parallel: ParallelConfig, world_size: int) 
         raise ConfigError(
             f"ffn hidden size {model.ffn_hidden_size} over {tp} tensor-parallel ranks",
             rule="--tensor-model-parallel-size divides --ffn-hidden-size",
+            fix=f"choose one of {_divisors(model.ffn_hidden_size)}",
         )
     if model.query_groups % tp and tp % model.query_groups:
         raise ConfigError(
@@ -90,6 +91,7 @@ def check_pipeline(parallel: ParallelConfig) -> None:
     if parallel.pipeline_model_parallel_size == 1 and (chunked or parallel.pipeline_layout not in ("auto", "even")):
         raise ConfigError(
             "--num-layers-per-virtual-pipeline-stage or --pipeline-layout without pipeline stages",
+            rule="they say how layers are shared among stages",
             fix="set --pipeline-model-parallel-size, or leave them out",
         )
     if parallel.pipeline_schedule == "interleaved" and not chunked and parallel.pipeline_model_parallel_size > 1:
@@ -127,9 +129,13 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     if training.rampup_batch_size is not None:
         _check_rampup(config, dp)
     if training.train_iters is None and training.train_samples is None:
-        raise ConfigError("no length of the run", fix="give --train-iters or --train-samples")
+        raise ConfigError(
+            "no length of the run", rule="a run has a length", fix="give --train-iters or --train-samples"
+        )
     if training.train_iters is not None and training.train_samples is not None:
-        raise ConfigError("--train-iters and --train-samples together", rule="the length is given once")
+        raise ConfigError(
+            "--train-iters and --train-samples together", rule="the length is given once", fix="leave one of them out"
+        )
     if training.train_iters is not None and training.rampup_batch_size is not None:
         raise ConfigError(
             "--rampup-batch-size with --train-iters",
@@ -180,7 +186,11 @@ def _check_rampup(config: RunConfig, dp: int) -> None:
     training = config.training
     ramp = training.rampup_batch_size or []
     if len(ramp) != 3:
-        raise ConfigError(f"--rampup-batch-size {ramp}", rule="three numbers: START INCREMENT SAMPLES")
+        raise ConfigError(
+            f"--rampup-batch-size {ramp}",
+            rule="three numbers: START INCREMENT SAMPLES",
+            fix="for example --rampup-batch-size 16 16 100000",
+        )
     start, increment, _ = ramp
     check_batch(start, training.micro_batch_size, dp, "--rampup-batch-size START")
     check_batch(increment, training.micro_batch_size, dp, "--rampup-batch-size INCREMENT")
@@ -189,6 +199,7 @@ def _check_rampup(config: RunConfig, dp: int) -> None:
         raise ConfigError(
             f"--rampup-batch-size {ramp} to --global-batch-size {training.global_batch_size}",
             rule="the increments lead from START to the global batch size exactly",
+            fix="change START or INCREMENT, so that INCREMENT divides what lies between",
         )
 
 
@@ -199,10 +210,16 @@ def _check_schedule(config: RunConfig) -> None:
         given = [name for name in names if getattr(optimizer, name, None) is not None]
         if len(given) > 1:
             raise ConfigError(
-                " and ".join("--" + name.replace("_", "-") for name in given), rule="the length is given in one unit"
+                " and ".join("--" + name.replace("_", "-") for name in given),
+                rule="the length is given in one unit",
+                fix="leave out all but one, in the run file too",
             )
     if optimizer.min_lr > optimizer.lr:
-        raise ConfigError(f"--min-lr {optimizer.min_lr} above --lr {optimizer.lr}", rule="min-lr is at most lr")
+        raise ConfigError(
+            f"--min-lr {optimizer.min_lr} above --lr {optimizer.lr}",
+            rule="min-lr is at most lr",
+            fix="lower --min-lr, or raise --lr",
+        )
     if optimizer.lr_warmup_init > optimizer.lr:
         raise ConfigError(
             f"--lr-warmup-init {optimizer.lr_warmup_init} above --lr {optimizer.lr}",

@@ -50,6 +50,9 @@ def test_defaults_are_possible_and_the_batch_is_derived():
         ({"train_iters": None}, 1, ["--train-iters or --train-samples"]),
         ({"train_samples": 5}, 1, ["together"]),
         ({"z_loss_coeff": -1e-4}, 1, ["--z-loss-coeff -0.0001", "0 or more; 0: none"]),
+        ({"train_iters": None}, 1, ["no length", "--train-samples"]),
+        ({"ffn_hidden_size": 30, "tensor_model_parallel_size": 4}, 4, ["1, 2, 3, 5, 6"]),
+        ({"rampup_batch_size": [4, 4]}, 1, ["START INCREMENT SAMPLES"]),
         ({"min_lr": 1.0}, 1, ["--min-lr"]),
         ({"lr_warmup_iters": 5, "lr_warmup_tokens": 5}, 1, ["--lr-warmup-iters and --lr-warmup-tokens"]),
         ({"lr_warmup_fraction": 1.5}, 1, ["--lr-warmup-fraction 1.5", "0 or more and below 1"]),
@@ -68,7 +71,7 @@ def test_defaults_are_possible_and_the_batch_is_derived():
 def test_impossible_combinations(knobs, world, parts):
     with pytest.raises(ConfigError) as caught:
         check_run(config(**knobs), world)
-    for part in parts:
+    for part in (*parts, "\n  rule: ", "\n  fix:  "):
         assert part in str(caught.value)
 
 
