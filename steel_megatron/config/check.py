@@ -207,7 +207,7 @@ def _check_schedule(config: RunConfig) -> None:
     optimizer = config.optimizer
     for what in ("lr_warmup", "lr_decay"):
         names = [f"{what}_{unit}" for unit in ("iters", "samples", "tokens", "fraction")]
-        given = [name for name in names if getattr(optimizer, name, None) is not None]
+        given = [name for name in names if getattr(optimizer, name, None)]
         if len(given) > 1:
             raise ConfigError(
                 " and ".join("--" + name.replace("_", "-") for name in given),

@@ -105,7 +105,7 @@ class LearningRate:
     def _warmup(self) -> Length:
         for unit in ("iters", "samples", "tokens"):
             value = getattr(self.config, f"lr_warmup_{unit}")
-            if value is not None:
+            if value:  # 0 is none, as in Megatron-LM, whose scripts give it beside another unit
                 return Length(value, unit)
         return Length((self.config.lr_warmup_fraction or 0.0) * self.decay.value, self.decay.unit)
 

@@ -15,6 +15,11 @@ def config(**knobs) -> RunConfig:
     return run
 
 
+def test_a_warm_up_of_0_is_none_beside_another():
+    check_run(config(lr_warmup_iters=0, lr_warmup_samples=5), 1)
+    check_run(config(lr_warmup_iters=0, lr_warmup_fraction=0.1), 1)
+
+
 def test_defaults_are_possible_and_the_batch_is_derived():
     run = config(micro_batch_size=3)
     check_run(run, world_size=4)

@@ -85,6 +85,7 @@ def test_units_agree(style):
         ({"lr_warmup_samples": 5 * batch}, {"lr_decay_samples": 15 * batch}),
         ({"lr_warmup_tokens": 5 * batch * SEQ}, {"lr_decay_tokens": 15 * batch * SEQ}),
         ({"lr_warmup_fraction": 1 / 3}, {"lr_decay_iters": 15}),
+        ({"lr_warmup_iters": 0, "lr_warmup_samples": 5 * batch}, {"lr_decay_iters": 15}),
         ({"lr_warmup_iters": 5}, {"lr_decay_tokens": 15 * batch * SEQ}),
         ({"lr_warmup_tokens": 5 * batch * SEQ}, {"lr_decay_iters": 15}),
         ({"lr_warmup_samples": 5 * batch}, {"lr_decay_tokens": 15 * batch * SEQ}),
