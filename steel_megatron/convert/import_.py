@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.checkpoint.version import code_version
 from steel_megatron.config import CheckpointError, ConfigError, DataError, RunConfig, save_run_config
@@ -65,6 +66,7 @@ def import_folder(
     store = CheckpointStore(save)
     if store.steps() or (save / "config.yaml").exists():
         raise CheckpointError(f"{save} holds a run already", rule=store.describe(), fix="choose another --save")
+    refuse_foreign(save, "--save")
     tokenizer = tokenizer_of_folder(hf, tokenizer_model)
     assert model_config.vocab_size is not None
     if tokenizer is not None and tokenizer.vocab_size > model_config.vocab_size:

@@ -62,6 +62,14 @@ def test_a_run_is_not_written_over(tmp_path):
         import_folder(tmp_path / "hf", tmp_path / "run")
 
 
+def test_a_run_is_not_made_inside_the_folder_of_a_model(tmp_path):
+    save_hf_model("llama", tmp_path / "hf")
+    before = sorted(path.name for path in (tmp_path / "hf").iterdir())
+    with pytest.raises(CheckpointError, match=r"--save .* is a Hugging Face folder"):
+        import_folder(tmp_path / "hf", tmp_path / "hf")
+    assert sorted(path.name for path in (tmp_path / "hf").iterdir()) == before
+
+
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path):
     save_hf_model("llama", tmp_path / "hf")  # 211 rows
     small_tokenizer(tmp_path / "hf")  # 600 ids
