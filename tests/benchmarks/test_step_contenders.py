@@ -71,7 +71,7 @@ def without_amx(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     cpu_products.instruction.cache_clear()
 
 
-@pytest.mark.parametrize("without_amx", [{"avx512f"}], ids=str, indirect=True)
+@pytest.mark.parametrize("without_amx", [["avx512f"]], ids=str, indirect=True)
 def test_a_cpu_without_bf16_leaves_out_the_peers_in_bf16(without_amx: None) -> None:
     missing = {contender.name: contender.missing("cpu") for contender in [*PEERS, *OURS[:3]]}
     for name, why in missing.items():
@@ -84,7 +84,7 @@ def test_a_cpu_without_bf16_leaves_out_the_peers_in_bf16(without_amx: None) -> N
     assert all("16 bits are faster" in peer.missing("cuda") for peer in PEERS if "fp32" in peer.name)
 
 
-@pytest.mark.parametrize("without_amx", [{"avx512f", "avx512_bf16"}], ids=str, indirect=True)
+@pytest.mark.parametrize("without_amx", [["avx512f", "avx512_bf16"]], ids=str, indirect=True)
 def test_peers_in_bf16_run_where_torch_multiplies_it_slower_than_we_do(without_amx: None) -> None:
     """Ours casts there; which of a peer's precisions is its best is measured, not assumed."""
     assert cpu_products.cpu_in_fp32(torch.bfloat16)
