@@ -70,6 +70,15 @@ def read_marker(folder: Path, needed: tuple[str, ...]) -> Records:
     return records
 
 
+def step_named_in(folder: Path) -> int | None:
+    """The step that a checkpoint's facts tell; None if they cannot be read or tell none."""
+    try:
+        step = json.loads((folder / FACTS).read_text(encoding="utf-8"))["state"]["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return step if isinstance(step, int) else None
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file and waits until the disk has it."""
     with open(path, "wb") as file:

@@ -35,6 +35,7 @@ from steel_megatron.checkpoint.files import (
     problems_with,
     read_marker,
     record_of,
+    step_named_in,
     write_bytes,
     write_json,
 )
@@ -126,7 +127,11 @@ class CheckpointStore:
         return None, faults
 
     def verify(self, step: int) -> list[str]:
-        """What is wrong with a checkpoint, file by file; empty if nothing is (collective; the ranks share the work)."""
+        """What is wrong with a checkpoint, file by file; empty if nothing is (collective; the ranks share the work).
+
+        A whole checkpoint of another step than its folder's name says, renamed or copied, is wrong too: a run that
+        went on with it would count its steps from the one and save below the other.
+        """
         found = ranks.everywhere(lambda: self._problems(step), f"checking {self.folder(step)}")
         return list(dict.fromkeys(problem for part in found for problem in part))
 
@@ -266,7 +271,10 @@ class CheckpointStore:
             records = read_marker(self.folder(step), needed=(METADATA, FACTS))
         except ValueError as error:
             return [str(error)]
-        return problems_with(self.folder(step), records, sorted(records)[ranks.rank() :: ranks.world_size()])
+        problems = problems_with(self.folder(step), records, sorted(records)[ranks.rank() :: ranks.world_size()])
+        if ranks.rank() == 0 and (other := step_named_in(self.folder(step))) not in (None, step):
+            problems.append(f"it is step {other} by its {FACTS}: renamed or copied")
+        return problems
 
 
 def _random_name() -> str:

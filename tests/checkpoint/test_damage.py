@@ -100,6 +100,19 @@ def test_without_its_marker_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
     assert "without complete.json: step_0000002" in store.describe()
 
 
+@pytest.mark.parametrize("placed", [shutil.move, shutil.copytree])
+def test_a_checkpoint_under_the_name_of_another_step_is_not_used(tmp_path: Path, placed: Callable) -> None:
+    store = save_steps(tmp_path, 1)
+    for step in (2, 3):
+        store.save(step, blocks_at(step), {"state": {"step": step}})
+    placed(store.folder(3), store.folder(20))
+    assert store.verify(20) == ["it is step 3 by its facts.json: renamed or copied"]
+    assert store.newest_and_faults() == (2 if placed is shutil.move else 3, {20: store.verify(20)[0]})
+    if placed is shutil.move:  # and back
+        store.folder(20).rename(store.folder(3))
+        assert store.newest_and_faults() == (3, {})
+
+
 def test_with_all_damaged_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = save_steps(tmp_path, 1, 2, 3)
     for step in (1, 2, 3):

@@ -44,7 +44,7 @@ def poisoned_weights(folder: Path, config: Path, value: float = float("nan")) ->
     tensors = dict(store.read_tensors(1, names))
     tensors[EMBEDDING][POISON] = value
     blocks = {name: Block(tensor, tuple(tensor.shape), (0,) * tensor.dim()) for name, tensor in tensors.items()}
-    CheckpointStore(poisoned).save(0, blocks, store.facts(1))
+    CheckpointStore(poisoned).save(0, blocks, store.facts(1) | {"state": {}})
     return poisoned
 
 

@@ -200,7 +200,8 @@ def test_weights_alone_are_not_continued(run):
     blocks = {
         name: Block(tensor, tuple(tensor.shape), (0,) * tensor.ndim) for name, tensor in store.read_tensors(4, names)
     }
-    CheckpointStore(imported).save(0, blocks, json.loads(facts.read_text()) | {"optimizer": {}, "phases": []})
+    weights_alone = json.loads(facts.read_text()) | {"optimizer": {}, "phases": [], "state": {"step": 0}}
+    CheckpointStore(imported).save(0, blocks, weights_alone)
     config = run.with_name("run.yaml")
     for flags in (["--load", str(imported)], ["--save", str(imported)]):
         said = train(config, *flags, "--save", str(run.with_name("new")), *flags, status=2)
