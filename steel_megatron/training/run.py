@@ -97,6 +97,8 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
         load_start(config, parts, start)
         if start.store is not None and not start.weights_only:
             tell_other_choices(start.facts.get("kernels", {}), mesh)
+        if tell_complete(start, batch_size) and start.leaving is not None:
+            return state  # what would be set aside, and metrics beyond this step, stay where they are
         if folder is not None:
             start.leave(folder, events)
         callbacks = callbacks_of(config, parts, folder, started, start.overrides)
@@ -105,7 +107,6 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
             files.write()
             callbacks.insert(0, files)
         log.info("%s", describe(config, parts))
-        tell_complete(start, batch_size)
         non_finite = NonFiniteSteps(tokenizer, state.step)
         if continued is not None:
             non_finite.take_up(continued)

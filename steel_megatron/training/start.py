@@ -280,16 +280,18 @@ def _check_optimizer(start: Start, config: CheckpointConfig) -> None:
     )
 
 
-def tell_complete(start: Start, batch_size: BatchSize) -> None:
-    """Says so where a run that is continued has nothing left to do."""
+def tell_complete(start: Start, batch_size: BatchSize) -> bool:
+    """Whether a run has nothing left to train; says so."""
     reached = start.past()[0]
-    if not 0 < batch_size.total_steps <= reached.step:
-        return
-    log.info(
-        "the run is complete: step %d, %s samples; a longer --train-iters or --train-samples continues it",
-        reached.step,
-        f"{reached.samples:,}",
-    )
+    if batch_size.total_steps > reached.step:
+        return False
+    if reached.step:
+        what = f"the run is complete: step {reached.step}, {reached.samples:,} samples"
+        way_on = "a longer --train-iters or --train-samples continues it"
+    else:
+        what, way_on = "there is nothing to train", "--train-samples is smaller than a global batch"
+    log.info("%s; %s%s", what, way_on, "; nothing is set aside" if start.leaving is not None else "")
+    return True
 
 
 def _set_aside(folder: Path, entry: Entry) -> str:

@@ -32,6 +32,11 @@ def metric_steps(folder: Path) -> list[int]:
     return [row["step"] for row in read_metrics(folder / "metrics.jsonl")]
 
 
+def files_of(run: Path) -> dict[Path, bytes]:
+    """What a run's folder holds, but for the lock."""
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
 def damage(run: Path, step: int) -> None:
     """Changes a bit of a checkpoint's tensors."""
     shard = next((run / f"step_{step:07d}").glob("*.distcp"))
@@ -196,6 +201,42 @@ def test_damaged_checkpoints_that_are_passed_over_do_not_crowd_out_new_ones(run)
     kept = run / "set_aside" / "damaged_after_step_0000004"
     assert sorted(path.name for path in kept.iterdir()) == ["metrics.jsonl", "step_0000008", "step_0000012"]
     assert metric_steps(kept) == list(range(1, 13))
+
+
+def test_a_renamed_checkpoint_is_not_the_step_of_its_name(run):
+    """Else the run would go on from step 12 at every start, and its own saves would never be the newest."""
+    (run / "step_0000012").rename(run / "step_0000020")
+    said = train(run.with_name("run.yaml"), "--ckpt-step", "20", status=2)
+    assert "step_0000020 is damaged: it is step 12 by its facts.json" in said
+    said = train(run.with_name("run.yaml"), "--exit-interval", "9")
+    assert "step_0000020 is not used: it is step 12 by its facts.json" in said
+    assert f"continuing {run}, step 8" in said
+    assert (steps_of(run), metric_steps(run)) == ([4, 8, 9], list(range(1, 10)))
+    assert steps_of(run / "set_aside" / "damaged_after_step_0000008") == [20]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--ckpt-step", "8", "--train-samples", "40"],
+        ["--ckpt-step", "8", "--train-iters", "8"],
+        ["--fresh-start", "--train-samples", "7", "--lr-decay-samples", "96"],
+        ["--train-samples", "40"],
+    ],
+    ids=" ".join,
+)
+def test_with_nothing_to_train_nothing_is_set_aside(run, flags):
+    config = run_config(run.parent, eval_iters=0, train_iters=None, lr_warmup_iters=0, train_samples=96)
+    if len(flags) == 2:
+        damage(run, 12)  # would be set aside as well
+    if "--train-iters" in flags:
+        config = run_config(run.parent, eval_iters=0, lr_warmup_iters=0)
+    before = files_of(run)
+    said = train(config, *flags)
+    assert ("nothing to train" if "--fresh-start" in flags else "the run is complete: step 8, 64 samples") in said
+    assert "nothing is set aside" in said
+    assert "set aside in" not in said
+    assert files_of(run) == before
 
 
 def test_nothing_whole_is_refused_until_a_fresh_start_is_asked_for(run):
