@@ -26,7 +26,8 @@ ALIASES: dict[str, tuple[str, Any, str]] = {
     "--recompute-activations": ("recompute_granularity", "selective", "Same as --recompute-granularity selective."),
 }
 
-_UNUSUAL_NEGATIVE = re.compile(r"-(?!\d+$|\d*\.\d+$)(\.?\d[\d.,/e+-]*|inf(inity)?|nan)", re.IGNORECASE)
+# What begins with a dash and is a value: -5, -1e-3, -1G, -1/3, -1:4, -inf. No flag looks like one of them.
+_NEGATIVE = re.compile(r"-(\.?\d|(inf(inity)?|nan)$)", re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,6 +36,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
+        self._negative_number_matcher = _NEGATIVE  # argparse's own knows plain numbers alone
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}", fix=f"see '{self.prog} --help'")
@@ -55,18 +57,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def dashed(argv: Iterable[str]) -> list[str]:
-    """Flags with dashes for underscores; values are left as they are.
-
-    A negative number that argparse would take for a flag (``-1e-3``, ``-inf``, ``-1,2``) is joined to the flag before
-    it, so that it is heard of as the value that it is.
-    """
+    """Flags with dashes for underscores; values are left as they are."""
     words: list[str] = []
     for word in argv:
         name, equals, value = word.partition("=")
         if word.startswith("--"):
             words.append(name.replace("_", "-") + equals + value)
-        elif _UNUSUAL_NEGATIVE.fullmatch(word) and words and words[-1].startswith("--") and "=" not in words[-1]:
-            words[-1] += f"={word}"
         else:
             words.append(word)
     return words

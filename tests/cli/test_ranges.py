@@ -22,6 +22,8 @@ def number_of(option: CommandOption) -> Number | Amount:
 
 def wrong(allowed: Range, whole: bool) -> Iterator[str]:
     """Below the range, above it, and what is no number."""
+    if allowed.low is not None:
+        yield from ("-1G", "-1.5Ti", "-2e3k")
     yield from ("nan", "inf", "-inf", "many", "-1e-3" if allowed.low is not None else "1e", "9" * 400)
     if whole:
         yield from ("1.5", str(2**63))

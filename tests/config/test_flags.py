@@ -51,8 +51,11 @@ def test_megatron_spellings(flag, name, value):
 
 
 def test_negative_numbers_of_all_kinds_reach_their_flag():
-    for value in ("-1e-3", "-inf", "-nan", "-1,2", "-1.", "-1/3", "-5", "-.5"):
+    for value in ("-1e-3", "-inf", "-nan", "-1,2", "-1.", "-1/3", "-5", "-.5", "-1G", "-1.5TiB", "-1_000", "-2:4"):
         assert parse("--split", value) == {"split": value}
+    assert parse("--skip-samples", "3:4", "-1:2") == {"skip_samples": ["3:4", "-1:2"]}  # behind a value, too
+    with pytest.raises(ConfigError, match="expected one argument"):
+        parse("--split", "-information")
     with pytest.raises(ConfigError, match="--lr -1e-3"):
         parse("--lr", "-1e-3")
 
