@@ -9,7 +9,7 @@ from steel_megatron.config.load import check_ranges
 from steel_megatron.config.logging import LoggingConfig
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.config.parallel import ParallelConfig
-from steel_megatron.config.run import RunConfig
+from steel_megatron.config.run import KNOBS, RunConfig
 from steel_megatron.config.sample_ranges import parse_ranges
 from steel_megatron.config.training import RECOMPUTE_MODULES, TrainingConfig
 
@@ -108,7 +108,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     check_layout(config.model, config.parallel, world_size)
     training = config.training
     check_ranges(training, config.optimizer, config.data, config.checkpoint, config.logging)
-    _check_empty_paths(config)
+    _check_empty_texts(config)
     parallel = config.parallel
     check_pipeline(parallel)
     tp = parallel.tensor_model_parallel_size
@@ -173,12 +173,15 @@ def check_batch(global_batch: int, micro_batch: int, dp: int, name: str) -> None
         )
 
 
-def _check_empty_paths(config: RunConfig) -> None:
-    """An empty path would be the current folder: it comes from a shell's variable that is not set."""
-    for name in ("save", "load", "pretrained_checkpoint", "phases", "data_cache_path", "tensorboard_dir"):
-        if config.get(name) == "":
+def _check_empty_texts(config: RunConfig) -> None:
+    """An empty path would be the current folder. A shell's variable that is not set gives it, or an empty name."""
+    for knob in KNOBS.values():
+        value = config.get(knob.name)
+        if knob.kind is str and "" in (value if isinstance(value, list) else [value]):
             raise ConfigError(
-                f"--{name.replace('_', '-')} ''", rule="it names a file or folder", fix="give a path, or leave it out"
+                f"{knob.flag} ''",
+                rule="what it names, a path or a name, is not empty",
+                fix="give one, or leave it out; a shell's variable that is not set is empty",
             )
 
 

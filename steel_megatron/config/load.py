@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,15 @@ def load_run_config(
         preset: name of a shipped preset; wins over the file's.
 
     Raises:
-        ConfigError: unknown key (the nearest known one is named), wrong type or choice, missing file.
+        ConfigError: unknown key (the nearest known one is named), wrong type or choice, missing file, an empty name.
     """
+    for flag, given in (("--config", file), ("--preset", preset)):
+        if given == "":
+            raise ConfigError(
+                f"{flag} ''",
+                rule="what it names is not empty",
+                fix="give one, or leave it out; a shell's variable that is not set is empty",
+            )
     config = RunConfig()
     layers: list[tuple[str, dict[str, Any]]] = []
     if file is not None:
@@ -161,8 +169,13 @@ def _wanted(knob: Knob) -> str:
 def save_run_config(config: RunConfig, path: Path) -> None:
     """Writes the effective configuration as YAML that :func:`load_run_config` reads back to the same."""
     temporary = path.with_name(path.name + f".tmp{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        yaml.safe_dump(config.to_dict(), file, sort_keys=False, allow_unicode=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            yaml.safe_dump(config.to_dict(), file, sort_keys=False, allow_unicode=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

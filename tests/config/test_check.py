@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from steel_megatron.config import ConfigError, RunConfig, check_run
+from steel_megatron.config import KNOBS, ConfigError, RunConfig, check_run
+from steel_megatron.config.knob import Knob
 
 
 def config(**knobs) -> RunConfig:
@@ -85,3 +86,17 @@ def test_modules_that_cannot_be_recomputed() -> None:
     config.training.recompute_modules = ["layernorm", "mlp"]
     with pytest.raises(ConfigError, match="--recompute-modules mlp"):
         check_run(config)
+
+
+@pytest.mark.parametrize(
+    "knob", [knob for knob in KNOBS.values() if knob.kind is str and not knob.choices], ids=lambda knob: knob.name
+)
+def test_an_empty_text_names_nothing(knob: Knob) -> None:
+    """It comes from a shell's variable that is not set."""
+    config = RunConfig()
+    config.training.train_iters = 1
+    config.set(knob.name, ["a", ""] if knob.is_list else "")
+    with pytest.raises(ConfigError) as caught:
+        check_run(config)
+    assert str(caught.value).splitlines()[0] == f"{knob.flag} ''"
+    assert "not empty" in str(caught.value)

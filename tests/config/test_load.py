@@ -98,3 +98,9 @@ def test_saved_configuration_reads_back_the_same(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     save_run_config(config, path)
     assert dataclasses.asdict(load_run_config(path)) == dataclasses.asdict(config)
+
+
+@pytest.mark.parametrize("given", [{"file": ""}, {"preset": ""}])
+def test_an_empty_file_or_preset_is_not_taken_for_none(given):
+    with pytest.raises(ConfigError, match="is not empty"):
+        load_run_config(**given)
