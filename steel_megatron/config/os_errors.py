@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from collections.abc import Iterable
 
@@ -43,6 +44,9 @@ _SAYS = {
     errno.ENOMEM: ("there is memory for it", "use fewer workers, or end what takes the memory"),
     errno.EAGAIN: ("the system may start so many processes and threads (ulimit -u)", "use fewer workers"),
 }
+
+# How the names of files end that are not whole yet: jobs.durable.PARTIAL, and .tmp with or without a process's id.
+_TEMPORARY = re.compile(r"(?<=[^/])(\.partial|\.tmp\d*)$")
 
 
 class SystemRefusedError(SteelError):
@@ -104,10 +108,16 @@ def _strerror(error: OSError) -> str:
 def _path_of(error: OSError) -> str | None:
     if error.errno not in _SAYS:
         return None  # the message of a library, which names what it likes
-    for name in (error.filename, error.filename2):
-        if isinstance(name, bytes | str):
-            return os.fsdecode(name)
-    return None
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, bytes | str)]
+    if not names:
+        return None
+    # What is renamed had a name of ours; what the user knows is the name it is to have.
+    return _own_name(names[0] if error.errno == errno.ENOENT else names[-1])
+
+
+def _own_name(path: str) -> str:
+    """The name that a file is to have, for the one that it has until it is whole and could not even be given."""
+    return path if os.path.lexists(path) else _TEMPORARY.sub("", path)
 
 
 def _related(given: str, path: str) -> bool:

@@ -38,7 +38,11 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
     """
     with _written(partial_of(path)) as file:
         yield file
-    os.replace(partial_of(path), path)
+    try:
+        os.replace(partial_of(path), path)
+    except OSError:  # a folder stands there
+        partial_of(path).unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

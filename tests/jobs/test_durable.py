@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from steel_megatron.config import RunConfig, save_run_config
+from steel_megatron.config.os_errors import explained
 from steel_megatron.jobs.durable import Outputs, concatenate, whole, write_json, write_text
 from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.unpack import read_chunks
@@ -56,3 +59,24 @@ def test_the_files_of_an_output_take_their_names_together(tmp_path: Path) -> Non
         "out.jsonl": "new\n",
         "out.jsonl.manifest": "new\n",
     }  # what was not written again is of an earlier run
+
+
+@pytest.mark.parametrize("write", [lambda path: write_text(path, "a"), lambda path: save_run_config(RunConfig(), path)])
+@pytest.mark.parametrize("fault", ["a folder stands there", "the name is too long", "a file in place of the folder"])
+def test_an_error_names_the_file_and_not_what_it_is_called_until_it_is_whole(
+    tmp_path: Path, write: Callable[[Path], None], fault: str
+) -> None:
+    path = tmp_path / "a"
+    if fault == "a folder stands there":
+        path.mkdir()
+    elif fault == "the name is too long":
+        path = tmp_path / ("a" * 255)
+    else:
+        path.write_text("")
+        path /= "b"
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OSError) as caught:  # noqa: PT011  # which one is the system's affair
+        write(path)
+    assert explained(caught.value, [("--output", str(path))]).given.startswith(f"--output {path}: ")
+    assert explained(caught.value).given.startswith(f"{path}: ")
+    assert sorted(tmp_path.iterdir()) == before  # nothing half is left
