@@ -123,27 +123,42 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     target = target.absolute()
     temporary = target.with_name(f".{target.name}.partial")
     old = target.with_name(f".{target.name}.replaced")
-    if old.exists() and not target.exists():  # killed between two renames
-        old.rename(target)
-    check_target(target, overwrite)
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        for path in temporary.rglob("*"):
-            sync(path)
-        sync(temporary)
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-        sync(target.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not target.exists():
+    with _named_as(target, temporary, old):
+        if old.exists() and not target.exists():  # killed between two renames
             old.rename(target)
+        check_target(target, overwrite)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for path in temporary.rglob("*"):
+                sync(path)
+            sync(temporary)
+            if target.exists():
+                target.rename(old)
+            temporary.rename(target)
+            sync(target.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _named_as(target: Path, *others: Path) -> Iterator[None]:
+    """What the system refuses below a folder's other names is told of as below its own."""
+    try:
+        yield
+    except OSError as error:
+        for path in (error.filename2, error.filename):
+            for other in others:
+                if isinstance(path, str) and Path(path).is_relative_to(other):
+                    own = target / Path(path).relative_to(other)
+                    raise OSError(error.errno, error.strerror, str(own)) from error
         raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_target(target: Path, overwrite: bool) -> None:

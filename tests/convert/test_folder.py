@@ -88,6 +88,19 @@ def test_nothing_is_left_of_a_failed_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize("fault", ["a file above", "the name is too long", "a file below"])
+def test_an_error_names_the_folder_and_not_what_it_is_called_until_it_is_whole(tmp_path, fault):
+    target = tmp_path / ("a" * 250 if fault == "the name is too long" else "file/model")
+    (tmp_path / "file").mkdir() if fault == "a file below" else (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OSError) as caught, new_folder(target, overwrite=False) as folder:  # noqa: PT011, PT012
+        (folder / "config.json").mkdir()
+        (folder / "config.json").write_text("")
+    assert caught.value.filename == str(target / "config.json" if fault == "a file below" else target)
+    assert caught.value.filename2 is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("moment", ["while writing", "between the renames"])
 def test_what_a_killed_one_leaves_is_cleared_up_by_the_next(tmp_path, moment):
     target = tmp_path / "model"
