@@ -115,7 +115,7 @@ def exact_number(text: str) -> Fraction:
         ValueError: it is none, or one so large or small that exact arithmetic would never end (``1e99999999``).
     """
     text = text.strip()
-    if len(text) > 60 or not _EXACT.fullmatch(text):
+    if len(text) > 1000 or not _EXACT.fullmatch(text):
         raise ValueError(f"{text!r} is no number")
     try:
         return Fraction(text.replace("_", ""))

@@ -71,6 +71,12 @@ def test_record_round_trip(mixtures: list[dict[str, Fraction]]) -> None:
     assert phases_from_record(record(*phases)) == phases
 
 
+def test_a_weight_of_many_digits_is_read_from_a_record() -> None:
+    exact = Fraction(13232496705282199136377013211758593, 992899500164544367419262186987790100)
+    phases = [Phase.of(0, {"wiki": exact, "web": 1})]
+    assert phases_from_record(record(*phases)) == phases
+
+
 FIRST = Phase.of(0, {"wiki": 1, "web": 3})
 
 
