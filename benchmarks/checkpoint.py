@@ -24,7 +24,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
 
 COLUMNS = 2048
 Calls = dict[str, Callable[[], object]]

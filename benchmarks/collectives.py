@@ -16,14 +16,14 @@ import torch.multiprocessing
 
 from steel_megatron.config import ParallelConfig
 from steel_megatron.parallel import collectives
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 
 
 def measure(rank: int, processes: int, elements: int, store: str) -> None:
     """Runs in each process; rank 0 prints milliseconds per call."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
-    axis = Mesh.create(ParallelConfig()).dp
+    axis = Grid.create(ParallelConfig()).dp
     flat, own = torch.zeros(elements * processes), torch.zeros(elements)
     calls: dict[str, Callable[[], object]] = {
         "reduce-scatter, torch's": lambda: collectives._reduce_scatter(own, flat),

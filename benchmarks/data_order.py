@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from steel_megatron.dataset.indexed import IndexedDataset
-from steel_megatron.dataset.order import Order
-from steel_megatron.dataset.phases import Phase
-from steel_megatron.dataset.windows import SourceWindows
+from steel_megatron.samples.cutting.windows import SourceWindows
+from steel_megatron.samples.mixing.phases import Phase
+from steel_megatron.samples.order import Order
+from steel_megatron.tokens.indexed import IndexedDataset
 
 SEQ_LENGTH = 2048
 

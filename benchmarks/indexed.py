@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from steel_megatron.dataset.indexed import IndexedDataset, IndexedWriter
-from steel_megatron.dataset.manifest import Manifest, TokenizerRecord
-from steel_megatron.dataset.merge import merge
 from steel_megatron.jobs.hashes import hash_file
+from steel_megatron.tokens.indexed import IndexedDataset, IndexedWriter
+from steel_megatron.tokens.manifest import Manifest, TokenizerRecord
+from steel_megatron.tokens.merge.run import merge
 
 BATCH = 1024  # documents that a tokenising worker hands over at once
 PARTS = 8  # datasets that are merged

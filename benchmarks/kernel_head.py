@@ -18,9 +18,9 @@ from kernel_timing import Call, fastest
 from torch import Tensor, nn
 
 from steel_megatron.ops.backends import use_kernel_backend
-from steel_megatron.parallel.linear_cross_entropy import linear_cross_entropy
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.weight_grad import linear_weight_gradient
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.tensor.linear_cross_entropy import linear_cross_entropy
+from steel_megatron.parallel.tensor.weight_grad import linear_weight_gradient
 
 MATMULS = "the three matmuls alone, unchunked"
 
@@ -32,14 +32,14 @@ class Head:
     x_TH: Tensor
     weight_VH: nn.Parameter
     labels_T: Tensor
-    mesh: Mesh
+    grid: Grid
 
     @classmethod
     def random(cls, device: str, tokens: int, hidden: int, vocab: int, dtype: torch.dtype) -> Head:
         x_TH = torch.randn(tokens, hidden, device=device, dtype=dtype).requires_grad_()
         weight_VH = nn.Parameter(torch.randn(vocab, hidden, device=device, dtype=dtype) * 0.02)
         weight_VH.main_grad = torch.zeros(vocab, hidden, device=device)
-        return cls(x_TH, weight_VH, torch.randint(0, vocab, (tokens,), device=device), Mesh.single(device))
+        return cls(x_TH, weight_VH, torch.randint(0, vocab, (tokens,), device=device), Grid.single(device))
 
     def matmuls(self) -> None:
         """Logits, the gradient of x, the gradient of the weight."""
@@ -58,7 +58,7 @@ class Head:
                 self.weight_VH,
                 self.labels_T,
                 mask_T,
-                self.mesh,
+                self.grid,
                 vocab_size=vocab_size,
                 loss_gradient=1.0,
             )

@@ -27,12 +27,12 @@ import torch.distributed as dist
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from steel_megatron.config import RunConfig, check_run, load_run_config
-from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.optim.batch_size import BatchSize
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.plan.memory import Memory, estimate_memory
+from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
 
 SHAPE = {
@@ -96,16 +96,16 @@ def measure(knobs: dict[str, Any], device: str, folder: str, rank: int = 0, proc
     config = config_of(knobs, device)
     config.data.train_data_path = [random_dataset(config, Path(folder), rank)]
     check_run(config, processes)
-    mesh = Mesh.single(device)
+    grid = Grid.single(device)
     if processes > 1:
         backend = "nccl" if device == "cuda" else "gloo"
         dist.init_process_group(backend, init_method=f"file://{folder}/store", rank=rank, world_size=processes)
-        mesh = Mesh.create(config.parallel, device)
+        grid = Grid.create(config.parallel, device)
     before = resident_high()
     if device == "cuda":
-        return measure_cuda(config, mesh, rank)
+        return measure_cuda(config, grid, rank)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        trainer = build_trainer(config, mesh)
+        trainer = build_trainer(config, grid)
         with record_function("training steps"):
             for _ in range(STEPS):
                 trainer.train_step()
@@ -117,8 +117,8 @@ def measure(knobs: dict[str, Any], device: str, folder: str, rank: int = 0, proc
     return Measured(rank, states, peak, resident_high() - before)
 
 
-def measure_cuda(config: RunConfig, mesh: Mesh, rank: int) -> Measured:
-    trainer = build_trainer(config, mesh)
+def measure_cuda(config: RunConfig, grid: Grid, rank: int) -> Measured:
+    trainer = build_trainer(config, grid)
     states = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     for _ in range(STEPS):
@@ -128,10 +128,10 @@ def measure_cuda(config: RunConfig, mesh: Mesh, rank: int) -> Measured:
     return Measured(rank, states, torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved())
 
 
-def build_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
+def build_trainer(config: RunConfig, grid: Grid) -> Trainer:
     batch_size, state = BatchSize(config.training), RunState()
-    datasets = build_data(config, mesh, None, batch_size, state)
-    parts = build_parts(config, mesh, batch_size, datasets, initialise=True)
+    datasets = build_data(config, grid, None, batch_size, state)
+    parts = build_parts(config, grid, batch_size, datasets, initialise=True)
     return Trainer(config, parts, state, [])
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from steel_megatron.dataset.indexed import IndexedDataset
-from steel_megatron.dataset.packing_report import packing_report, packing_text
-from steel_megatron.dataset.sources import PackingOptions, open_source
-from steel_megatron.dataset.windows import Windows
+from steel_megatron.reports.packing_report import packing_report, packing_text
+from steel_megatron.samples.cutting.windows import Windows
+from steel_megatron.samples.sources import PackingOptions, open_source
+from steel_megatron.tokens.indexed import IndexedDataset
 
 SAMPLES = 2000  # read for the time of a sample
 

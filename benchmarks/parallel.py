@@ -33,12 +33,12 @@ import torch.multiprocessing
 
 from steel_megatron.config import RunConfig, load_run_config
 from steel_megatron.optim.batch_size import BatchSize
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.plan.pipeline import pipeline_timeline
 from steel_megatron.training.loop import Callback, Trainer
-from steel_megatron.training.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
-from steel_megatron.training.verify import Layout, write_sample_data
+from steel_megatron.verify.layouts import Layout, write_sample_data
 
 LAYOUTS = (
     "dp1;dp2;dp2,nozero;tp2;tp2,sp;pp2;pp2,gpipe;pp2,vpp2;tp2,pp2;tp2,sp,pp2;pp2,dp2;dp4;"
@@ -116,16 +116,16 @@ class Clock(Callback):
 def work(rank: int, config: RunConfig, world_size: int, folder: str) -> None:
     """A process of a layout: trains and leaves its steps in ``folder``."""
     torch.set_num_threads(max(cores() // world_size, 1))
-    mesh = Mesh.single()
+    grid = Grid.single()
     traffic = Traffic()
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
-        mesh = Mesh.create(config.parallel, "cpu")
+        grid = Grid.create(config.parallel, "cpu")
     batch_size = BatchSize(config.training)
     state = RunState()
-    datasets = build_data(config, mesh, None, batch_size, state)
+    datasets = build_data(config, grid, None, batch_size, state)
     try:
-        parts = build_parts(config, mesh, batch_size, datasets, initialise=True)
+        parts = build_parts(config, grid, batch_size, datasets, initialise=True)
         clock = Clock(traffic)
         Trainer(config, parts, state, [clock]).fit()
         torch.save([vars(step) for step in clock.steps], f"{folder}/{rank}.pt")

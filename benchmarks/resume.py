@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training.verify import write_sample_data
+from steel_megatron.verify.layouts import write_sample_data
 
 SHAPE = {
     "num-layers": 4,

@@ -14,13 +14,13 @@ from step_contender import Contender, Setting, Step
 
 from steel_megatron.config import check_run
 from steel_megatron.config.run import KNOBS
-from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.ops.backends import BACKENDS
 from steel_megatron.optim.batch_size import BatchSize
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import blocks_of, parameters_with_spec
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import blocks_of, parameters_with_spec
+from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
 
 STEPS = 1000  # of the run whose first steps are timed
@@ -58,11 +58,11 @@ def our_step(setting: Setting, knobs: dict[str, Any]) -> Step:
     for name, value in knobs.items():
         config.set(name, value)
     check_run(config, 1)
-    mesh = Mesh.single(setting.device)
+    grid = Grid.single(setting.device)
     batch_size, state = BatchSize(config.training), RunState()
-    datasets = build_data(config, mesh, None, batch_size, state)
+    datasets = build_data(config, grid, None, batch_size, state)
     atexit.register(datasets.close)
-    parts = build_parts(config, mesh, batch_size, datasets, initialise=False)
+    parts = build_parts(config, grid, batch_size, datasets, initialise=False)
     fill_weights(list(parameters_with_spec(parts.chunks)))
     parts.optimizer.reset_masters()
     trainer = Trainer(config, parts, state, [])

@@ -35,7 +35,7 @@ from step_worker import CONTENDERS, OUT_OF_MEMORY, OUT_OF_TIME, Worker
 
 from steel_megatron.config import RunConfig, load_run_config
 from steel_megatron.model.flops import model_flops
-from steel_megatron.training.throughput import device_peak_tflops
+from steel_megatron.training.callbacks.throughput import device_peak_tflops
 
 AUTO = [16, 8, 4, 2, 1]
 

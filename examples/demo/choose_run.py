@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from kill_at_step import kill_all
 
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 MOST_STEPS = 240  # enough to see the loss fall; a fast machine is done early
 FEW_STEPS = 40  # for less than that a smaller run is taken

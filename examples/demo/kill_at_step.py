@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 POLL_SECONDS = 0.05
 

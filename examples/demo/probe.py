@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from steel_megatron.config import KNOBS, add_run_flags, check_run, load_run_config
-from steel_megatron.parallel.launch import initialize, shutdown
+from steel_megatron.parallel.processes.launch import initialize, shutdown
 from steel_megatron.training.run import run, set_up_logging
-from steel_megatron.training.vocabulary import run_tokenizer
+from steel_megatron.training.startup.vocabulary import run_tokenizer
 
 
 def main() -> int:
@@ -28,16 +28,16 @@ def main() -> int:
     add_run_flags(parser)
     args = parser.parse_args()
     given = {name: value for name, value in vars(args).items() if name in KNOBS}
-    mesh = None
+    grid = None
     for precision in args.precisions:
         begun = time.time()
         folder = Path(args.save) / precision
         config = load_run_config(args.config, {**given, "precision": precision, "save": str(folder)}, args.preset)
         check_run(config, int(os.environ["WORLD_SIZE"]))
         set_up_logging(rank=1)  # warnings only
-        mesh = mesh or initialize(config.parallel, config.training.device)
-        run(config, mesh, run_tokenizer(config), time.monotonic())
-        if mesh.world.rank == 0:
+        grid = grid or initialize(config.parallel, config.training.device)
+        run(config, grid, run_tokenizer(config), time.monotonic())
+        if grid.world.rank == 0:
             stepped = (folder / "metrics.jsonl").stat().st_mtime  # then the checkpoint was begun
             line = {"precision": precision, "begun": begun, "stepped": stepped, "ended": time.time()}
             with open(Path(args.save) / "ended.jsonl", "a", encoding="utf-8") as file:

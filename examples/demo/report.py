@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 Rows = Sequence[dict[str, Any]]
 

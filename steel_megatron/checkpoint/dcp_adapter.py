@@ -41,7 +41,7 @@ from torch.futures import Future
 
 from steel_megatron.checkpoint.boxes import Box, share_out
 from steel_megatron.config import CheckpointError, StorageError
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
 
 # Several blocks of one tensor may lie on one rank.
 BlocksByName = Mapping[str, Block | Sequence[Block]]

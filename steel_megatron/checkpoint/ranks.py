@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from steel_megatron.config import CheckpointError, StorageError
-from steel_megatron.parallel import operations
+from steel_megatron.parallel.processes import operations
 
 T = TypeVar("T")
 

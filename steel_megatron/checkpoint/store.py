@@ -42,7 +42,7 @@ from steel_megatron.checkpoint.files import (
 from steel_megatron.checkpoint.fit import misfits
 from steel_megatron.config import CheckpointError
 from steel_megatron.jobs.durable import sync
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
 
 log = logging.getLogger(__name__)
 

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exports, and tells what was written."""
-    from steel_megatron.convert.check import check_export
-    from steel_megatron.convert.export import export_checkpoint
+    from steel_megatron.huggingface.check import check_export
+    from steel_megatron.huggingface.export import export_checkpoint
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     done = export_checkpoint(

@@ -64,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints each prompt with its continuation."""
-    from steel_megatron.convert import inference
-    from steel_megatron.model.generate import generate
-    from steel_megatron.model.sampling import SamplingSettings
+    from steel_megatron.generate import inference
+    from steel_megatron.generate.run import generate
+    from steel_megatron.generate.sampling import SamplingSettings
 
     settings = SamplingSettings(args.greedy, args.temperature, args.top_k, args.top_p, args.repetition_penalty)
     prompts = [text for text in read_prompts(args) for _ in range(args.num_samples)]

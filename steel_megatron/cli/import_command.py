@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Imports, and tells what was written."""
-    from steel_megatron.convert.import_ import import_folder
+    from steel_megatron.huggingface.import_ import import_folder
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     done = import_folder(Path(args.hf), Path(args.save), precision=args.dtype, tokenizer_model=args.tokenizer_model)

@@ -6,8 +6,8 @@ import argparse
 
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import ID, IDS, ConfigError, add_number
-from steel_megatron.dataset.import_tokens import import_tokens
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
+from steel_megatron.tokens.foreign.import_tokens import import_tokens
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from steel_megatron.config import AMOUNT, COUNT, IDS, ConfigError, RunConfig, add_number
-from steel_megatron.dataset.compare import compare_datasets, comparison_text
-from steel_megatron.dataset.indexed import IndexedDataset
-from steel_megatron.dataset.inspect import inspect_dataset, inspect_document, verify
-from steel_megatron.dataset.inspect_text import dataset_text, document_text, verification_text
-from steel_megatron.dataset.packing_report import packing_report, packing_text
+from steel_megatron.reports.compare import compare_datasets, comparison_text
+from steel_megatron.reports.inspect import inspect_dataset, inspect_document, verify
+from steel_megatron.reports.inspect_text import dataset_text, document_text, verification_text
+from steel_megatron.reports.packing_report import packing_report, packing_text
 from steel_megatron.tokenizer import TOKENIZER_TYPES, Tokenizer, build_tokenizer
+from steel_megatron.tokens.indexed import IndexedDataset
 
 if TYPE_CHECKING:
     from steel_megatron.cli.run_data import Progress
@@ -88,7 +88,7 @@ def inspect_whole(args: argparse.Namespace, prefix: str) -> None:
 def inspect_run(args: argparse.Namespace) -> int:
     """A sample of a run, or the documents of a step."""
     from steel_megatron.cli.run_data import config_of, open_data, progress_of
-    from steel_megatron.dataset.inspect_run import inspect_sample, sample_documents, sample_text
+    from steel_megatron.reports.inspect_run import inspect_sample, sample_documents, sample_text
 
     if args.sample is None and args.step is None:
         raise ConfigError("--run alone", fix="give --sample N or --step N")
@@ -108,7 +108,7 @@ def inspect_run(args: argparse.Namespace) -> int:
 def samples_of_step(folder: Path, config: RunConfig, progress: Progress, step: int) -> list[int]:
     """What a step has read by the run's metrics, or will read by its configuration: numbers in the order."""
     from steel_megatron.cli.run_data import batch_sizes, skips_of
-    from steel_megatron.training.metrics_rows import read_metrics
+    from steel_megatron.training.output.metrics_rows import read_metrics
 
     sizes = batch_sizes(config, progress)
     if not 1 <= step <= sizes.total_steps:

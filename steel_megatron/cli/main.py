@@ -111,7 +111,7 @@ def one_of_several(argv: list[str]) -> int:
     Also when all went well. Gloo's threads have been seen to abort a process while the interpreter takes itself apart,
     which torchrun would report as a failed run.
     """
-    from steel_megatron.parallel.failure import leave, leave_hard
+    from steel_megatron.parallel.processes.failure import leave, leave_hard
 
     leave_hard()
     try:

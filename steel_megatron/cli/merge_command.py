@@ -6,7 +6,7 @@ import argparse
 
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import ConfigError
-from steel_megatron.dataset.merge import merge
+from steel_megatron.tokens.merge.run import merge
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

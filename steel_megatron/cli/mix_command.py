@@ -24,11 +24,11 @@ from steel_megatron.config import (
     load_run_config,
     read_text,
 )
-from steel_megatron.dataset.mix_add import replace_when_valid, with_phase
-from steel_megatron.dataset.mix_figure import draw_mixture
-from steel_megatron.dataset.mix_plan import MixPlan, plan_mixture, plan_text
-from steel_megatron.dataset.phase_drafts import AMOUNTS
-from steel_megatron.dataset.phases import check_resume
+from steel_megatron.reports.mix_figure import draw_mixture
+from steel_megatron.samples.mixing.add import replace_when_valid, with_phase
+from steel_megatron.samples.mixing.phase_drafts import AMOUNTS
+from steel_megatron.samples.mixing.phases import check_resume
+from steel_megatron.samples.mixing.plan import MixPlan, plan_mixture, plan_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -90,8 +90,8 @@ def _saving(config: RunConfig, args: argparse.Namespace) -> str:
 
 def report_pipeline(config: RunConfig, devices: int, file: str | None) -> None:
     """Prints how the model runs through its pipeline, and draws it into a file if one is named."""
-    from steel_megatron.parallel.pipeline.draw import picture
     from steel_megatron.plan.pipeline import pipeline_report, pipeline_timeline
+    from steel_megatron.reports.schedule_figure import picture
 
     timeline = pipeline_timeline(config, devices)
     print(f"\n{pipeline_report(config, timeline)}")

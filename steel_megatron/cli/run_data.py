@@ -12,11 +12,11 @@ from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import ConfigError, RunConfig, load_run_config
 from steel_megatron.config.sample_ranges import parse_ranges
-from steel_megatron.dataset.build import Datasets, build_datasets
-from steel_megatron.dataset.skips import Skips
-from steel_megatron.dataset.sources import TokenizerFacts
 from steel_megatron.optim.batch_size import BatchSize, Level, Reached, past_levels
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.samples.build import Datasets, build_datasets
+from steel_megatron.samples.skips import Skips
+from steel_megatron.samples.sources import TokenizerFacts
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import argparse
 
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import AMOUNT, COUNT, IDS, PROCESSES, ConfigError, add_number, at_least
-from steel_megatron.dataset.tokenize import tokenize
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS
+from steel_megatron.tokens.tokenise.run import tokenize
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import IDS, POSITIVE, Amount, DataError, add_number
-from steel_megatron.dataset.sample_texts import TextSample
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.sizes import parse_size
 from steel_megatron.jobs.writable import check_folder
@@ -17,6 +16,7 @@ from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.byte_bpe import QWEN_SPECIAL_TOKENS
 from steel_megatron.tokenizer.hf_folder import write_folder
 from steel_megatron.tokenizer.train import train_bpe
+from steel_megatron.tokens.tokenise.sample_texts import TextSample
 
 log = logging.getLogger(__name__)
 

@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from steel_megatron.training.shrink import shrink
-    from steel_megatron.training.verify import Layout, certificate, default_layouts, fits
-    from steel_megatron.training.verify_processes import verify
+    from steel_megatron.verify.layouts import Layout, certificate, default_layouts, fits
+    from steel_megatron.verify.processes import verify
+    from steel_megatron.verify.shrink import shrink
 
     given = {name: value for name, value in vars(args).items() if name in KNOBS}
     config = load_run_config(args.config, given, args.preset)
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 def row(processes: int, outcome: object) -> str:
     """A layout's line of the table."""
-    from steel_megatron.training.verify import Outcome
+    from steel_megatron.verify.layouts import Outcome
 
     assert isinstance(outcome, Outcome)
     if outcome.error:

@@ -1,6 +1,6 @@
 """Floor 1: records of published corpora become clean text, a bad record costs that record. No torch here."""
 
-from steel_megatron.corpus.convert import Converted, convert_corpus
+from steel_megatron.corpus.convert.run import Converted, convert_corpus
 from steel_megatron.corpus.corpus import Corpus, Kind, Option, RejectedRecordError
 from steel_megatron.corpus.registry import all_corpora, find_corpus
 

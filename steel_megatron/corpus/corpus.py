@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from steel_megatron.config import Range
-from steel_megatron.corpus.text import Text
+from steel_megatron.corpus.chat.marked_text import Text
 
 
 class Kind(str, Enum):

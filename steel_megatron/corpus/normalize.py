@@ -10,8 +10,8 @@ import re
 import unicodedata
 from typing import overload
 
+from steel_megatron.corpus.chat.marked_text import Mark, Text
 from steel_megatron.corpus.corpus import RejectedRecordError
-from steel_megatron.corpus.text import Mark, Text
 
 # Tab and line feed are the control characters that text needs.
 _MESS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")

@@ -1,1 +1,1 @@
-"""Floor 3: the model, written once in terms of the layers of parallel/tensor.py."""
+"""Floor 3: the model, written once in terms of the layers of parallel/tensor/layers.py."""

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.model.attention import Attention
+from steel_megatron.model.attention.layer import Attention
 from steel_megatron.model.context import Context
-from steel_megatron.model.mlp import MLP
+from steel_megatron.model.ffn.mlp import MLP
 from steel_megatron.model.norm import Norm
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.model.recompute import Recompute, made_again
 from steel_megatron.ops.dropout import ATTENTION_OUTPUT, MLP_OUTPUT, dropout
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.regions import first_token, whole_length
-from steel_megatron.parallel.spec import HFName
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import HFName
+from steel_megatron.parallel.tensor.regions import first_token, whole_length
 
 
 class Block(nn.Module):
@@ -31,7 +31,7 @@ class Block(nn.Module):
         self,
         config: ModelConfig,
         layer: int,
-        mesh: Mesh,
+        grid: Grid,
         *,
         dtype: torch.dtype,
         device: torch.device | str | None,
@@ -39,7 +39,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.layer = layer
-        self.mesh = mesh
+        self.grid = grid
         self.recompute = recompute
         self.dropout_rate = config.hidden_dropout
 
@@ -52,16 +52,16 @@ class Block(nn.Module):
                     "llama": HFName(f"model.layers.{layer}.{llama}"),
                     "gpt2": HFName(f"transformer.h.{layer}.{gpt2}"),
                 },
-                mesh=mesh,
-                partial=mesh.sequence_parallel,
+                grid=grid,
+                partial=grid.sequence_parallel,
                 dtype=dtype,
                 device=device,
             )
 
         self.attention_norm = norm("attention_norm", "input_layernorm", "ln_1")
-        self.attention = Attention(config, layer, mesh, dtype=dtype, device=device, recompute=recompute.attention)
+        self.attention = Attention(config, layer, grid, dtype=dtype, device=device, recompute=recompute.attention)
         self.mlp_norm = norm("mlp_norm", "post_attention_layernorm", "ln_2")
-        self.mlp = MLP(config, layer, mesh, dtype=dtype, device=device, recompute=recompute.activation)
+        self.mlp = MLP(config, layer, grid, dtype=dtype, device=device, recompute=recompute.activation)
 
     def forward(self, x_BSH: Tensor, branch_BSH: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
         """The residual stream and what is to be added to it, both (B, S, H), None: nothing → the same after this block.
@@ -84,7 +84,7 @@ class Block(nn.Module):
         return made_again(normed_BSH, lambda: norm(kept_BSH)[0])
 
     def _drop(self, x_BSH: Tensor, context: Context, site: int) -> Tensor:
-        place = {"first_token": first_token(x_BSH, self.mesh), "length": whole_length(x_BSH, self.mesh)}
+        place = {"first_token": first_token(x_BSH, self.grid), "length": whole_length(x_BSH, self.grid)}
         return dropout(x_BSH, self.dropout_rate, context.dropout, self.layer, site, **place)
 
 

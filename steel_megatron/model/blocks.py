@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from steel_megatron.parallel.spec import Block, blocks_of, parameters_with_spec, without_padding
+from steel_megatron.parallel.parameter import Block, blocks_of, parameters_with_spec, without_padding
 
 WEIGHT = "model."  # before the layout-independent name
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from steel_megatron.model.cache import KVCache
+from steel_megatron.model.attention.cache import KVCache
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.ops.rope import Rotation
@@ -16,7 +16,7 @@ from steel_megatron.ops.rope import Rotation
 class Context:
     """Positions as rotations (RoPE only), documents, dropout and cache of one micro-batch.
 
-    ``region`` is entered around blocks; see :class:`~steel_megatron.parallel.linears.Linears`.
+    ``region`` is entered around blocks; see :class:`~steel_megatron.parallel.tensor.kinds.Linears`.
     """
 
     rotation: Rotation | None = None

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from steel_megatron.config import ModelConfig
 from steel_megatron.ops.dropout import EMBEDDING, DropoutKey, dropout
 from steel_megatron.parallel.collectives import own_tokens
-from steel_megatron.parallel.linear import column_linear
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.regions import first_token, whole_length
-from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
-from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, hf_names
-from steel_megatron.parallel.vocab import VocabParallelEmbedding, lookup
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import HFName, Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, hf_names
+from steel_megatron.parallel.tensor.products import column_linear
+from steel_megatron.parallel.tensor.regions import first_token, whole_length
+from steel_megatron.parallel.tensor.vocab import VocabParallelEmbedding, lookup
 
 TIED = "embedding"  # name of the tied group of embedding and head
 
@@ -27,15 +27,15 @@ class Embedding(nn.Module):
     """Tokens, learned positions where the model has them, and dropout."""
 
     def __init__(
-        self, config: ModelConfig, mesh: Mesh, *, dtype: torch.dtype, device: torch.device | str | None
+        self, config: ModelConfig, grid: Grid, *, dtype: torch.dtype, device: torch.device | str | None
     ) -> None:
         super().__init__()
-        self.mesh = mesh
+        self.grid = grid
         self.dropout_rate = config.hidden_dropout
-        self.tokens = token_table(config, mesh, dtype=dtype, device=device)
+        self.tokens = token_table(config, grid, dtype=dtype, device=device)
         self.positions: PositionEmbedding | None = None
         if config.position_embedding_type == "learned_absolute":
-            self.positions = PositionEmbedding(config, mesh, dtype=dtype, device=device)
+            self.positions = PositionEmbedding(config, grid, dtype=dtype, device=device)
 
     def forward(self, tokens_BS: Tensor, positions: Tensor | None, key: DropoutKey | None) -> Tensor:
         """Token ids → (B, S, H), or (B, S/R, H) under sequence parallel. ``positions``: (1 or B, S), None: from 0."""
@@ -43,24 +43,24 @@ class Embedding(nn.Module):
         if self.positions is not None:
             if positions is None:
                 positions = _counted(tokens_BS.shape[1], tokens_BS.device)
-            if self.mesh.sequence_parallel:
-                positions = own_tokens(positions.expand_as(tokens_BS).unsqueeze(-1), self.mesh.tp).squeeze(-1)
+            if self.grid.sequence_parallel:
+                positions = own_tokens(positions.expand_as(tokens_BS).unsqueeze(-1), self.grid.tp).squeeze(-1)
             x_BSH = x_BSH + self.positions(positions)
-        place = {"first_token": first_token(x_BSH, self.mesh), "length": whole_length(x_BSH, self.mesh)}
+        place = {"first_token": first_token(x_BSH, self.grid), "length": whole_length(x_BSH, self.grid)}
         return dropout(x_BSH, self.dropout_rate, key, 0, EMBEDDING, **place)
 
 
 def token_table(
-    config: ModelConfig, mesh: Mesh, *, dtype: torch.dtype, device: torch.device | str | None
+    config: ModelConfig, grid: Grid, *, dtype: torch.dtype, device: torch.device | str | None
 ) -> VocabParallelEmbedding:
     """The token embedding's layer, also as a tied head's copy."""
     assert config.vocab_size is not None, "vocab_size is set before the model is built"
     return VocabParallelEmbedding(
         config.vocab_size,
-        config.padded_vocab_size(mesh.tp.size),
+        config.padded_vocab_size(grid.tp.size),
         config.hidden_size,
         name="embedding",
-        mesh=mesh,
+        grid=grid,
         dtype=dtype,
         device=device,
         init=Init(std=config.init_method_std),
@@ -73,7 +73,7 @@ class PositionEmbedding(nn.Module):
     """A learned vector per position (GPT-2)."""
 
     def __init__(
-        self, config: ModelConfig, mesh: Mesh, *, dtype: torch.dtype, device: torch.device | str | None
+        self, config: ModelConfig, grid: Grid, *, dtype: torch.dtype, device: torch.device | str | None
     ) -> None:
         super().__init__()
         shape = (config.max_position_embeddings, config.hidden_size)
@@ -85,7 +85,7 @@ class PositionEmbedding(nn.Module):
             Init(std=config.init_method_std),
             hf=hf_names({"gpt2": HFName("transformer.wpe")}, "weight"),
         )
-        spec = ParamSpec((piece,), decay=True, sequence_parallel=mesh.sequence_parallel)
+        spec = ParamSpec((piece,), decay=True, sequence_parallel=grid.sequence_parallel)
         self.weight = attach_spec(nn.Parameter(torch.empty(shape, dtype=dtype, device=device)), spec)
 
     def forward(self, positions: Tensor) -> Tensor:
@@ -110,30 +110,30 @@ class Head(nn.Module):
     def __init__(
         self,
         config: ModelConfig,
-        mesh: Mesh,
+        grid: Grid,
         *,
         embedding: Embedding | None,
         dtype: torch.dtype,
         device: torch.device | str | None,
     ) -> None:
         super().__init__()
-        self.mesh = mesh
+        self.grid = grid
         self.own: ColumnParallelLinear | None = None
         if not config.tied:
             out = Out(
                 "head",
-                config.padded_vocab_size(mesh.tp.size),
+                config.padded_vocab_size(grid.tp.size),
                 init=Init(std=config.init_method_std),
                 rows=config.vocab_size,
                 hf={"llama": HFName("lm_head"), "gpt2": HFName("lm_head")},
             )
             self.own = ColumnParallelLinear(
-                config.hidden_size, [out], bias=False, mesh=mesh, dtype=dtype, device=device
+                config.hidden_size, [out], bias=False, grid=grid, dtype=dtype, device=device
             )
         elif embedding is not None:
             self.tied = embedding.tokens  # a submodule, so that its weight is waited for before forward
         else:
-            self.tied = token_table(config, mesh, dtype=dtype, device=device)  # this pipeline stage's copy
+            self.tied = token_table(config, grid, dtype=dtype, device=device)  # this pipeline stage's copy
 
     @property
     def weight(self) -> Tensor:
@@ -144,4 +144,4 @@ class Head(nn.Module):
         """(B, S, H) → (B, S, V); columns of the vocabulary's padding are there and are nobody's."""
         if self.own is not None:
             return self.own(x_BSH)
-        return column_linear(x_BSH, self.tied.weight, None, self.mesh)
+        return column_linear(x_BSH, self.tied.weight, None, self.grid)

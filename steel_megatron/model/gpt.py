@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from steel_megatron.config import ModelConfig
+from steel_megatron.model.attention.cache import KVCache
 from steel_megatron.model.block import Block, joined, run_blocks, through_blocks
-from steel_megatron.model.cache import KVCache
 from steel_megatron.model.context import Context
 from steel_megatron.model.embedding import Embedding, Head
 from steel_megatron.model.norm import Norm
@@ -19,12 +19,12 @@ from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.ops.rope import RopeSettings, Rotation, rotation
-from steel_megatron.parallel.cross_entropy import vocab_parallel_cross_entropy
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.init import initialize_parameters
-from steel_megatron.parallel.linear_cross_entropy import linear_cross_entropy, needs_chunks
-from steel_megatron.parallel.linears import Linears
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import HFName, parameters_with_spec
+from steel_megatron.parallel.parameter import HFName, parameters_with_spec
+from steel_megatron.parallel.tensor.cross_entropy import vocab_parallel_cross_entropy
+from steel_megatron.parallel.tensor.kinds import Linears
+from steel_megatron.parallel.tensor.linear_cross_entropy import linear_cross_entropy, needs_chunks
 
 
 class GPT(nn.Module):
@@ -32,9 +32,9 @@ class GPT(nn.Module):
 
     Args:
         config: the shape; ``vocab_size`` is set.
-        mesh: the rank grid; weights are this rank's tensor-parallel share.
+        grid: the rank grid; weights are this rank's tensor-parallel share.
         dtype: of weights and activations.
-        device: where the weights are; the mesh's when None ("meta": shapes only).
+        device: where the weights are; the grid's when None ("meta": shapes only).
         layers: numbers of the blocks of this stage; all when None.
         first: this stage has the embedding and takes token ids; else it takes hidden states.
         last: this stage has the final norm and the head; else it returns hidden states.
@@ -46,7 +46,7 @@ class GPT(nn.Module):
     def __init__(
         self,
         config: ModelConfig,
-        mesh: Mesh,
+        grid: Grid,
         *,
         dtype: torch.dtype,
         device: torch.device | str | None = None,
@@ -59,13 +59,13 @@ class GPT(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.mesh = mesh
+        self.grid = grid
         self.recompute = recompute
         self.rope = RopeSettings.from_config(config) if config.position_embedding_type == "rope" else None
-        device = mesh.device if device is None else device
-        self.embedding = Embedding(config, mesh, dtype=dtype, device=device) if first else None
+        device = grid.device if device is None else device
+        self.embedding = Embedding(config, grid, dtype=dtype, device=device) if first else None
         self.blocks = nn.ModuleList(
-            Block(config, i, mesh, dtype=dtype, device=device, recompute=recompute)
+            Block(config, i, grid, dtype=dtype, device=device, recompute=recompute)
             for i in (range(config.num_layers) if layers is None else layers)
         )
         self.linears = linears or Linears()
@@ -78,12 +78,12 @@ class GPT(nn.Module):
                 config,
                 name="final_norm",
                 hf={"llama": HFName("model.norm"), "gpt2": HFName("transformer.ln_f")},
-                mesh=mesh,
-                partial=mesh.sequence_parallel,
+                grid=grid,
+                partial=grid.sequence_parallel,
                 dtype=dtype,
                 device=device,
             )
-            self.head = Head(config, mesh, embedding=self.embedding, dtype=dtype, device=device)
+            self.head = Head(config, grid, embedding=self.embedding, dtype=dtype, device=device)
         if seed is not None:
             initialize_parameters(parameters_with_spec([self]), seed)
 
@@ -117,7 +117,7 @@ class GPT(nn.Module):
         if self.head is None:
             return hidden_BSH
         logits_BSV = self.head(hidden_BSH[:, -1:] if last_only else hidden_BSH)
-        return logits_BSV[..., : self.config.vocab_size] if self.mesh.tp.size == 1 else logits_BSV
+        return logits_BSV[..., : self.config.vocab_size] if self.grid.tp.size == 1 else logits_BSV
 
     def loss(
         self,
@@ -151,7 +151,7 @@ class GPT(nn.Module):
                 weight_VH,
                 labels_T,
                 mask_T,
-                self.mesh,
+                self.grid,
                 vocab_size=vocab_size,
                 loss_gradient=loss_gradient,
                 z_loss=z_loss,
@@ -159,7 +159,7 @@ class GPT(nn.Module):
         else:
             logits_TV = self.head(hidden_BSH).flatten(0, 1)
             both = vocab_parallel_cross_entropy(
-                logits_TV, labels_T, self.mesh, vocab_size=vocab_size, overwrite_logits=True, z_loss=z_loss
+                logits_TV, labels_T, self.grid, vocab_size=vocab_size, overwrite_logits=True, z_loss=z_loss
             )
             losses_2T = [losses_T * mask_T for losses_T in both]
             total = losses_2T[0].sum() + losses_2T[1].sum()
@@ -195,6 +195,6 @@ class GPT(nn.Module):
         if self.rope is None:
             return None
         length = inputs.shape[1]
-        if self.embedding is None and self.mesh.sequence_parallel:
-            length *= self.mesh.tp.size
+        if self.embedding is None and self.grid.sequence_parallel:
+            length *= self.grid.tp.size
         return rotation(self.rope, length if positions_BS is None else positions_BS, inputs.device)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.norm import add_layer_norm, add_rms_norm, layer_norm_beside, rms_norm_beside
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import HFName, Init, ParamSpec, Piece, attach_spec
-from steel_megatron.parallel.tensor import hf_names
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import HFName, Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.tensor.layers import hf_names
 
 
 class Norm(nn.Module):
@@ -29,7 +29,7 @@ class Norm(nn.Module):
         *,
         name: str,
         hf: Mapping[str, HFName],
-        mesh: Mesh,
+        grid: Grid,
         partial: bool,
         dtype: torch.dtype,
         device: torch.device | str | None,
@@ -41,7 +41,7 @@ class Norm(nn.Module):
 
         def parameter(kind: str, init: Init) -> nn.Parameter:
             piece = Piece(f"{name}.{kind}", (size,), (size,), (0,), init, hf=hf_names(hf, kind))
-            spec = ParamSpec((piece,), decay=False, sequence_parallel=partial and mesh.tp.size > 1)
+            spec = ParamSpec((piece,), decay=False, sequence_parallel=partial and grid.tp.size > 1)
             return attach_spec(nn.Parameter(torch.empty(size, dtype=dtype, device=device)), spec)
 
         self.weight = parameter("weight", Init("ones"))

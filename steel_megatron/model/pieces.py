@@ -21,7 +21,7 @@ from steel_megatron.config import ConfigError
 from steel_megatron.ops.activation import PLAIN
 from steel_megatron.ops.constants import mark_constants
 from steel_megatron.ops.rope import Rotation
-from steel_megatron.parallel.weight_grad import await_parameter
+from steel_megatron.parallel.tensor.weight_grad import await_parameter
 
 Affine = tuple[Tensor, Tensor | None, float]  # weight, bias (LayerNorm's), epsilon
 

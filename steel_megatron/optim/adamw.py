@@ -13,8 +13,8 @@ from steel_megatron.config import OptimizerConfig
 from steel_megatron.ops import apex
 from steel_megatron.ops.native.optimizer import adamw_
 from steel_megatron.ops.rounding import Place, store
-from steel_megatron.parallel.data import Shard
-from steel_megatron.parallel.spec import param_dtype, row_blocks, spec_of
+from steel_megatron.parallel.data.data_parallel import Shard
+from steel_megatron.parallel.parameter import param_dtype, row_blocks, spec_of
 
 
 @dataclass(frozen=True)

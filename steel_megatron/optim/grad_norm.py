@@ -12,52 +12,52 @@ from steel_megatron.config import SteelError
 from steel_megatron.ops.backends import serves
 from steel_megatron.ops.native.optimizer import sum_of_squares
 from steel_megatron.parallel.collectives import all_reduce
-from steel_megatron.parallel.data import Shard
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import row_blocks, spec_of
+from steel_megatron.parallel.data.data_parallel import Shard
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import row_blocks, spec_of
 
 
 class NonFiniteGradientError(SteelError):
     """Gradients are infinite or not numbers; no weight has been touched."""
 
 
-def counted_gradients(shards: Sequence[Shard], mesh: Mesh, sharded: bool) -> list[Tensor]:
+def counted_gradients(shards: Sequence[Shard], grid: Grid, sharded: bool) -> list[Tensor]:
     """The views of this rank's reduced gradients that it counts towards the norm.
 
     Over all ranks they cover every element of every layout-independent tensor once: of dp ranks that hold the same
     rows (without a sharded optimizer) the first counts, of tp ranks with the same block one, of the two ends of a
     pipeline that share a tied tensor the first.
     """
-    if not sharded and mesh.dp.rank != 0:
+    if not sharded and grid.dp.rank != 0:
         return []
     counted = []
     for shard in shards:
-        if spec_of(shard.parameter).tied is not None and mesh.pp.rank != 0:
+        if spec_of(shard.parameter).tied is not None and grid.pp.rank != 0:
             continue
         pieces = spec_of(shard.parameter).pieces
-        if all(piece.counts_on(mesh.tp.rank) for piece in pieces):
+        if all(piece.counts_on(grid.tp.rank) for piece in pieces):
             counted.append(shard.grad_rows)  # one kernel for all pieces
             continue
         for piece, block in row_blocks(shard.parameter, shard.first_row, shard.grad_rows):
-            if piece.counts_on(mesh.tp.rank):
+            if piece.counts_on(grid.tp.rank):
                 counted.append(block.tensor)
     return counted
 
 
-def gradient_norm(counted: Sequence[Tensor], mesh: Mesh) -> Tensor:
+def gradient_norm(counted: Sequence[Tensor], grid: Grid) -> Tensor:
     """fp64 scalar on the device: the 2-norm over all ranks' counted gradients, the same on every rank."""
     if not counted:
-        total = torch.zeros((), dtype=torch.float64, device=mesh.device)
+        total = torch.zeros((), dtype=torch.float64, device=grid.device)
     elif serves("gradient_norm", *counted) and counted[0].dtype == torch.float32:
         total = sum_of_squares(list(counted))
     elif counted[0].dtype == torch.float32:
         total = torch.nn.utils.get_total_norm(counted).double().square()
     else:
         total = sum(torch.linalg.vector_norm(grad, dtype=torch.float32).double().square() for grad in counted)
-    return all_reduce(total, mesh.world).wait().sqrt()
+    return all_reduce(total, grid.world).wait().sqrt()
 
 
-def non_finite_gradients(shards: Sequence[Shard], mesh: Mesh) -> list[str]:
+def non_finite_gradients(shards: Sequence[Shard], grid: Grid) -> list[str]:
     """The first parameters, of all ranks, whose reduced gradient is not finite; a collective call."""
     own = []
     for shard in shards:
@@ -65,17 +65,17 @@ def non_finite_gradients(shards: Sequence[Shard], mesh: Mesh) -> list[str]:
             for piece, block in row_blocks(shard.parameter, shard.first_row, shard.grad_rows):
                 bad = int((~torch.isfinite(block.tensor)).sum())
                 if bad:
-                    own.append(f"{piece.name} ({bad} of {block.tensor.numel()} elements on rank {mesh.world.rank})")
+                    own.append(f"{piece.name} ({bad} of {block.tensor.numel()} elements on rank {grid.world.rank})")
     names: list[list[str]] = [own[:3]]
-    if mesh.world.size > 1:
-        names = [[] for _ in range(mesh.world.size)]
+    if grid.world.size > 1:
+        names = [[] for _ in range(grid.world.size)]
         dist.all_gather_object(names, own[:3])
     return [name for rank in names for name in rank][:6]
 
 
-def non_finite_error(shards: Sequence[Shard], mesh: Mesh, step: int) -> NonFiniteGradientError:
+def non_finite_error(shards: Sequence[Shard], grid: Grid, step: int) -> NonFiniteGradientError:
     """Names the parameters at fault on all ranks; a collective call, made only when the norm is not finite."""
-    found = non_finite_gradients(shards, mesh)
+    found = non_finite_gradients(shards, grid)
     return NonFiniteGradientError(
         f"step {step}: the gradient norm is not finite; first at {', '.join(found) or 'the sum of the squares'}",
         rule="gradients are finite before the optimizer touches a weight",

@@ -14,9 +14,9 @@ from steel_megatron.ops.backends import choice
 from steel_megatron.optim.adamw import AdamW
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm, non_finite_error
 from steel_megatron.optim.loss_scaler import LossScaler
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import Block, row_blocks, without_padding
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import Block, row_blocks, without_padding
 
 MASTER = "optimizer.master."  # before the layout-independent name, in a checkpoint
 
@@ -44,20 +44,20 @@ class Optimizer:
     """
 
     def __init__(
-        self, data_parallel: DataParallel, config: OptimizerConfig, training: TrainingConfig, mesh: Mesh
+        self, data_parallel: DataParallel, config: OptimizerConfig, training: TrainingConfig, grid: Grid
     ) -> None:
         self.config = config
-        self.mesh = mesh
+        self.grid = grid
         self.data_parallel = data_parallel
         self.scaler = LossScaler(training)
         self.checked = training.check_for_nan_in_loss_and_grad
         self.stop_when_not_finite = self.checked and not self.scaler.fp16 and not training.max_skipped_steps
-        self.stopped = torch.zeros((), dtype=torch.bool, device=mesh.device)  # a norm was not finite
+        self.stopped = torch.zeros((), dtype=torch.bool, device=grid.device)  # a norm was not finite
         self.steps = 0  # calls of step, skipped ones included
         self.updates = 0  # calls that changed the weights
         self.adamw = AdamW(data_parallel.shards, config, training.seed)
         self.slots = self.adamw.slots
-        self._counted = counted_gradients(data_parallel.shards, mesh, data_parallel.sharded)
+        self._counted = counted_gradients(data_parallel.shards, grid, data_parallel.sharded)
 
     @property
     def loss_scale(self) -> float:
@@ -84,7 +84,7 @@ class Optimizer:
         """
         self.steps += 1
         used_scale = self.scaler.scale
-        grad_norm = gradient_norm(self._counted, self.mesh)
+        grad_norm = gradient_norm(self._counted, self.grid)
         factor = torch.ones_like(grad_norm) * gradient_scale / used_scale
         grad_norm = grad_norm * factor
         if self.config.clip_grad > 0.0:
@@ -113,12 +113,12 @@ class Optimizer:
             NonFiniteGradientError: it is not, in bf16 and fp32. No weight has changed in that step or since.
         """
         if self.stop_when_not_finite and not math.isfinite(grad_norm):
-            raise non_finite_error(self.data_parallel.shards, self.mesh, step)
+            raise non_finite_error(self.data_parallel.shards, self.grid, step)
 
     def _backend(self) -> str:
         if self.data_parallel.grads.dtype != torch.float32:
             return "torch"
-        return choice("adamw", self.mesh.device.type).implementation
+        return choice("adamw", self.grid.device.type).implementation
 
     def blocks(self) -> dict[str, Block]:
         """The state as blocks of layout-independent tensors: ``optimizer.{exp_avg,exp_avg_sq,master}.{piece}``.

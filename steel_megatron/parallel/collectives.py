@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from steel_megatron.parallel import operations
-from steel_megatron.parallel.mesh import Axis
+from steel_megatron.parallel.grid import Axis
+from steel_megatron.parallel.processes import operations
 
 # torch 2.13 renamed both.
 _reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor

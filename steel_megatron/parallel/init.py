@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steel_megatron.parallel.spec import Piece, blocks_of
+from steel_megatron.parallel.parameter import Piece, blocks_of
 
 _BLOCK_ELEMENTS = 1 << 18  # part of the definition of the weights: changing it changes every initialisation
 

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from steel_megatron.config import ConfigError
-from steel_megatron.parallel.addresses import LOOPBACK, address_towards, is_known, is_own
+from steel_megatron.parallel.processes.addresses import LOOPBACK, address_towards, is_known, is_own
 
 SHUTDOWN_TIMEOUT = ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")  # seconds
 SIGNALS = ("PET_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGQUIT,SIGUSR1")  # PET_…: torchrun's name for a flag's default

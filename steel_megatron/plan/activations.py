@@ -24,10 +24,10 @@ from steel_megatron.ops.cpu_products import cpu_in_fp32
 from steel_megatron.ops.cross_entropy import GPU_ELEMENTS
 from steel_megatron.ops.matmul import working_elements
 from steel_megatron.ops.native.scaled_matmul import WORKSPACE_BYTES
-from steel_megatron.parallel.linear_cross_entropy import chunk_tokens
+from steel_megatron.parallel.parameter import param_dtype
 from steel_megatron.parallel.pipeline.actions import Action, Kind
 from steel_megatron.parallel.pipeline.layout import StageLayers
-from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.parallel.tensor.linear_cross_entropy import chunk_tokens
 
 
 @dataclass(frozen=True)

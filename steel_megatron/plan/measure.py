@@ -30,9 +30,9 @@ from steel_megatron.ops.rope import RopeSettings, rotate, rotation
 from steel_megatron.ops.scaled_matmul import E5M2, Scaled, largest_magnitude, quantise_both
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
 from steel_megatron.optim.optimizer import Optimizer
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import param_dtype
 
 LOGITS = 1 << 27  # elements of the logits that are timed, at most
 RUN_TOKENS, RUN_VOCABULARY = 8192, 1 << 16  # of a run's micro-batch and vocabulary, at most
@@ -311,10 +311,10 @@ def _adamw(config: ModelConfig, batch: int, length: int, device: torch.device, d
 
 def _gradient_norm(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
     optimizer = _optimizer(config, device, dtype)
-    counted = counted_gradients(optimizer.data_parallel.shards, optimizer.mesh, sharded=False)
+    counted = counted_gradients(optimizer.data_parallel.shards, optimizer.grid, sharded=False)
 
     def run() -> list[Tensor]:
-        return [gradient_norm(counted, optimizer.mesh)]
+        return [gradient_norm(counted, optimizer.grid)]
 
     return Case(tuple(counted), run, run)
 
@@ -369,10 +369,10 @@ def _heads(config: ModelConfig, batch: int, length: int, device: torch.device, d
 
 
 def _optimizer(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Optimizer:
-    mesh = Mesh.single(device)
-    model = GPT(config, mesh, dtype=dtype, layers=range(1), seed=0)
-    data_parallel = DataParallel([model], mesh, shard=False)
+    grid = Grid.single(device)
+    model = GPT(config, grid, dtype=dtype, layers=range(1), seed=0)
+    data_parallel = DataParallel([model], grid, shard=False)
     for number, shard in enumerate(data_parallel.shards):
         shard.grad_rows.copy_(_random(*shard.grad_rows.shape, device=device, dtype=dtype, seed=number))
     precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]
-    return Optimizer(data_parallel, OptimizerConfig(), TrainingConfig(precision=precision), mesh)
+    return Optimizer(data_parallel, OptimizerConfig(), TrainingConfig(precision=precision), grid)

@@ -11,11 +11,11 @@ from torch import nn
 from steel_megatron.config import ModelConfig, ParallelConfig, RunConfig
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.stages import stage_layers
-from steel_megatron.parallel.buckets import Item, plan_buckets, shard_rows
-from steel_megatron.parallel.mesh import Axis, Mesh
+from steel_megatron.parallel.data.buckets import Item, plan_buckets, shard_rows
+from steel_megatron.parallel.grid import Axis, Grid
+from steel_megatron.parallel.parameter import param_dtype, parameters_with_spec, spec_of
 from steel_megatron.parallel.pipeline.actions import Schedule
 from steel_megatron.parallel.pipeline.layout import StageLayers
-from steel_megatron.parallel.spec import param_dtype, parameters_with_spec, spec_of
 from steel_megatron.plan.activations import chunk_cost, peak_of
 from steel_megatron.plan.pipeline import planned_schedule
 
@@ -61,10 +61,10 @@ def estimate_memory(config: RunConfig, devices: int = 1) -> Memory:
 def rank_memory(config: RunConfig, devices: int, schedule: Schedule, rank: int) -> Memory:
     """The same for the devices of one pipeline rank."""
     model, training, parallel = config.model, config.training, config.parallel
-    mesh = planned_mesh(parallel, rank)
-    dp = devices // (mesh.tp.size * mesh.pp.size)
+    grid = planned_grid(parallel, rank)
+    dp = devices // (grid.tp.size * grid.pp.size)
     parts = stage_layers(model, parallel, training.seq_length)[rank]
-    parameters = parameters_with_spec([meta_stage(model, mesh, part) for part in parts])
+    parameters = parameters_with_spec([meta_stage(model, grid, part) for part in parts])
     width = param_dtype(training.precision).itemsize
     moments = config.optimizer.exp_avg_dtype, config.optimizer.exp_avg_sq_dtype
     sharded = parallel.use_distributed_optimizer is not False and dp > 1
@@ -101,10 +101,10 @@ def buffer_elements(parameters: Sequence[nn.Parameter], shards: int, bucket_size
     return sum(bucket.numel for bucket in buckets), updated
 
 
-def planned_mesh(parallel: ParallelConfig, pipeline_rank: int = 0) -> Mesh:
+def planned_grid(parallel: ParallelConfig, pipeline_rank: int = 0) -> Grid:
     """A place in the grid without processes: enough to build a stage on the meta device."""
     tp, pp = parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size
-    return Mesh(
+    return Grid(
         Axis("tp", tp, 0, None, tuple(range(tp))),
         Axis("dp"),
         Axis("pp", pp, pipeline_rank, None, tuple(range(pp))),
@@ -114,6 +114,6 @@ def planned_mesh(parallel: ParallelConfig, pipeline_rank: int = 0) -> Mesh:
     )
 
 
-def meta_stage(model: ModelConfig, mesh: Mesh, part: StageLayers) -> GPT:
+def meta_stage(model: ModelConfig, grid: Grid, part: StageLayers) -> GPT:
     """A chunk of the model, shapes only."""
-    return GPT(model, mesh, dtype=torch.bfloat16, layers=part.layers, first=part.first, last=part.last)
+    return GPT(model, grid, dtype=torch.bfloat16, layers=part.layers, first=part.first, last=part.last)

@@ -6,7 +6,6 @@ from steel_megatron.config import RunConfig, check_batch, check_layout
 from steel_megatron.config.check import check_pipeline
 from steel_megatron.model.stages import layer_costs, stage_layers
 from steel_megatron.parallel.pipeline.actions import Schedule
-from steel_megatron.parallel.pipeline.draw import title
 from steel_megatron.parallel.pipeline.layout import stage_costs
 from steel_megatron.parallel.pipeline.passes import Costs
 from steel_megatron.parallel.pipeline.schedules import build_schedule
@@ -53,7 +52,7 @@ def pipeline_timeline(config: RunConfig, devices: int) -> Timeline:
 
 def pipeline_report(config: RunConfig, timeline: Timeline) -> str:
     """The schedule in a line, and a line per rank: its layers, the time it computes, the graphs it keeps."""
-    lines = [title(timeline), ""]
+    lines = [timeline.title, ""]
     parts = stage_layers(config.model, config.parallel, config.training.seq_length)
     for rank, row in enumerate(parts):
         held = "; ".join(

@@ -9,8 +9,8 @@ import torch
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.gpt import GPT
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import parameters_with_spec, spec_of
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import parameters_with_spec, spec_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Parameters:
 def count_parameters(config: ModelConfig) -> Parameters:
     """Builds the model without memory (on the meta device) and counts."""
     counts = dict.fromkeys(("embedding", "attention", "mlp", "norms", "head", "padding"), 0)
-    model = GPT(config, Mesh.single(), dtype=torch.bfloat16, device="meta")
+    model = GPT(config, Grid.single(), dtype=torch.bfloat16, device="meta")
     for parameter in parameters_with_spec([model]):
         for piece in spec_of(parameter).pieces:
             rows = piece.shape[0] if piece.rows is None else piece.rows

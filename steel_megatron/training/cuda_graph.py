@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import ConfigError
-from steel_megatron.dataset.batches import Batch
+from steel_megatron.samples.batches import Batch
 
 
 class Graph(Protocol):

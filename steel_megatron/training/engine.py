@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import ParallelConfig, TrainingConfig
-from steel_megatron.dataset.batches import Batch
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import param_dtype
 from steel_megatron.parallel.pipeline.executor import Executor, Hidden
 from steel_megatron.parallel.pipeline.schedules import build_schedule
-from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.samples.batches import Batch
 from steel_megatron.training.cuda_graph import Graph, GraphedPasses
 from steel_megatron.training.source_sums import SourceSums
 
@@ -76,7 +76,7 @@ class Engine:
         self,
         chunks: Sequence[GPT],
         data_parallel: DataParallel,
-        mesh: Mesh,
+        grid: Grid,
         training: TrainingConfig,
         parallel: ParallelConfig,
         graph: Graph | None = None,
@@ -84,16 +84,16 @@ class Engine:
         """``graph``: records and replays the passes of a micro-batch."""
         self.chunks = list(chunks)
         self.data_parallel = data_parallel
-        self.mesh = mesh
+        self.grid = grid
         self.stages = [GPTStage(chunk, training.seed, z_loss=training.z_loss_coeff) for chunk in chunks]
-        self.executor = Executor(self.stages, mesh)
+        self.executor = Executor(self.stages, grid)
         self.graphed: GraphedPasses | None = None
         if graph is not None:
             self.graphed = GraphedPasses(self.stages[0], graph, training.cuda_graph_warmup_steps)
-        self.schedule = parallel.pipeline_schedule if mesh.pp.size > 1 else "1f1b"
+        self.schedule = parallel.pipeline_schedule if grid.pp.size > 1 else "1f1b"
         if self.schedule == "1f1b" and len(chunks) > 1:
             self.schedule = "interleaved"
-        length = training.seq_length // (mesh.tp.size if mesh.sequence_parallel else 1)
+        length = training.seq_length // (grid.tp.size if grid.sequence_parallel else 1)
         shape = (training.micro_batch_size, length, chunks[0].config.hidden_size)
         self.hidden = Hidden(shape, param_dtype(training.precision))
 
@@ -129,8 +129,8 @@ class Engine:
     def _run(
         self, schedule: str, batches: Iterator[Batch], count: int, loss_gradient: float, sources: int, **more: Any
     ) -> Tensor:
-        tokens = torch.zeros((), dtype=torch.float64, device=self.mesh.device)
-        by_source = SourceSums(sources, self.mesh.device)
+        tokens = torch.zeros((), dtype=torch.float64, device=self.grid.device)
+        by_source = SourceSums(sources, self.grid.device)
         for stage in self.stages:
             stage.on_losses = by_source.add
             stage.loss_gradient = loss_gradient
@@ -140,7 +140,7 @@ class Engine:
                 tokens.add_(batch.loss_mask_BS.sum())
                 yield batch
 
-        plan = build_schedule(schedule, self.mesh.pp.size, count, len(self.chunks))
+        plan = build_schedule(schedule, self.grid.pp.size, count, len(self.chunks))
         with ExitStack() as steps:
             for chunk in self.chunks:
                 steps.enter_context(chunk.linears.step())
@@ -152,7 +152,7 @@ class Engine:
             else:
                 losses = self.graphed.run(eager, counted(), count, loss_gradient)
         if not losses:
-            return torch.zeros(3 + 2 * sources, dtype=torch.float64, device=self.mesh.device)
+            return torch.zeros(3 + 2 * sources, dtype=torch.float64, device=self.grid.device)
         z_loss = by_source.z_loss
         loss = torch.stack(losses).double().sum() - z_loss
         return torch.cat([torch.stack([loss, tokens, z_loss]), by_source.sums_2K.flatten()])

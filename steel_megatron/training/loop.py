@@ -17,12 +17,12 @@ from torch import Tensor
 from steel_megatron.config import RunConfig
 from steel_megatron.optim.grad_norm import NonFiniteGradientError
 from steel_megatron.optim.loss_scaler import LossScaleError
-from steel_megatron.parallel import operations
 from steel_megatron.parallel.collectives import all_reduce, any_rank
+from steel_megatron.parallel.processes import operations
+from steel_megatron.training.faults.non_finite import NonFiniteSteps, Step
 from steel_megatron.training.intervals import every
-from steel_megatron.training.non_finite import NonFiniteSteps, Step
-from steel_megatron.training.setup import Parts
 from steel_megatron.training.source_sums import source_losses, source_tokens
+from steel_megatron.training.startup.setup import Parts
 from steel_megatron.training.state import RunState
 
 # What is known of a step: numbers by their name in metrics.jsonl. Callbacks earlier in the list may add to it.
@@ -66,8 +66,8 @@ class Callback:
 class Trainer:
     """Runs optimizer steps until the run's length is reached or a callback asks to stop.
 
-    ``parts`` are the objects that :func:`steel_megatron.training.setup.build_parts` made. A callback ends the run by
-    setting ``stop_reason`` where every rank does so at the same step, else ``stop_request`` (a signal, a clock), which
+    ``parts`` are the objects that :func:`~.startup.setup.build_parts` made. A callback ends the run by setting
+    ``stop_reason`` where every rank does so at the same step, else ``stop_request`` (a signal, a clock), which
     reaches all ranks when the step's numbers are next read: with steps of 5 s or more at the end of the step under way.
     """
 
@@ -171,7 +171,7 @@ class Trainer:
             NonFiniteGradientError: the gradient of one of them is not finite. No weight has changed since.
         """
         rows = [row for row, _ in self.unread]
-        with operations.waiting("reading what the device has computed", "world", self.parts.mesh.world.ranks):
+        with operations.waiting("reading what the device has computed", "world", self.parts.grid.world.ranks):
             numbers = torch.stack([numbers for _, numbers in self.unread]).tolist()
         self.unread.clear()
         self.step_seconds = (time.perf_counter() - self.begun) / len(rows)
@@ -196,7 +196,7 @@ class Trainer:
 
     def agree_to_stop(self) -> bool:
         """Whether any rank has been asked to stop; from then on all are in haste. A collective call."""
-        if not self.in_haste and any_rank(bool(self.stop_request), self.parts.mesh.world):
+        if not self.in_haste and any_rank(bool(self.stop_request), self.parts.grid.world):
             self.in_haste = True
             self.stop_reason = self.stop_reason or self.stop_request or "another rank asked to stop"
         return self.in_haste
@@ -207,10 +207,10 @@ class Trainer:
         fp64 (… + 1): behind the sums the ranks' mean of the seconds per step that they measured when they last read;
         not read here.
         """
-        mesh = self.parts.mesh
-        counts = mesh.tp.rank == 0 and mesh.pp.rank == mesh.pp.size - 1
-        totals = torch.cat([sums * counts, sums.new_full((1,), self.step_seconds / mesh.world.size)])
-        return all_reduce(totals, mesh.world).wait()
+        grid = self.parts.grid
+        counts = grid.tp.rank == 0 and grid.pp.rank == grid.pp.size - 1
+        totals = torch.cat([sums * counts, sums.new_full((1,), self.step_seconds / grid.world.size)])
+        return all_reduce(totals, grid.world).wait()
 
     def call(self, hook: str, *arguments: Any) -> None:
         """Calls one hook of every callback, in order."""

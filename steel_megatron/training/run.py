@@ -20,31 +20,31 @@ from steel_megatron.ops import cpu_products
 from steel_megatron.ops.determinism import deterministic_mode
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.schedule import LearningRate
-from steel_megatron.parallel.launch import initialize, launch_from, shutdown
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import param_dtype
+from steel_megatron.parallel.processes.launch import initialize, launch_from, shutdown
 from steel_megatron.tokenizer.base import Tokenizer
-from steel_megatron.training.checkpointing import Checkpointing
-from steel_megatron.training.console import Console
-from steel_megatron.training.data_files import DataFiles
-from steel_megatron.training.exits import Exits
-from steel_megatron.training.failures import told_failures
-from steel_megatron.training.garbage import GarbageCollection
-from steel_megatron.training.kernels import tell_other_choices
-from steel_megatron.training.lock import FolderLock
+from steel_megatron.training.callbacks.checkpointing import Checkpointing
+from steel_megatron.training.callbacks.console import Console
+from steel_megatron.training.callbacks.data_files import DataFiles
+from steel_megatron.training.callbacks.exits import Exits
+from steel_megatron.training.callbacks.garbage import GarbageCollection
+from steel_megatron.training.callbacks.metrics import MetricsFile, TensorboardEvents, WandbRun
+from steel_megatron.training.callbacks.profiling import Profiling
+from steel_megatron.training.callbacks.throughput import Throughput, device_peak_tflops
+from steel_megatron.training.callbacks.validation import Validation
+from steel_megatron.training.faults.failures import told_failures
+from steel_megatron.training.faults.non_finite import NonFiniteSteps
 from steel_megatron.training.loop import Callback, Trainer
-from steel_megatron.training.metrics import MetricsFile, TensorboardEvents, WandbRun
-from steel_megatron.training.non_finite import NonFiniteSteps
-from steel_megatron.training.profiling import Profiling
-from steel_megatron.training.run_files import RunFiles
-from steel_megatron.training.setup import Parts, build_data, build_parts, load_start
-from steel_megatron.training.skipping import take_up_skips
-from steel_megatron.training.start import check_start, find_start, lasting, tell_complete
+from steel_megatron.training.output.lock import FolderLock
+from steel_megatron.training.output.steady_output import steady_output
+from steel_megatron.training.startup.kernels import tell_other_choices
+from steel_megatron.training.startup.run_files import RunFiles
+from steel_megatron.training.startup.setup import Parts, build_data, build_parts, load_start
+from steel_megatron.training.startup.skipping import take_up_skips
+from steel_megatron.training.startup.start import check_start, find_start, lasting, tell_complete
+from steel_megatron.training.startup.vocabulary import run_tokenizer
 from steel_megatron.training.state import RunState
-from steel_megatron.training.steady_output import steady_output
-from steel_megatron.training.throughput import Throughput, device_peak_tflops
-from steel_megatron.training.validation import Validation
-from steel_megatron.training.vocabulary import run_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -64,17 +64,17 @@ def train(config: RunConfig) -> RunState:
     check_start(config.checkpoint)
     tokenizer = run_tokenizer(config)
     with deterministic_mode(config.training.deterministic_mode):
-        mesh = initialize(config.parallel, config.training.device)
-        state = run(config, mesh, tokenizer, started)
+        grid = initialize(config.parallel, config.training.device)
+        state = run(config, grid, tokenizer, started)
     shutdown()
     return state
 
 
-def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: float) -> RunState:
+def run(config: RunConfig, grid: Grid, tokenizer: Tokenizer | None, started: float) -> RunState:
     """The part of a run that needs all processes."""
-    main = mesh.world.rank == 0
+    main = grid.world.rank == 0
     folder = Path(config.checkpoint.save) if config.checkpoint.save else None
-    with ExitStack() as closings, told_failures(config.training, mesh):
+    with ExitStack() as closings, told_failures(config.training, grid):
         lock = FolderLock(folder) if main and folder is not None else None
         if lock is not None:
             closings.callback(lock.release)
@@ -90,13 +90,13 @@ def run(config: RunConfig, mesh: Mesh, tokenizer: Tokenizer | None, started: flo
         continued = start.facts if start.store is not None and not start.weights_only else None
         next_sample = take_up_skips(config.data, continued)
         batch_size = BatchSize(config.training, *start.past())
-        datasets = build_data(config, mesh, tokenizer, batch_size, state, recorded_phases, next_sample)
+        datasets = build_data(config, grid, tokenizer, batch_size, state, recorded_phases, next_sample)
         closings.callback(datasets.close)
         start.check(config, datasets.tokenizer.fingerprint)
-        parts = build_parts(config, mesh, batch_size, datasets, initialise=start.store is None)
+        parts = build_parts(config, grid, batch_size, datasets, initialise=start.store is None)
         load_start(config, parts, start)
         if start.store is not None and not start.weights_only:
-            tell_other_choices(start.facts.get("kernels", {}), mesh)
+            tell_other_choices(start.facts.get("kernels", {}), grid)
         if tell_complete(start, batch_size) and start.leaving is not None:
             return state  # what would be set aside, and metrics beyond this step, stay where they are
         if folder is not None:
@@ -127,14 +127,14 @@ def callbacks_of(
     Args:
         overrides: of the checkpoint's model so far, for further checkpoints.
     """
-    training, logging_, mesh = config.training, config.logging, parts.mesh
-    main = mesh.world.rank == 0
+    training, logging_, grid = config.training, config.logging, parts.grid
+    main = grid.world.rank == 0
     progress = main and sys.stderr.isatty()
     callbacks: list[Callback] = []
-    if logging_.profile and mesh.world.rank in logging_.profile_ranks:
+    if logging_.profile and grid.world.rank in logging_.profile_ranks:
         traces = (folder or Path()) / "profile"
-        callbacks.append(Profiling(traces, logging_.profile_step_start, logging_.profile_step_end, mesh.world.rank))
-    peak = device_peak_tflops(mesh.device, training.precision, logging_.peak_tflops)
+        callbacks.append(Profiling(traces, logging_.profile_step_start, logging_.profile_step_end, grid.world.rank))
+    peak = device_peak_tflops(grid.device, training.precision, logging_.peak_tflops)
     callbacks += [Exits(training, started), Throughput(model_flops(config.model, training.seq_length), peak)]
     if parts.valid_data is not None:
         callbacks.append(Validation(training.eval_interval, training.eval_iters, progress))
@@ -156,19 +156,19 @@ def callbacks_of(
 
 def describe(config: RunConfig, parts: Parts) -> str:
     """What is about to be trained, for the log."""
-    mesh, training = parts.mesh, config.training
+    grid, training = parts.grid, config.training
     parameters = sum(parameter.numel() for parameter in parts.data_parallel.parameters)
-    layout = f"tp {mesh.tp.size} × pp {mesh.pp.size} × dp {mesh.dp.size}"
+    layout = f"tp {grid.tp.size} × pp {grid.pp.size} × dp {grid.dp.size}"
     optimizer = "sharded over dp (ZeRO-1)" if parts.data_parallel.sharded else "whole on every rank"
     return "\n".join(
         [
             f"model: {parameters:,} parameters on this rank, vocabulary {config.model.vocab_size:,} "
-            f"padded to {config.model.padded_vocab_size(mesh.tp.size):,}, {training.precision}",
-            f"layout: {mesh.world.size} processes on {mesh.device.type}, {layout}; optimizer {optimizer}",
-            f"batch: {training.micro_batch_size} × {mesh.dp.size} dp, {training.global_batch_size} samples of "
+            f"padded to {config.model.padded_vocab_size(grid.tp.size):,}, {training.precision}",
+            f"layout: {grid.world.size} processes on {grid.device.type}, {layout}; optimizer {optimizer}",
+            f"batch: {training.micro_batch_size} × {grid.dp.size} dp, {training.global_batch_size} samples of "
             f"{training.seq_length} tokens per step; {parts.batch_size.total_steps:,} steps, "
             f"{parts.batch_size.total_tokens:,} tokens",
-            *_products(training.precision, mesh.device.type),
+            *_products(training.precision, grid.device.type),
             parts.datasets.describe(),
         ]
     )

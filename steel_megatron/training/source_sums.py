@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steel_megatron.dataset.batches import Batch, BatchReader
+from steel_megatron.samples.batches import Batch, BatchReader
 
 
 class SourceSums:

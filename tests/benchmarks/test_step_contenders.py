@@ -17,7 +17,7 @@ from step_worker import CONTENDERS
 from steel_megatron.config import RunConfig
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import cpu_products
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.training.loop import Trainer
 
 
@@ -47,7 +47,7 @@ def setting(**model: object) -> Setting:
 )
 def test_peers_have_our_shape(model: dict[str, object]) -> None:
     given = setting(**model)
-    ours = GPT(given.config.model, Mesh.single("cpu"), dtype=torch.float32, device="meta")
+    ours = GPT(given.config.model, Grid.single("cpu"), dtype=torch.float32, device="meta")
     peers = [PlainLlama(given.config.model), transformers_model(given, torch.float32)]
     counts = [sum(parameter.numel() for parameter in made.parameters()) for made in (ours, *peers)]
     assert counts == counts[:1] * 3

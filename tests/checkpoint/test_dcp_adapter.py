@@ -31,7 +31,7 @@ from steel_megatron.checkpoint import dcp_adapter
 from steel_megatron.checkpoint.boxes import Box
 from steel_megatron.checkpoint.dcp_adapter import read_blocks, stored_tensors, write_blocks
 from steel_megatron.config import CheckpointError
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
 
 SHAPES = {"matrix": (7, 6), "vector": (11,), "cube": (3, 4, 5), "number": (), "row": (1, 9)}
 

@@ -20,7 +20,7 @@ from steel_megatron.checkpoint import store as store_module
 from steel_megatron.checkpoint.files import record_of
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointError
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
 
 BIG = torch.arange(1 << 16, dtype=torch.float32).view(256, 256)
 

@@ -18,7 +18,7 @@ from helpers.processes import run_processes
 from helpers.small_checkpoints import SHAPES, assert_holds, blocks_at, save_steps, value_of
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointError
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
 
 
 def test_what_is_saved_is_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,8 +18,8 @@ from helpers.small_tokenizer import SMALL_VOCABULARY, small_tokenizer
 from helpers.tiny_run import run_config, train
 from steel_megatron.cli.main import main
 from steel_megatron.cli.text_printer import TextPrinter
-from steel_megatron.dataset.indexed import IndexedWriter
 from steel_megatron.tokenizer import build_tokenizer
+from steel_megatron.tokens.indexed import IndexedWriter
 
 
 def text_run(folder: Path, **knobs) -> Path:

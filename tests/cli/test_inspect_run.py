@@ -10,7 +10,7 @@ import pytest
 
 from helpers.tiny_run import run_config, train
 from steel_megatron.cli.main import main
-from steel_megatron.dataset.indexed import IndexedDataset
+from steel_megatron.tokens.indexed import IndexedDataset
 
 
 def out_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:

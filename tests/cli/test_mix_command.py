@@ -11,8 +11,8 @@ import yaml
 from helpers.tiny_run import run_config, train, write_tokens
 from steel_megatron.cli.main import main
 from steel_megatron.config import ConfigError
-from steel_megatron.dataset.mix_add import with_phase
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.samples.mixing.add import with_phase
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 PHASES = """# what the run reads
 - sources:

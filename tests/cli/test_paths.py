@@ -22,8 +22,8 @@ from helpers.bad_paths import immutable_folder, make_bad_paths, make_mutable
 from helpers.command_options import CommandOption, every_option
 from helpers.command_world import LINES, line_without, make_world, say
 from helpers.forked import in_child
-from steel_megatron.training import verify_processes
-from steel_megatron.training.verify import Outcome
+from steel_megatron.verify import processes as verify_processes
+from steel_megatron.verify.layouts import Outcome
 
 TEXTS = [option for option in every_option() if option.takes_text]
 WRITING = [command for command in LINES if command not in ("inspect", "plan", "generate", "mix plan", "mix add")]

@@ -10,8 +10,8 @@ import pytest
 
 from helpers.corpus_files import read_json_lines, write_json_lines, write_parquet
 from steel_megatron.corpus import RejectedRecordError, all_corpora, convert_corpus, find_corpus
+from steel_megatron.corpus.chat.marked_text import Text
 from steel_megatron.corpus.normalize import normalize
-from steel_megatron.corpus.text import Text
 
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 

@@ -15,8 +15,8 @@ import yaml
 
 from helpers.small_tokenizer import small_tokenizer
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.dataset.indexed import IndexedDataset
 from steel_megatron.tokenizer import build_tokenizer
+from steel_megatron.tokens.indexed import IndexedDataset
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "pretrain_1b"

@@ -16,7 +16,7 @@ from helpers.processes import run_processes
 from helpers.traced_steps import PROFILED, SHAPE, config_of, dataset, run_on_cpu
 from steel_megatron.model.flops import model_flops
 from steel_megatron.ops.cpu_products import VARIABLE
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.plan.memory import estimate_memory
 
 pytestmark = needs_fake_cuda
@@ -45,8 +45,8 @@ def on_cpu(folder: str, knobs: dict[str, Any]) -> dict[str, Any]:
     config = config_of(knobs, "cpu")
     config.data.data_path = [dataset(Path(folder))]
     distributed = torch.distributed.is_initialized()
-    mesh = Mesh.create(config.parallel, "cpu") if distributed else Mesh.single("cpu")
-    return run_on_cpu(config, mesh)
+    grid = Grid.create(config.parallel, "cpu") if distributed else Grid.single("cpu")
+    return run_on_cpu(config, grid)
 
 
 def rank_on_cpu(folders: list[str], knobs: dict[str, Any]) -> dict[str, Any]:

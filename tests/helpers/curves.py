@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 EXACT = (
     "step",

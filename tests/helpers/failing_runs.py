@@ -189,8 +189,8 @@ def _save_once(here: Plant) -> None:
 
 def _data(here: Plant) -> None:
     """What one rank sees of the data, which is on a disk of its own, is gone when it validates."""
-    from steel_megatron.dataset import data_file
-    from steel_megatron.training.data_files import DataFiles
+    from steel_megatron.tokens import data_file
+    from steel_megatron.training.callbacks.data_files import DataFiles
 
     look = data_file._look
 

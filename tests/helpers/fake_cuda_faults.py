@@ -18,10 +18,11 @@ import torch.distributed as dist  # noqa: E402
 
 from fake_cuda.suite import run_cases  # noqa: E402
 from steel_megatron.model.gpt import GPT  # noqa: E402
-from steel_megatron.parallel import collectives, weight_grad  # noqa: E402
-from steel_megatron.parallel import linear as linear_layers  # noqa: E402
-from steel_megatron.parallel.data import DataParallel  # noqa: E402
+from steel_megatron.parallel import collectives  # noqa: E402
+from steel_megatron.parallel.data.data_parallel import DataParallel  # noqa: E402
 from steel_megatron.parallel.pipeline.messages import Batch, Mailbox  # noqa: E402
+from steel_megatron.parallel.tensor import products as linear_layers  # noqa: E402
+from steel_megatron.parallel.tensor import weight_grad  # noqa: E402
 
 Planted = contextlib.AbstractContextManager[Any]
 
@@ -60,7 +61,7 @@ def short_scatter() -> Planted:
 
 def other_order(true: Any, self: DataParallel) -> None:
     for bucket, params in enumerate(self._bucket_params):
-        self._gathers[bucket] = collectives.all_gather_flat(params, self.mesh.dp)
+        self._gathers[bucket] = collectives.all_gather_flat(params, self.grid.dp)
 
 
 def one_send_less(true: Any, self: Mailbox, sends: Any, receives: Any) -> Any:

@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from steel_megatron.convert.families import read_options
-from steel_megatron.convert.weights import from_hugging_face
+from steel_megatron.huggingface.families import read_options
+from steel_megatron.huggingface.weights import from_hugging_face
 from steel_megatron.model.gpt import GPT
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 
 
 def gpt_of(hf_model: Any, dtype: torch.dtype = torch.float32) -> GPT:
     """A copy of the model, on one process."""
     family, config = read_options(hf_model.config.to_dict())
-    model = GPT(config, Mesh.single(), dtype=dtype).eval()
+    model = GPT(config, Grid.single(), dtype=dtype).eval()
     from_hugging_face(hf_model.state_dict(), model, family)
     return model

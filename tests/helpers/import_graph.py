@@ -7,27 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from docs.architecture_figures import FLOORS as DRAWN
+
 PACKAGE = "steel_megatron"
 
 # DESIGN's floors: a file imports from its own folder and from folders on lower floors.
-FLOORS = {
-    "config": 0,
-    "jobs": 0,
-    "ops": 1,
-    "corpus": 1,
-    "tokenizer": 1,
-    "parallel": 2,
-    "dataset": 2,
-    "model": 3,
-    "checkpoint": 4,
-    "optim": 4,
-    "convert": 5,
-    "plan": 5,
-    "training": 6,
-    "cli": 7,
-}
+FLOORS = {folder: floor for floor, folders in DRAWN for folder in folders}
 # Pairs on one floor of which the first may import from the second.
-BESIDE = {("jobs", "config")}
+BESIDE = {("jobs", "config"), ("generate", "huggingface"), ("training", "reports"), ("verify", "training")}
 
 
 class Import(NamedTuple):

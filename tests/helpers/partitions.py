@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.checkpoint.boxes import Box
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool, torch.float64)
 

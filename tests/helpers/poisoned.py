@@ -9,10 +9,10 @@ import numpy as np
 
 from helpers.tiny_run import run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.dataset.indexed import IndexedWriter
-from steel_megatron.dataset.order import Order
-from steel_megatron.dataset.phases import Phase
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
+from steel_megatron.samples.mixing.phases import Phase
+from steel_megatron.samples.order import Order
+from steel_megatron.tokens.indexed import IndexedWriter
 
 POISON = 100  # the last id of the vocabulary; data without poison does not have it
 EMBEDDING = "model.embedding.weight"

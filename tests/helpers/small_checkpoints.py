@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.parallel.spec import Block
+from steel_megatron.parallel.parameter import Block
 
 SHAPES = {"model.w": (8, 6), "model.b": (6,), "optimizer.exp_avg.w": (8, 6), "optimizer.exp_avg.b": (6,)}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.gpt import GPT
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 
 VOCABULARY = 97
 
@@ -29,7 +29,7 @@ def tiny_config(**options: Any) -> ModelConfig:
 
 def tiny_gpt(config: ModelConfig, *, seed: int = 1, **more: Any) -> GPT:
     """The model in fp32 with weights large enough that every part of it matters."""
-    model = GPT(config, Mesh.single(), dtype=more.pop("dtype", torch.float32), seed=seed, **more)
+    model = GPT(config, Grid.single(), dtype=more.pop("dtype", torch.float32), seed=seed, **more)
     with torch.no_grad():
         for number, parameter in enumerate(model.parameters()):
             noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))

@@ -17,8 +17,8 @@ import yaml
 
 from helpers.processes import free_port, run_processes
 from steel_megatron.cli.main import main
-from steel_megatron.dataset.indexed import IndexedWriter
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.tokens.indexed import IndexedWriter
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 VOCABULARY = 101
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from steel_megatron.dataset.windows import SourceWindows
+from steel_megatron.samples.cutting.windows import SourceWindows
 
 
 class ArrayDataset:

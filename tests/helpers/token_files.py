@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from steel_megatron.dataset.indexed import IndexedWriter
-from steel_megatron.dataset.manifest import Manifest, TokenizerRecord, manifest_path
-from steel_megatron.dataset.sources import TokenizerFacts
 from steel_megatron.jobs.hashes import FileRecord
+from steel_megatron.samples.sources import TokenizerFacts
+from steel_megatron.tokens.indexed import IndexedWriter
+from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, manifest_path
 
 
 def write_dataset(

@@ -10,11 +10,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from steel_megatron.parallel.cross_entropy import vocab_parallel_cross_entropy
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.init import initialize_parameters
-from steel_megatron.parallel.linear import column_linear
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import (
+from steel_megatron.parallel.parameter import (
     Block,
     Init,
     ParamSpec,
@@ -23,8 +21,10 @@ from steel_megatron.parallel.spec import (
     blocks_of,
     parameters_with_spec,
 )
-from steel_megatron.parallel.tensor import ColumnParallelLinear, Out, RowParallelLinear
-from steel_megatron.parallel.vocab import VocabParallelEmbedding
+from steel_megatron.parallel.tensor.cross_entropy import vocab_parallel_cross_entropy
+from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, RowParallelLinear
+from steel_megatron.parallel.tensor.products import column_linear
+from steel_megatron.parallel.tensor.vocab import VocabParallelEmbedding
 
 HIDDEN, HEAD, HEADS, KV_HEADS, VOCAB = 12, 6, 4, 2, 50
 
@@ -32,10 +32,10 @@ HIDDEN, HEAD, HEADS, KV_HEADS, VOCAB = 12, 6, 4, 2, 50
 class Scale(nn.Module):
     """A norm's kind of parameter: replicated over tp, fed with a slice of the sequence under sequence parallel."""
 
-    def __init__(self, name: str, mesh: Mesh, dtype: torch.dtype) -> None:
+    def __init__(self, name: str, grid: Grid, dtype: torch.dtype) -> None:
         super().__init__()
         piece = Piece(name, (HIDDEN,), (HIDDEN,), (0,), Init("ones"))
-        spec = ParamSpec((piece,), decay=False, sequence_parallel=mesh.sequence_parallel)
+        spec = ParamSpec((piece,), decay=False, sequence_parallel=grid.sequence_parallel)
         self.weight = attach_spec(nn.Parameter(torch.empty(HIDDEN, dtype=dtype)), spec)
 
     def forward(self, x_BSH: Tensor) -> Tensor:
@@ -45,27 +45,27 @@ class Scale(nn.Module):
 class ToyModel(nn.Module):
     """Embedding, one attention-like layer with shared key heads, and a head."""
 
-    def __init__(self, mesh: Mesh, *, tied: bool = False, dtype: torch.dtype = torch.float32, seed: int = 1) -> None:
+    def __init__(self, grid: Grid, *, tied: bool = False, dtype: torch.dtype = torch.float32, seed: int = 1) -> None:
         super().__init__()
-        self.mesh = mesh
-        padded = 64 * mesh.tp.size
+        self.grid = grid
+        padded = 64 * grid.tp.size
         init = Init("normal", 0.3)
         self.embedding = VocabParallelEmbedding(
-            VOCAB, padded, HIDDEN, name="embedding", mesh=mesh, dtype=dtype, init=init, tied="vocab" if tied else None
+            VOCAB, padded, HIDDEN, name="embedding", grid=grid, dtype=dtype, init=init, tied="vocab" if tied else None
         )
-        self.norm = Scale("norm.weight", mesh, dtype)
+        self.norm = Scale("norm.weight", grid, dtype)
         outs = [
             Out("attention.query", HEADS * HEAD, HEAD, init),
             Out("attention.key", KV_HEADS * HEAD, HEAD, init),
         ]
-        self.qk = ColumnParallelLinear(HIDDEN, outs, bias=True, mesh=mesh, dtype=dtype)
+        self.qk = ColumnParallelLinear(HIDDEN, outs, bias=True, grid=grid, dtype=dtype)
         self.output = RowParallelLinear(
-            HEADS * HEAD, HIDDEN, name="attention.output", bias=True, mesh=mesh, dtype=dtype, unit=HEAD, init=init
+            HEADS * HEAD, HIDDEN, name="attention.output", bias=True, grid=grid, dtype=dtype, unit=HEAD, init=init
         )
         self.head: ColumnParallelLinear | None = None
         if not tied:
             head = Out("head", padded, init=init, rows=VOCAB)
-            self.head = ColumnParallelLinear(HIDDEN, [head], bias=False, mesh=mesh, dtype=dtype)
+            self.head = ColumnParallelLinear(HIDDEN, [head], bias=False, grid=grid, dtype=dtype)
         initialize_parameters(parameters_with_spec([self]), seed)
 
     def loss(self, tokens_BS: Tensor, labels_BS: Tensor) -> Tensor:
@@ -77,9 +77,9 @@ class ToyModel(nn.Module):
         mixed = query * key.repeat_interleave(query.shape[2] // key.shape[2], dim=2).tanh()
         x_BSH = x_BSH + self.output(mixed.flatten(2))
         weight = self.embedding.weight if self.head is None else self.head.weight
-        logits_BSV = column_linear(x_BSH, weight, None, self.mesh)
+        logits_BSV = column_linear(x_BSH, weight, None, self.grid)
         losses_T, _ = vocab_parallel_cross_entropy(
-            logits_BSV.flatten(0, 1), labels_BS.flatten(), self.mesh, vocab_size=VOCAB
+            logits_BSV.flatten(0, 1), labels_BS.flatten(), self.grid, vocab_size=VOCAB
         )
         return losses_T.sum()
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from steel_megatron.parallel.parameter import ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.pipeline.executor import Hidden
-from steel_megatron.parallel.spec import ParamSpec, Piece, attach_spec
 
 SAMPLES, HIDDEN = 3, 6
 HANDED_OVER = Hidden((SAMPLES, HIDDEN), torch.float64)

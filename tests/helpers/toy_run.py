@@ -7,9 +7,9 @@ from typing import Any
 from helpers.toy_model import ToyModel, toy_batch
 from steel_megatron.config import OptimizerConfig, TrainingConfig
 from steel_megatron.optim.optimizer import Optimizer
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import param_dtype
 
 SAMPLES, STEPS, LR = 4, 4, 0.05
 SCALE = 1.0 / (SAMPLES * 8)  # one over the tokens of a batch
@@ -18,19 +18,19 @@ SCALE = 1.0 / (SAMPLES * 8)  # one over the tokens of a batch
 class Run:
     """A toy model with its optimizer."""
 
-    def __init__(self, mesh: Mesh, *, precision: str = "fp32", tied: bool = False, shard: bool = True, **knobs: Any):
-        self.mesh = mesh
-        self.model = ToyModel(mesh, tied=tied, dtype=param_dtype(precision))
-        self.data_parallel = DataParallel([self.model], mesh, shard=shard, bucket_size=200)
+    def __init__(self, grid: Grid, *, precision: str = "fp32", tied: bool = False, shard: bool = True, **knobs: Any):
+        self.grid = grid
+        self.model = ToyModel(grid, tied=tied, dtype=param_dtype(precision))
+        self.data_parallel = DataParallel([self.model], grid, shard=shard, bucket_size=200)
         names = ("clip_grad", "weight_decay", "exp_avg_dtype", "exp_avg_sq_dtype")
         fields = {name: knobs.pop(name) for name in names if name in knobs}
         training = TrainingConfig(precision=precision, **knobs)
-        self.optimizer = Optimizer(self.data_parallel, OptimizerConfig(**fields), training, mesh)
+        self.optimizer = Optimizer(self.data_parallel, OptimizerConfig(**fields), training, grid)
 
     def backward(self, step: int) -> None:
         tokens, labels = toy_batch(SAMPLES, seed=step)
-        own = SAMPLES // self.mesh.dp.size
-        rows = slice(self.mesh.dp.rank * own, (self.mesh.dp.rank + 1) * own)
+        own = SAMPLES // self.grid.dp.size
+        rows = slice(self.grid.dp.rank * own, (self.grid.dp.rank + 1) * own)
         self.data_parallel.zero_grads()
         self.data_parallel.last_micro_batch()
         (self.model.loss(tokens[rows], labels[rows]) * self.optimizer.loss_scale).backward()

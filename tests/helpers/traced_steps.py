@@ -15,9 +15,9 @@ from fake_cuda.recorder import ATTENTION, MATMUL, Recorder
 from fake_cuda.scopes import Scopes
 from steel_megatron.config import RunConfig, check_run, load_run_config
 from steel_megatron.optim.batch_size import BatchSize
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
 
 STEPS = 2
@@ -77,18 +77,18 @@ def traced(trainer: Trainer, recorder: Recorder) -> dict[str, Any]:
     return asdict(Facts(flops[MATMUL], flops[ATTENTION], states, recorder.peak, messages))
 
 
-def run_on_cpu(config: RunConfig, mesh: Mesh) -> dict[str, Any]:
+def run_on_cpu(config: RunConfig, grid: Grid) -> dict[str, Any]:
     """The same facts of steps that are computed in this process."""
     forget_tensors()  # those of earlier runs would not be allocated again
     traffic.DEVICE = "cpu"
     try:
         recorder = Recorder(Scopes())
         recorder.answers = False
-        check_run(config, mesh.world.size)
+        check_run(config, grid.world.size)
         with recorder, recorder.scopes.following():
             batch_size, state = BatchSize(config.training), RunState()
-            datasets = build_data(config, mesh, None, batch_size, state)
-            parts = build_parts(config, mesh, batch_size, datasets, initialise=True)
+            datasets = build_data(config, grid, None, batch_size, state)
+            parts = build_parts(config, grid, batch_size, datasets, initialise=True)
             try:
                 return traced(Trainer(config, parts, state, []), recorder)
             finally:

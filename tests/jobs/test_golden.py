@@ -15,12 +15,12 @@ from steel_megatron import __version__
 from steel_megatron.corpus import convert_corpus
 from steel_megatron.corpus.cleaning import clean, read_drops, read_recipe
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
-from steel_megatron.dataset.indexed import IndexedDataset
-from steel_megatron.dataset.manifest import Manifest
-from steel_megatron.dataset.merge import merge
-from steel_megatron.dataset.tokenize import tokenize
 from steel_megatron.jobs.unpack import read_chunks
 from steel_megatron.tokenizer import build_tokenizer
+from steel_megatron.tokens.indexed import IndexedDataset
+from steel_megatron.tokens.manifest import Manifest
+from steel_megatron.tokens.merge.run import merge
+from steel_megatron.tokens.tokenise.run import tokenize
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "jobs" / "files.tar.gz"
 MADE_WITH = "0.1.0"

@@ -21,11 +21,11 @@ from steel_megatron.config import DataError
 from steel_megatron.corpus import convert_corpus
 from steel_megatron.corpus.cleaning import Recipe, clean, read_recipe
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
-from steel_megatron.dataset.tokenize import tokenize
 from steel_megatron.jobs import tasks
 from steel_megatron.jobs.locks import locked
 from steel_megatron.jobs.tasks import Task, disk_errors, work_folder
 from steel_megatron.tokenizer.null import NullTokenizer
+from steel_megatron.tokens.tokenise.run import tokenize
 
 PART_BYTES = 20_000
 
@@ -211,7 +211,7 @@ SLOW = """
 import sys
 from pathlib import Path
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
-from steel_megatron.dataset.tokenize import tokenize
+from steel_megatron.tokens.tokenise.run import tokenize
 from steel_megatron.tokenizer.null import NullTokenizer
 command, source, output = sys.argv[1:]
 if command == "dedup":
@@ -220,7 +220,7 @@ if command == "dedup":
     sign.read_lines = lambda part: (print("busy", flush=True), sys.stdin.readline(), real(part))[-1]
     deduplicate([SourceInput("s", source)], output)
 else:
-    from steel_megatron.dataset import tokenize as module
+    from steel_megatron.tokens.tokenise import run as module
     take = module._Run._take
     def slow(self, result):
         print("busy", flush=True)

@@ -22,11 +22,11 @@ from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops import cpu_products
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
-from steel_megatron.parallel import linear_cross_entropy
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.fp8 import Fp8Linears
-from steel_megatron.parallel.linears import Linears
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.tensor import linear_cross_entropy
+from steel_megatron.parallel.tensor.fp8 import Fp8Linears
+from steel_megatron.parallel.tensor.kinds import Linears
 
 BATCH, LENGTH = 2, 16
 TOKENS = BATCH * LENGTH
@@ -61,11 +61,11 @@ RECOMPUTE = {
 
 
 def model_of(
-    config: ModelConfig, mesh: Mesh, dtype: torch.dtype, recompute: Recompute, linears: Linears | None = None
+    config: ModelConfig, grid: Grid, dtype: torch.dtype, recompute: Recompute, linears: Linears | None = None
 ) -> GPT:
     """The model as a run has it: weights' gradients go to a buffer."""
-    model = GPT(config, mesh, dtype=dtype, seed=1, recompute=recompute, linears=linears)
-    model.owner = DataParallel([model], mesh, shard=False)
+    model = GPT(config, grid, dtype=dtype, seed=1, recompute=recompute, linears=linears)
+    model.owner = DataParallel([model], grid, shard=False)
     return model
 
 
@@ -104,7 +104,7 @@ def test_the_list_with_our_kernels(monkeypatch, options, recompute):
     set_backend(monkeypatch, "steel")
     config = tiny_config(num_layers=3, **options)
     key = DropoutKey(1, torch.arange(BATCH)) if config.hidden_dropout else None
-    model = model_of(config, Mesh.single(), torch.bfloat16, recompute)
+    model = model_of(config, Grid.single(), torch.bfloat16, recompute)
     assert kept_by_a_loss(model, dropout=key) == listed(config, recompute, 2)
 
 
@@ -114,7 +114,7 @@ def test_the_list_with_torch(monkeypatch, options):
     set_backend(monkeypatch, "torch")
     config = tiny_config(**options)
     key = DropoutKey(1, torch.arange(BATCH)) if config.hidden_dropout else None
-    model = model_of(config, Mesh.single(), torch.float32, Recompute())
+    model = model_of(config, Grid.single(), torch.float32, Recompute())
     assert kept_by_a_loss(model, dropout=key) == listed(config, Recompute(), 4)
 
 
@@ -125,7 +125,7 @@ def test_packed_documents(monkeypatch, backend, products):
     set_backend(monkeypatch, backend)
     monkeypatch.setenv(cpu_products.VARIABLE, products)
     config = tiny_config()
-    model = model_of(config, Mesh.single(), torch.bfloat16, Recompute())
+    model = model_of(config, Grid.single(), torch.bfloat16, Recompute())
     packing = Packing.from_lengths([5, 11, 16], "cpu")
     # Document by document, torch's outputs are kept beside the tensor that they are put together in.
     copies = config.num_layers * config.hidden_size * 2 * TOKENS if backend == "torch" else 0
@@ -141,7 +141,7 @@ def test_layers_in_8_bits(monkeypatch, options, recompute):
     """Beside the list: a scale per layer that keeps its input. Rounded weights are there before and after."""
     set_backend(monkeypatch, "steel")
     config = tiny_config(num_layers=3, **options)
-    model = model_of(config, Mesh.single(), torch.bfloat16, recompute, Fp8Linears("hybrid"))
+    model = model_of(config, Grid.single(), torch.bfloat16, recompute, Fp8Linears("hybrid"))
     sizes = Sizes.of(config, eight_bit=True)
     blocks, _ = chunk_kept(config, recompute, sizes, 2, range(3))
     expected = TOKENS * (blocks + total_bytes(head_kept(config, sizes, chunked=False), 2))
@@ -153,7 +153,7 @@ def test_layers_in_8_bits(monkeypatch, options, recompute):
 def test_a_head_in_chunks_keeps_its_gradient_instead_of_logits(monkeypatch):
     monkeypatch.setitem(linear_cross_entropy.CHUNK_BYTES, "cpu", 2048)
     config = tiny_config()
-    model = model_of(config, Mesh.single(), torch.bfloat16, Recompute())
+    model = model_of(config, Grid.single(), torch.bfloat16, Recompute())
     assert kept_by_a_loss(model, loss_gradient=1.0) == listed(config, Recompute(), 2, chunked=True)
 
 
@@ -162,7 +162,7 @@ def test_autograd_saves_nothing_else(monkeypatch):
     """What is kept is what operations saved: nothing is held by a reference somewhere."""
     set_backend(monkeypatch, "steel")
     config = tiny_config(qk_layernorm=True)
-    model = model_of(config, Mesh.single(), torch.bfloat16, Recompute())
+    model = model_of(config, Grid.single(), torch.bfloat16, Recompute())
     x = torch.randn(BATCH, LENGTH, config.hidden_size, dtype=torch.bfloat16, requires_grad=True)
     rotation = model._rotation(x[..., 0], None)
     assert rotation is not None
@@ -176,11 +176,11 @@ def test_autograd_saves_nothing_else(monkeypatch):
 def every_rank_keeps_its_share() -> None:
     for sequence_parallel in (False, True):
         parallel = ParallelConfig(tensor_model_parallel_size=2, sequence_parallel=sequence_parallel)
-        mesh = Mesh.create(parallel)
+        grid = Grid.create(parallel)
         for options in ({}, {"qk_layernorm": True, "activation": "gelu"}, {"num_query_groups": 1}):
             for recompute in (Recompute(), Recompute("selective"), Recompute("full")):
                 config = tiny_config(**options)
-                model = model_of(config, mesh, torch.bfloat16, recompute)
+                model = model_of(config, grid, torch.bfloat16, recompute)
                 expected = listed(config, recompute, 2, tp=2, sp=sequence_parallel)
                 found = kept_by_a_loss(model, wait_for=expected)
                 assert found == expected, (sequence_parallel, options, recompute, found, expected)

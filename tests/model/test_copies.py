@@ -17,8 +17,8 @@ from steel_megatron.model.context import Context
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.chunks import CPU_ELEMENTS
 from steel_megatron.ops.cpu_products import VARIABLE
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
 
 # Every activation has more elements than a tile, in which fp32 arithmetic on narrower tensors goes, and than a weight.
 BATCH, LENGTH = 96, 128
@@ -56,7 +56,7 @@ def copies(function: Callable[[], Any]) -> tuple[Any, list[str]]:
 def copies_of_a_block(options: dict[str, Any], packing: Packing | None = None) -> tuple[list[str], list[str]]:
     """In forward and in backward, in bf16 with fp32 gradients."""
     model = tiny_gpt(tiny_config(num_layers=1, **options), dtype=torch.bfloat16)
-    data_parallel = DataParallel([model], Mesh.single(), shard=False)
+    data_parallel = DataParallel([model], Grid.single(), shard=False)
     x = torch.randn(BATCH, LENGTH, 32, dtype=torch.bfloat16, requires_grad=True)
     context = Context(model._rotation(x[..., 0], None), packing)
     through_blocks(model.blocks, x, context)  # tables that stay are made

@@ -11,7 +11,7 @@ import torch
 
 from helpers.tiny_gpt import VOCABULARY, random_tokens, tiny_config, tiny_gpt
 from steel_megatron.config import ModelConfig
-from steel_megatron.model.cache import KVCache
+from steel_megatron.model.attention.cache import KVCache
 
 # What other values of a knob without listed choices are tried.
 VALUES: dict[str, list[Any]] = {
@@ -56,7 +56,7 @@ def test_causal_and_the_same_from_the_cache(options):
     config = tiny_config(**options)
     model = tiny_gpt(config)
     tokens = random_tokens(2, 9)
-    cache = KVCache(config, model.mesh, batch=2, capacity=9, dtype=torch.float32)
+    cache = KVCache(config, model.grid, batch=2, capacity=9, dtype=torch.float32)
     with torch.no_grad():
         whole = model(tokens)
         for cut in range(1, 9):

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from helpers.tiny_gpt import OPTIONS, VOCABULARY, random_tokens, tiny_config, tiny_gpt
 from steel_megatron.config import check_model
 from steel_megatron.config.training import RECOMPUTE_MODULES
-from steel_megatron.model.cache import KVCache
+from steel_megatron.model.attention.cache import KVCache
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.attention import Packing
 from steel_megatron.ops.dropout import DropoutKey
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 
 
 @settings(max_examples=40)
@@ -42,7 +42,7 @@ def test_cached_decoding_equals_prefill(options, cuts):
     config = tiny_config(**options)
     model = tiny_gpt(config)
     tokens = random_tokens(2, 12)
-    cache = KVCache(config, model.mesh, batch=2, capacity=12, dtype=torch.float32)
+    cache = KVCache(config, model.grid, batch=2, capacity=12, dtype=torch.float32)
     borders = [0, *sorted(set(cuts)), 12]
     with torch.no_grad():
         parts = [model(tokens[:, a:b], cache=cache) for a, b in itertools.pairwise(borders)]
@@ -56,7 +56,7 @@ def test_left_padding_changes_nothing(options, padding):
     model = tiny_gpt(config)
     tokens = random_tokens(2, 12)
     padding_B = torch.tensor(padding)
-    cache = KVCache(config, model.mesh, batch=2, capacity=12, dtype=torch.float32, padding_B=padding_B)
+    cache = KVCache(config, model.grid, batch=2, capacity=12, dtype=torch.float32, padding_B=padding_B)
     with torch.no_grad():
         padded = torch.cat([model(tokens[:, :7], cache=cache), model(tokens[:, 7:], cache=cache)], 1)
         for row, skip in enumerate(padding):
@@ -132,7 +132,7 @@ def test_dropout_depends_on_the_sample_and_not_on_its_micro_batch():
 
 def test_padding_of_the_vocabulary_is_zero_and_stays_out_of_the_softmax():
     config = tiny_config()
-    model = GPT(config, Mesh.single(), dtype=torch.float32, seed=1)
+    model = GPT(config, Grid.single(), dtype=torch.float32, seed=1)
     tables = [model.embedding.tokens.weight, model.head.own.weight]
     assert [table.shape[0] for table in tables] == [128, 128]
     assert all((table[VOCABULARY:] == 0).all() for table in tables)
@@ -158,7 +158,7 @@ def test_a_tied_head_is_one_parameter():
 
 def test_depth_scaled_initialisation():
     model = GPT(
-        tiny_config(num_layers=8, hidden_size=256, num_attention_heads=4), Mesh.single(), dtype=torch.float32, seed=3
+        tiny_config(num_layers=8, hidden_size=256, num_attention_heads=4), Grid.single(), dtype=torch.float32, seed=3
     )
     block = model.blocks[5]
     narrow = 0.02 / math.sqrt(16)
@@ -171,18 +171,18 @@ def test_depth_scaled_initialisation():
 def test_stages_make_up_the_model():
     """A model cut into stages, as pipeline parallel will, computes the same."""
     config, tokens = tiny_config(num_layers=3), random_tokens(2, 12)
-    whole = GPT(config, Mesh.single(), dtype=torch.float32, seed=1)
+    whole = GPT(config, Grid.single(), dtype=torch.float32, seed=1)
     cuts = [(range(1), True, False), (range(1, 2), False, False), (range(2, 3), False, True)]
     x = tokens
     with torch.no_grad():
         for layers, first, last in cuts:
-            stage = GPT(config, Mesh.single(), dtype=torch.float32, seed=1, layers=layers, first=first, last=last)
+            stage = GPT(config, Grid.single(), dtype=torch.float32, seed=1, layers=layers, first=first, last=last)
             x = stage(x)
         torch.testing.assert_close(x, whole(tokens), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_seed_gives_one_model_in_every_type(seed):
-    models = [GPT(tiny_config(), Mesh.single(), dtype=dtype, seed=seed) for dtype in (torch.float32, torch.bfloat16)]
+    models = [GPT(tiny_config(), Grid.single(), dtype=dtype, seed=seed) for dtype in (torch.float32, torch.bfloat16)]
     for one, other in zip(*(model.parameters() for model in models), strict=True):
         assert torch.equal(one.bfloat16(), other)

@@ -7,9 +7,9 @@ import torch
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.gpt import GPT
-from steel_megatron.parallel import linear_cross_entropy
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.tensor import linear_cross_entropy
 
 
 def step(tied: bool, z_loss: float):
@@ -22,8 +22,8 @@ def step(tied: bool, z_loss: float):
         vocab_size=61,
         untie_embeddings_and_output_weights=not tied,
     )
-    model = GPT(config, Mesh.single(), dtype=torch.float32, seed=1)
-    data_parallel = DataParallel([model], Mesh.single(), shard=False)
+    model = GPT(config, Grid.single(), dtype=torch.float32, seed=1)
+    data_parallel = DataParallel([model], Grid.single(), shard=False)
     data_parallel.zero_grads()
     data_parallel.last_micro_batch()
     tokens = torch.randint(0, 61, (3, 18), generator=torch.Generator().manual_seed(1))

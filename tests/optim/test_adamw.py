@@ -12,7 +12,7 @@ from helpers.kernels import set_backend
 from helpers.processes import run_processes
 from helpers.toy_run import LR, Run
 from steel_megatron.config import ParallelConfig
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 
 BF16 = {"exp_avg_dtype": "bf16", "exp_avg_sq_dtype": "bf16"}
 UNIT = 2.0**-7  # a bf16 number's distance to the next, at most, by its size
@@ -29,7 +29,7 @@ def test_one_step_is_that_of_fp32_but_for_the_rounding_of_moments(monkeypatch, k
     set_backend(monkeypatch, "auto" if backend == "apex" else backend)
     if backend == "apex":
         use_stand_in(monkeypatch)
-    run, exact = Run(Mesh.single(), precision=precision, **knobs), Run(Mesh.single(), precision=precision)
+    run, exact = Run(Grid.single(), precision=precision, **knobs), Run(Grid.single(), precision=precision)
     for one in (run, exact):
         one.train(0, 1)
     for slot, other in zip(run.optimizer.slots, exact.optimizer.slots, strict=True):
@@ -43,7 +43,7 @@ def test_one_step_is_that_of_fp32_but_for_the_rounding_of_moments(monkeypatch, k
 
 def test_a_second_moment_falls_with_its_gradients():
     """By less than half a unit in the last place a step, where rounding to nearest would leave it as it is."""
-    run = Run(Mesh.single(), **BF16)
+    run = Run(Grid.single(), **BF16)
     run.optimizer.adamw.config.adam_beta2 = 0.999
     for slot in run.optimizer.slots:
         slot.exp_avg_sq.fill_(1.0)
@@ -66,15 +66,15 @@ def equal_share(run: Run, whole: dict[str, torch.Tensor]) -> float:
 
 
 def layouts() -> None:
-    single = Run(Mesh.single(), **BF16)
+    single = Run(Grid.single(), **BF16)
     single.train(0, 1)
     whole = moments(single)
     for tp, shard in ((1, True), (2, True), (2, False), (4, True)):
-        run = Run(Mesh.create(ParallelConfig(tensor_model_parallel_size=tp)), shard=shard, **BF16)
+        run = Run(Grid.create(ParallelConfig(tensor_model_parallel_size=tp)), shard=shard, **BF16)
         run.train(0, 1)
         # Gradients differ in their last bits, which changes the rounding of one element in thousands.
         assert equal_share(run, whole) > 0.995, (tp, shard)
-    other_seed = Run(Mesh.single(), seed=5, **BF16)
+    other_seed = Run(Grid.single(), seed=5, **BF16)
     other_seed.train(0, 1)
     assert equal_share(other_seed, whole) < 0.9
 
@@ -87,6 +87,6 @@ def test_backends_round_alike(monkeypatch):
     runs = []
     for backend in ("auto", "torch"):
         set_backend(monkeypatch, backend)
-        runs.append(Run(Mesh.single(), **BF16))
+        runs.append(Run(Grid.single(), **BF16))
         runs[-1].train(0, 1)
     assert equal_share(runs[0], moments(runs[1])) > 0.995

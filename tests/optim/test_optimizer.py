@@ -16,13 +16,13 @@ from helpers.toy_model import ToyModel, assert_blocks_equal, toy_batch, whole_te
 from helpers.toy_run import LR, SAMPLES, SCALE, STEPS, Run
 from steel_megatron.config import OptimizerConfig, ParallelConfig
 from steel_megatron.optim.grad_norm import NonFiniteGradientError, gradient_norm
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import row_blocks, spec_of
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import row_blocks, spec_of
 
 
 def torch_train(tied: bool, clip: float, steps: int = STEPS) -> tuple[ToyModel, list[float]]:
     """The same training by torch.optim.AdamW and clip_grad_norm_ on whole tensors."""
-    model = ToyModel(Mesh.single(), tied=tied)
+    model = ToyModel(Grid.single(), tied=tied)
     config = OptimizerConfig()
     groups = [
         {"params": [p for p in model.parameters() if spec_of(p).decay is decay], "weight_decay": 0.1 if decay else 0.0}
@@ -47,7 +47,7 @@ def set_optimizer(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
 
 @pytest.mark.parametrize("clip", [0.0, 0.05])
 def test_one_process_follows_torch(clip):
-    run = Run(Mesh.single(), clip_grad=clip)
+    run = Run(Grid.single(), clip_grad=clip)
     norms = run.train()
     model, expected = torch_train(False, clip)
     assert norms == pytest.approx(expected, rel=1e-6)
@@ -59,8 +59,8 @@ def test_one_process_follows_torch(clip):
 @pytest.mark.parametrize("backend", ["torch", "auto", "apex"])
 def test_one_update_is_that_of_torchs_fused_kernel(monkeypatch, backend):
     set_optimizer(monkeypatch, backend)
-    run = Run(Mesh.single(), clip_grad=0.0)
-    twin = ToyModel(Mesh.single())
+    run = Run(Grid.single(), clip_grad=0.0)
+    twin = ToyModel(Grid.single())
     run.backward(0)
     for parameter, other in zip(twin.parameters(), run.data_parallel.parameters, strict=True):
         parameter.grad = other.main_grad.clone()
@@ -76,7 +76,7 @@ def test_one_update_is_that_of_torchs_fused_kernel(monkeypatch, backend):
 
 
 def test_decay_is_for_matrices_only():
-    adamw = Run(Mesh.single()).optimizer.adamw
+    adamw = Run(Grid.single()).optimizer.adamw
     dimensions = {decay: [adamw.slots[n].shard.parameter.dim() for n in numbers] for decay, numbers in adamw.groups}
     assert set(dimensions[0.1]) == {2}
     assert dimensions[0.0] == [1] * 3
@@ -84,7 +84,7 @@ def test_decay_is_for_matrices_only():
 
 
 def test_bf16_updates_are_not_lost_below_the_weights_precision():
-    run = Run(Mesh.single(), precision="bf16", weight_decay=0.0)
+    run = Run(Grid.single(), precision="bf16", weight_decay=0.0)
     before = [slot.master.clone() for slot in run.optimizer.slots]
     for _ in range(10):
         run.backward(0)
@@ -99,7 +99,7 @@ def test_bf16_updates_are_not_lost_below_the_weights_precision():
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_non_finite_gradients_stop_the_run_before_any_weight_changes(monkeypatch, precision, backend):
     set_optimizer(monkeypatch, backend)
-    run = Run(Mesh.single(), precision=precision)
+    run = Run(Grid.single(), precision=precision)
     run.train(0, 2)
     before = whole_tensors(run.model)
     moments = [(slot.exp_avg.clone(), slot.exp_avg_sq.clone()) for slot in run.optimizer.slots]
@@ -116,7 +116,7 @@ def test_non_finite_gradients_stop_the_run_before_any_weight_changes(monkeypatch
 
 
 def test_non_finite_steps_are_skipped_when_the_check_is_off():
-    run = Run(Mesh.single(), check_for_nan_in_loss_and_grad=False)
+    run = Run(Grid.single(), check_for_nan_in_loss_and_grad=False)
     before = whole_tensors(run.model)
     run.backward(0)
     run.model.norm.weight.main_grad[0] = torch.nan
@@ -125,7 +125,7 @@ def test_non_finite_steps_are_skipped_when_the_check_is_off():
 
 
 def test_fp16_overflow_skips_the_step_and_lowers_the_scale():
-    run = Run(Mesh.single(), precision="fp16", initial_loss_scale=1024.0, hysteresis=1)
+    run = Run(Grid.single(), precision="fp16", initial_loss_scale=1024.0, hysteresis=1)
     good = run.step(0)
     assert good == pytest.approx(torch_train(False, 0.0, 1)[1][0], rel=1e-2), "the norm is that of the unscaled loss"
     before = whole_tensors(run.model)
@@ -139,7 +139,7 @@ def test_fp16_overflow_skips_the_step_and_lowers_the_scale():
 
 
 def test_weights_loaded_alone_become_the_masters():
-    run, other = Run(Mesh.single(), precision="bf16"), Run(Mesh.single(), precision="bf16")
+    run, other = Run(Grid.single(), precision="bf16"), Run(Grid.single(), precision="bf16")
     other.train(0, 2)
     for parameter, loaded in zip(run.model.parameters(), other.model.parameters(), strict=True):
         parameter.data.copy_(loaded)
@@ -148,15 +148,15 @@ def test_weights_loaded_alone_become_the_masters():
         assert torch.equal(slot.master, slot.shard.param_rows.float())
 
 
-def resume(mesh: Mesh, precision: str, shard: bool) -> None:
+def resume(grid: Grid, precision: str, shard: bool) -> None:
     """State saved after two steps and loaded into a fresh run gives the same bits as going on."""
-    run = Run(mesh, precision=precision, shard=shard)
+    run = Run(grid, precision=precision, shard=shard)
     run.train(0, 2)
     blocks = {name: block.tensor.clone() for name, block in run.optimizer.blocks().items()}
     weights = [parameter.detach().clone() for parameter in run.model.parameters()]
     scalars = copy.deepcopy(run.optimizer.scalars())
     run.train(2, 4)
-    fresh = Run(mesh, precision=precision, shard=shard)
+    fresh = Run(grid, precision=precision, shard=shard)
     for parameter, saved in zip(fresh.model.parameters(), weights, strict=True):
         parameter.data.copy_(saved if precision == "fp32" else torch.zeros_like(saved))
     for name, block in fresh.optimizer.blocks().items():
@@ -172,7 +172,7 @@ def resume(mesh: Mesh, precision: str, shard: bool) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_resumed_optimizer_goes_on_bitwise(precision):
-    resume(Mesh.single(), precision, shard=True)
+    resume(Grid.single(), precision, shard=True)
 
 
 def every_layout() -> None:
@@ -182,8 +182,8 @@ def every_layout() -> None:
     for tp, sequence_parallel, tied, shard in itertools.product(
         [size for size in (1, 2, 4) if size <= world], (False, True), (False, True), (False, True)
     ):
-        mesh = Mesh.create(ParallelConfig(tensor_model_parallel_size=tp, sequence_parallel=sequence_parallel))
-        run = Run(mesh, tied=tied, shard=shard, clip_grad=0.05)
+        grid = Grid.create(ParallelConfig(tensor_model_parallel_size=tp, sequence_parallel=sequence_parallel))
+        run = Run(grid, tied=tied, shard=shard, clip_grad=0.05)
         norms = run.train()
         model, expected_norms = expected[tied]
         assert norms == pytest.approx(expected_norms, rel=1e-5), (tp, sequence_parallel, tied, shard)
@@ -192,10 +192,10 @@ def every_layout() -> None:
             blocks = row_blocks(slot.shard.parameter, slot.shard.first_row, slot.master)
             assert_blocks_equal(blocks, whole, rtol=1e-4, atol=1e-5)
         check_state_is_complete(run, whole)
-    norm_counts_each_element_once(Mesh.create(ParallelConfig(tensor_model_parallel_size=2)))
+    norm_counts_each_element_once(Grid.create(ParallelConfig(tensor_model_parallel_size=2)))
     for precision, shard in itertools.product(("fp32", "bf16"), (False, True)):
-        resume(Mesh.create(ParallelConfig(tensor_model_parallel_size=2)), precision, shard)
-    one_rank_is_not_finite(Mesh.create(ParallelConfig()))
+        resume(Grid.create(ParallelConfig(tensor_model_parallel_size=2)), precision, shard)
+    one_rank_is_not_finite(Grid.create(ParallelConfig()))
 
 
 def check_state_is_complete(run: Run, whole: dict[str, Tensor]) -> None:
@@ -210,27 +210,27 @@ def check_state_is_complete(run: Run, whole: dict[str, Tensor]) -> None:
         assert covered.all(), name
 
 
-def norm_counts_each_element_once(mesh: Mesh) -> None:
+def norm_counts_each_element_once(grid: Grid) -> None:
     """With every gradient 1 the squared norm is the number of elements of the model, padding included."""
     for tied, shard in itertools.product((False, True), repeat=2):
-        run = Run(mesh, tied=tied, shard=shard)
+        run = Run(grid, tied=tied, shard=shard)
         for part in run.data_parallel.shards:
             part.grad_rows.fill_(1.0)
         names: dict[str, int] = {}
         for parameter in run.model.parameters():
             names |= {piece.name: torch.Size(piece.global_shape).numel() for piece in spec_of(parameter).pieces}
-        square = gradient_norm(run.optimizer._counted, mesh).item() ** 2
+        square = gradient_norm(run.optimizer._counted, grid).item() ** 2
         assert square == pytest.approx(sum(names.values()), rel=1e-6)
 
 
-def one_rank_is_not_finite(mesh: Mesh) -> None:
+def one_rank_is_not_finite(grid: Grid) -> None:
     """Every rank stops with the same words, though one alone holds the bad rows."""
-    run = Run(mesh)
+    run = Run(grid)
     run.backward(0)
-    if mesh.dp.rank == mesh.dp.size - 1:
+    if grid.dp.rank == grid.dp.size - 1:
         run.data_parallel.shards[0].grad_rows[0] = torch.nan
     result = run.optimizer.step(LR, SCALE)
-    with pytest.raises(NonFiniteGradientError, match=rf"step 1: .* on rank {mesh.dp.size - 1}\)"):
+    with pytest.raises(NonFiniteGradientError, match=rf"step 1: .* on rank {grid.dp.size - 1}\)"):
         run.optimizer.check(1, float(result.grad_norm))
 
 

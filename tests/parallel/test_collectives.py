@@ -8,14 +8,15 @@ from torch import Tensor
 
 from helpers.processes import run_processes
 from steel_megatron.config import ParallelConfig
-from steel_megatron.parallel import collectives, regions
-from steel_megatron.parallel.mesh import Axis, Mesh
+from steel_megatron.parallel import collectives
+from steel_megatron.parallel.grid import Axis, Grid
+from steel_megatron.parallel.tensor import regions
 
 
 def collect(dtype: torch.dtype) -> None:
     """Every collective against its definition, over a group that is not the whole world."""
-    mesh = Mesh.create(ParallelConfig(tensor_model_parallel_size=2))
-    axis = mesh.dp
+    grid = Grid.create(ParallelConfig(tensor_model_parallel_size=2))
+    axis = grid.dp
     everyone = [torch.arange(24, dtype=dtype).view(2, 4, 3) + 100 * rank for rank in axis.ranks]
     own = everyone[axis.rank]
     total = sum(everyone[1:], everyone[0])
@@ -42,8 +43,8 @@ def borders() -> None:
     With y = forward(x) per rank, Σ_r <g_r, y_r> seen as a function of all ranks' x has backward's result as its
     gradient; borders that several ranks' consumers share follow the convention of their docstring.
     """
-    mesh = Mesh.create(ParallelConfig(tensor_model_parallel_size=2, sequence_parallel=True))
-    axis = mesh.tp
+    grid = Grid.create(ParallelConfig(tensor_model_parallel_size=2, sequence_parallel=True))
+    axis = grid.tp
     rows = {
         # border: (forward of all ranks' x, gradient of all ranks' g)
         regions.enter: (lambda xs, r: xs[r], lambda gs, r: sum(gs[1:], gs[0])),
@@ -61,12 +62,12 @@ def borders() -> None:
         y.backward(given)
         assert torch.equal(given, gs[axis.rank]), "the incoming gradient is not overwritten"
         assert torch.equal(x.grad, backward(gs, axis.rank)), border.__name__
-    assert regions.enter_region(xs[0], mesh).shape == (3, 8, 5)
-    assert regions.leave_region(xs[0], mesh).shape == (3, 2, 5)
+    assert regions.enter_region(xs[0], grid).shape == (3, 8, 5)
+    assert regions.leave_region(xs[0], grid).shape == (3, 2, 5)
     for rank, x in enumerate(xs):  # of three samples in two pieces, the second is in both
         assert torch.equal(collectives.own_tokens(one_after_another(xs), Axis("tp", 2, rank)), x)
     with pytest.raises(ValueError, match="a dimension of 3 does not divide over 2 tp ranks"):
-        regions.leave_region(numbers(2, 3, 5, seed=1), mesh)
+        regions.leave_region(numbers(2, 3, 5, seed=1), grid)
 
 
 def one_after_another(pieces: list[Tensor]) -> Tensor:
@@ -103,8 +104,8 @@ def test_an_axis_of_one_rank_is_the_identity():
         collectives.all_gather(x, axis, 0).wait(),
         collectives.reduce_scatter(x, axis, 0).wait(),
         collectives.own_slice(x, axis, 0),
-        regions.enter_region(x, Mesh.single()),
-        regions.leave_region(x, Mesh.single()),
+        regions.enter_region(x, Grid.single()),
+        regions.leave_region(x, Grid.single()),
     ):
         assert result is x
 

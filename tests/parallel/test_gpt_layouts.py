@@ -14,9 +14,9 @@ from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.parallel.spec import row_blocks
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import row_blocks
 
 SHAPE: dict[str, Any] = {
     "num_layers": 2,
@@ -49,14 +49,14 @@ MODELS: dict[str, dict[str, Any]] = {
 SAMPLES, SEQUENCE = 4, 16
 
 
-def gradients(model: GPT, mesh: Mesh, shard: bool) -> tuple[torch.Tensor, DataParallel]:
+def gradients(model: GPT, grid: Grid, shard: bool) -> tuple[torch.Tensor, DataParallel]:
     """Loss summed over the global batch, and its gradients."""
     generator = torch.Generator().manual_seed(3)
     tokens = torch.randint(0, SHAPE["vocab_size"], (SAMPLES, SEQUENCE + 1), generator=generator)
     mask = torch.rand(SAMPLES, SEQUENCE, generator=generator) < 0.8
-    own = SAMPLES // mesh.dp.size
-    rows = slice(mesh.dp.rank * own, (mesh.dp.rank + 1) * own)
-    data_parallel = DataParallel([model], mesh, shard=shard, bucket_size=3000)
+    own = SAMPLES // grid.dp.size
+    rows = slice(grid.dp.rank * own, (grid.dp.rank + 1) * own)
+    data_parallel = DataParallel([model], grid, shard=shard, bucket_size=3000)
     data_parallel.last_micro_batch()
     loss = model.loss(
         tokens[rows, :-1], tokens[rows, 1:], mask[rows], dropout=DropoutKey(5, torch.arange(SAMPLES)[rows])
@@ -64,15 +64,15 @@ def gradients(model: GPT, mesh: Mesh, shard: bool) -> tuple[torch.Tensor, DataPa
     loss.backward()
     data_parallel.finish_grads()
     total = loss.detach().clone()
-    if mesh.dp.size > 1:
-        torch.distributed.all_reduce(total, group=mesh.dp.group)
+    if grid.dp.size > 1:
+        torch.distributed.all_reduce(total, group=grid.dp.group)
     return total, data_parallel
 
 
 def compare(overrides: dict[str, Any]) -> int:
     """Every layout of the processes at hand against one process; returns how many there were."""
     config = ModelConfig(**{**SHAPE, **overrides})
-    single = Mesh.single()
+    single = Grid.single()
     model = GPT(config, single, dtype=torch.float32, seed=7)
     expected_loss, owner = gradients(model, single, shard=False)
     expected = whole_gradients(model)
@@ -83,11 +83,11 @@ def compare(overrides: dict[str, Any]) -> int:
     ):
         if (tp == 1 and sequence_parallel) or (recompute == "full" and not shard):
             continue
-        mesh = Mesh.create(ParallelConfig(tensor_model_parallel_size=tp, sequence_parallel=sequence_parallel))
-        model = GPT(config, mesh, dtype=torch.float32, seed=7, recompute=Recompute(recompute))
-        loss, data_parallel = gradients(model, mesh, shard)
+        grid = Grid.create(ParallelConfig(tensor_model_parallel_size=tp, sequence_parallel=sequence_parallel))
+        model = GPT(config, grid, dtype=torch.float32, seed=7, recompute=Recompute(recompute))
+        loss, data_parallel = gradients(model, grid, shard)
         torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=0)
-        norm = gradient_norm(counted_gradients(data_parallel.shards, mesh, data_parallel.sharded), mesh)
+        norm = gradient_norm(counted_gradients(data_parallel.shards, grid, data_parallel.sharded), grid)
         torch.testing.assert_close(norm, expected_norm, rtol=1e-4, atol=0)
         for part in data_parallel.shards:
             blocks = row_blocks(part.parameter, part.first_row, part.grad_rows)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from steel_megatron.parallel import init
 from steel_megatron.parallel.init import initialize_parameters
-from steel_megatron.parallel.spec import Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.parameter import Init, ParamSpec, Piece, attach_spec
 
 
 def block(

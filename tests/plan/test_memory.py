@@ -8,8 +8,8 @@ import pytest
 
 from steel_megatron.config import RunConfig, load_run_config
 from steel_megatron.model.stages import stage_layers
-from steel_megatron.parallel.linear_cross_entropy import CHUNK_BYTES
 from steel_megatron.parallel.pipeline.actions import Action, Kind
+from steel_megatron.parallel.tensor.linear_cross_entropy import CHUNK_BYTES
 from steel_megatron.plan.activations import ChunkCost, Peak, chunk_cost, peak_of
 from steel_megatron.plan.memory import estimate_memory, rank_memory
 from steel_megatron.plan.pipeline import planned_schedule

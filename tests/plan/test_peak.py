@@ -12,7 +12,7 @@ import pytest
 
 from helpers.kernels import set_backend
 from steel_megatron.ops import cpu_products
-from steel_megatron.parallel import linear_cross_entropy
+from steel_megatron.parallel.tensor import linear_cross_entropy
 from steel_megatron.plan.memory import estimate_memory
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"

@@ -12,7 +12,7 @@ from steel_megatron.cli.main import main
 from steel_megatron.config import ModelConfig, load_run_config, preset_names
 from steel_megatron.model.flops import model_flops
 from steel_megatron.model.gpt import GPT
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.plan.report import markdown_table, planned, preset_table
 from steel_megatron.plan.size import count_parameters
 
@@ -87,7 +87,7 @@ def test_flops_are_six_per_matmul_parameter_and_token():
         num_query_groups=4,
         vocab_size=128,
     )
-    model = GPT(config, Mesh.single(), dtype=torch.float32, seed=1)
+    model = GPT(config, Grid.single(), dtype=torch.float32, seed=1)
     tokens = torch.randint(0, 128, (2, 32))
     with FlopCounterMode(display=False) as counter:
         model.loss(tokens, tokens, torch.ones_like(tokens, dtype=torch.bool)).backward()

@@ -13,11 +13,11 @@ from helpers.processes import run_processes
 from helpers.tiny_run import run_config, train
 from steel_megatron.config import RunConfig
 from steel_megatron.model.pieces import Pieces
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.training import setup
-from steel_megatron.training.shrink import shrink
-from steel_megatron.training.verify import Layout, Outcome, compare, run_layout, write_sample_data
-from steel_megatron.training.verify_processes import verify
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.training.startup import setup
+from steel_megatron.verify.layouts import Layout, Outcome, compare, run_layout, write_sample_data
+from steel_megatron.verify.processes import verify
+from steel_megatron.verify.shrink import shrink
 
 SHAPES: dict[str, dict[str, Any]] = {
     "documents, tied, qk-norm": {
@@ -78,8 +78,8 @@ def difference(folder: Path, shape: str, name: str) -> Outcome:
     config = config_of(shape)
     config.data.data_path = [str(folder / "tokens")]
     layouts = [Layout.parse(name), Layout.parse(f"{name},compile")]
-    mesh = Mesh.create(layouts[0].apply(config).parallel)
-    eager, compiled = (run_layout(config, mesh, layout, folder / layout.name) for layout in layouts)
+    grid = Grid.create(layouts[0].apply(config).parallel)
+    eager, compiled = (run_layout(config, grid, layout, folder / layout.name) for layout in layouts)
     return compare(compiled, eager, folder / layouts[1].name, folder / layouts[0].name)
 
 

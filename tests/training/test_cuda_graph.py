@@ -13,12 +13,12 @@ from helpers.operation_tape import OperationTape
 from helpers.processes import run_processes
 from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.config import ConfigError, RunConfig, check_run, load_run_config
-from steel_megatron.dataset.batches import Batch
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.training import setup
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.samples.batches import Batch
 from steel_megatron.training.cuda_graph import GraphedPasses, fill
-from steel_megatron.training.shrink import shrink
-from steel_megatron.training.verify import Layout, Outcome, compare, run_layout, write_sample_data
+from steel_megatron.training.startup import setup
+from steel_megatron.verify.layouts import Layout, Outcome, compare, run_layout, write_sample_data
+from steel_megatron.verify.shrink import shrink
 
 SHAPES: dict[str, dict[str, Any]] = {
     "dropout, positions of documents": {
@@ -47,13 +47,13 @@ def graphed_runs(folder: Path) -> list[tuple[Outcome, list[str]]]:
         config.data.data_path = [str(folder / "tokens")]
         config.parallel.overlap_grad_reduce = config.parallel.overlap_param_gather = False
         layout = Layout.parse(f"dp2,{config.training.recompute_granularity}".removesuffix(",none"))
-        mesh = Mesh.create(layout.apply(config).parallel)
+        grid = Grid.create(layout.apply(config).parallel)
         weights = [folder / f"{number} {way}" for way in ("eager", "graph")]
-        reference = run_layout(config, mesh, layout, weights[0])
+        reference = run_layout(config, grid, layout, weights[0])
         tape = OperationTape()
         setup.cuda_graph = lambda device, tape=tape: tape  # type: ignore[misc]  # the stand-in
         config.training.enable_cuda_graph = True
-        outcome = run_layout(config, mesh, dataclasses.replace(layout, name=name), weights[1])
+        outcome = run_layout(config, grid, dataclasses.replace(layout, name=name), weights[1])
         found.append((compare(outcome, reference, weights[1], weights[0]), tape.log))
     return found
 
@@ -171,8 +171,8 @@ def test_on_a_gpu_losses_are_those_without(tmp_path, knobs):
     config = shrink(config, steps=8)
     config.data.data_path, config.training.device = [str(tmp_path / "tokens")], "cuda"
     layout = Layout("dp1", switches=frozenset({config.training.recompute_granularity}))
-    mesh = Mesh.single("cuda")
-    reference = run_layout(config, mesh, layout, tmp_path / "eager")
+    grid = Grid.single("cuda")
+    reference = run_layout(config, grid, layout, tmp_path / "eager")
     config.training.enable_cuda_graph = True
-    outcome = run_layout(config, mesh, layout, tmp_path / "graph")
+    outcome = run_layout(config, grid, layout, tmp_path / "graph")
     assert compare(outcome, reference, tmp_path / "graph", tmp_path / "eager").agrees, outcome

@@ -17,8 +17,8 @@ import pytest
 from helpers import slow_train
 from helpers.tiny_run import environment, run_config
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training.lock import FolderLock
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.lock import FolderLock
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 ROOT = Path(__file__).parents[2]
 LOCAL = ("--standalone", "--local-addr", "127.0.0.1")

@@ -8,10 +8,10 @@ import pytest
 from helpers.tiny_run import VOCABULARY, run_config, train
 from helpers.token_files import write_manifest
 from steel_megatron.config import check_run, load_run_config
-from steel_megatron.dataset.build import build_datasets
-from steel_megatron.dataset.indexed import IndexedWriter
-from steel_megatron.dataset.sources import TokenizerFacts
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.samples.build import build_datasets
+from steel_megatron.samples.sources import TokenizerFacts
+from steel_megatron.tokens.indexed import IndexedWriter
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 EOD = VOCABULARY - 1
 

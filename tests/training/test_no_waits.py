@@ -11,10 +11,10 @@ import torch
 from helpers.host_waits import difference, host_waits
 from helpers.tiny_run import run_config
 from steel_megatron.config import load_run_config
-from steel_megatron.parallel import linear_cross_entropy
+from steel_megatron.parallel.tensor import linear_cross_entropy
 from steel_megatron.training import loop
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 from steel_megatron.training.run import train
 
 READING = {"tolist": 1}

@@ -14,8 +14,8 @@ import pytest
 from helpers.curves import assert_same_checkpoint, curve
 from helpers.tiny_run import run_config, start_ranks, train
 from steel_megatron.checkpoint.store import PARTIAL, CheckpointStore
-from steel_megatron.training.branches import Branches
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
+from steel_megatron.training.startup.branches import Branches
 
 SAVE_INTERVAL = 2
 SEED = random.SystemRandom().randrange(2**32)

@@ -12,7 +12,7 @@ from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import load_run_config
 from steel_megatron.model.flops import model_flops
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 LAYOUTS = {
     "one": (1, []),

@@ -12,7 +12,7 @@ import torch
 from helpers.curves import assert_same_checkpoint, curve
 from helpers.tiny_run import run_config, start, train, wait_for_step
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from helpers.tiny_run import run_config, train, write_tokens
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 from steel_megatron.training.source_sums import SourceSums, source_losses
 
 

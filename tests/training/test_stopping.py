@@ -15,10 +15,10 @@ import pytest
 from helpers import slow_train
 from helpers.tiny_run import environment, run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training import exits
+from steel_megatron.training.callbacks import exits
 from steel_megatron.training.engine import Engine
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,7 +158,7 @@ def test_ctrl_c_while_the_program_starts_is_no_traceback(tmp_path):
 IN_A_LIBRARY = """
 import ctypes, types
 from steel_megatron.config import TrainingConfig
-from steel_megatron.training.exits import Exits
+from steel_megatron.training.callbacks.exits import Exits
 Exits(TrainingConfig(), 0.0).on_start(types.SimpleNamespace(stop_request=""))
 libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 libc.pthread_mutex_lock(mutex)

@@ -9,13 +9,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.config import check_run, load_run_config
-from steel_megatron.convert.families import family_of
-from steel_megatron.convert.weights import to_hugging_face
-from steel_megatron.dataset.build import build_datasets
+from steel_megatron.huggingface.families import family_of
+from steel_megatron.huggingface.weights import to_hugging_face
 from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.schedule import LearningRate
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.samples.build import build_datasets
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 STEPS = 20
 SHAPES = {
@@ -26,7 +26,7 @@ SHAPES = {
 
 def reference_losses(config, family: str) -> list[float]:
     """Single process, transformers, torch.optim.AdamW, on the same batches from the same initial weights."""
-    ours = GPT(config.model, Mesh.single(), dtype=torch.float32, seed=config.training.seed)
+    ours = GPT(config.model, Grid.single(), dtype=torch.float32, seed=config.training.seed)
     options = {
         "vocab_size": config.model.vocab_size,
         "hidden_size": config.model.hidden_size,

@@ -10,8 +10,8 @@ import torch
 from helpers.tiny_run import VOCABULARY, run_config, train
 from steel_megatron.config import load_run_config
 from steel_megatron.model.gpt import GPT
-from steel_megatron.parallel.mesh import Mesh
-from steel_megatron.training.metrics_rows import read_metrics
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.training.output.metrics_rows import read_metrics
 
 
 def test_it_is_a_metric_of_its_own_and_changes_the_gradient(tmp_path):
@@ -31,7 +31,7 @@ def test_it_is_a_metric_of_its_own_and_changes_the_gradient(tmp_path):
 
 def test_gradients_are_those_of_the_sum_over_fp64_logits(tmp_path):
     config = load_run_config(run_config(tmp_path)).model
-    model = GPT(config, Mesh.single(), dtype=torch.float32, seed=3)
+    model = GPT(config, Grid.single(), dtype=torch.float32, seed=3)
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, VOCABULARY, (2, 9), generator=generator)
     mask = torch.rand(2, 8, generator=generator) < 0.7

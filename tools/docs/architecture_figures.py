@@ -17,11 +17,25 @@ COLOURS = ("#f2f2f2", "#e3edf7", "#d3e5d5", "#fdebd0", "#f5dcdc", "#e6dff0", "#d
 # From the top: floor, then folder → what it holds.
 FLOORS: tuple[tuple[int, dict[str, str]], ...] = (
     (7, {"cli": "steel COMMAND: parses, calls, prints"}),
-    (6, {"training": "loop, callbacks, metrics"}),
-    (5, {"convert": "Hugging Face in and out", "plan": "memory, time, machine, times of kernels"}),
+    (
+        6,
+        {
+            "training": "loop, startup, callbacks, faults",
+            "verify": "every layout, one run",
+            "reports": "figures, inspection",
+        },
+    ),
+    (
+        5,
+        {
+            "huggingface": "families, in and out",
+            "generate": "text from a model",
+            "plan": "memory, time, machine",
+        },
+    ),
     (4, {"checkpoint": "save, load, reshard, keep", "optim": "AdamW, clip, schedule"}),
-    (3, {"model": "GPT, block, attention, MLP, FLOPs, presets"}),
-    (2, {"parallel": "mesh, tensor, pipeline, data (ZeRO-1)", "dataset": "indexed files → order → windows → batches"}),
+    (3, {"model": "GPT, block, attention, ffn, presets", "samples": "order, mixing, cutting, batches, loader"}),
+    (2, {"parallel": "grid, tensor, pipeline, data (ZeRO-1)", "tokens": "indexed files, tokenise, foreign, merge"}),
     (1, {"ops": "fused operations", "corpus": "records → text, no torch", "tokenizer": "text ↔ ids, no torch"}),
     (0, {"config": "every knob, typed, documented, checked", "jobs": "inputs, parts, pools, locks, whole files"}),
 )
@@ -33,14 +47,14 @@ PATH: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("corpus", "read by content, template, normalise", "text.jsonl.zst, rejects"),
             ("tokenizer", "special tokens off", "ids"),
-            ("dataset", "C++ writer, workers in order", ".bin, .idx, manifest"),
+            ("tokens", "C++ writer, workers in order", ".bin, .idx, manifest"),
         ),
     ),
     (
         "every step",
         (
-            ("dataset", "order(seed, phases, n)", "source, epoch, window"),
-            ("dataset", "window → tokens, labels, mask", "micro-batch of this rank"),
+            ("samples", "order(seed, phases, n)", "source, epoch, window"),
+            ("samples", "window → tokens, labels, mask", "micro-batch of this rank"),
             ("model", "forward; loss summed over tokens", "loss, gradients"),
             ("parallel", "buckets reduced while backward runs", "sum of gradients, sharded"),
             ("optim", "norm, clip, AdamW on this rank's rows", "weights, gathered"),
@@ -50,7 +64,7 @@ PATH: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "now and then",
         (
             ("checkpoint", "pieces by canonical name, marker last", "step_0001000/"),
-            ("convert", "names declared with the parameters", "Hugging Face folder"),
+            ("huggingface", "names declared with the parameters", "Hugging Face folder"),
         ),
     ),
 )
@@ -84,7 +98,7 @@ def floors() -> str:
         top += height + GAP
     parts.append(arrow(WIDTH - 34, 20, WIDTH - 34, top - 16))
     parts.append(text(WIDTH - 20, top / 2, "imports", turned=True))
-    csrc = "csrc/indexed: the files of dataset/, read and written in C++ (pybind11)"
+    csrc = "csrc/indexed: the files of tokens/, read and written in C++ (pybind11)"
     parts.append(text(LEFT, top + 16, csrc, anchor="start"))
     return svg(parts, top + 32)
 

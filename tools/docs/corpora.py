@@ -13,9 +13,9 @@ from pathlib import Path
 import corpora_words as words
 
 from steel_megatron.corpus import all_corpora
+from steel_megatron.corpus.chat.marked_text import Text
 from steel_megatron.corpus.corpus import REASONS, Corpus, Document, Kind
 from steel_megatron.corpus.normalize import normalize
-from steel_megatron.corpus.text import Text
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = {"en": DOCS / "corpora.md", "zh": DOCS / "corpora.zh-CN.md"}

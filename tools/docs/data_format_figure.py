@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from steel_megatron.dataset.indexed import IndexedWriter
+from steel_megatron.tokens.indexed import IndexedWriter
 
 FIGURE = Path(__file__).resolve().parents[2] / "docs" / "figures" / "data_format.svg"
 DOCUMENTS = [[[11, 12, 13], [14]], [], [[15, 16]]]  # of sequences of ids

@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from steel_megatron.dataset.mixture import ONE, Mixture, Node
-from steel_megatron.dataset.order import Order
-from steel_megatron.dataset.phases import Phase
+from steel_megatron.samples.mixing.mixture import ONE, Mixture, Node
+from steel_megatron.samples.mixing.phases import Phase
+from steel_megatron.samples.order import Order
 
 FIGURE = Path(__file__).resolve().parents[2] / "docs" / "figures" / "data_order.svg"
 PHASES = [Phase.of(0, {"web": 5, "code": 3, "wiki": 2}), Phase.of(20, {"web": 4, "code": 3, "math": 3})]

@@ -10,11 +10,11 @@ import re
 import sys
 from pathlib import Path
 
-from steel_megatron.dataset.mix_figure import draw_mixture
-from steel_megatron.dataset.mix_plan import plan_mixture, plan_text
-from steel_megatron.dataset.order import Order
-from steel_megatron.dataset.phase_drafts import resolve_phases
-from steel_megatron.dataset.phases_file import parse_phases
+from steel_megatron.reports.mix_figure import draw_mixture
+from steel_megatron.samples.mixing.phase_drafts import resolve_phases
+from steel_megatron.samples.mixing.phases_file import parse_phases
+from steel_megatron.samples.mixing.plan import plan_mixture, plan_text
+from steel_megatron.samples.order import Order
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SEQ_LENGTH = 2048

@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from steel_megatron.parallel.pipeline.draw import picture
 from steel_megatron.parallel.pipeline.passes import Costs
 from steel_megatron.parallel.pipeline.schedules import build_schedule
 from steel_megatron.parallel.pipeline.timeline import simulate
+from steel_megatron.reports.schedule_figure import picture
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "figures"
 RANKS, MICRO_BATCHES = 4, 8

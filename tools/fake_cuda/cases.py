@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steel_megatron.config import RunConfig, load_run_config
-from steel_megatron.training.verify import Layout
+from steel_megatron.verify.layouts import Layout
 
 # With all that goes wrong in parallel: tied embeddings, fewer key heads than ranks, a vocabulary that does not divide.
 SHAPE = {

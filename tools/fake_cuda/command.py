@@ -13,7 +13,7 @@ from typing import Any
 from fake_cuda.cards import CARDS, Card
 from fake_cuda.predict import Prediction, Speed, predict
 from steel_megatron.config import ConfigError, RunConfig, SteelError, load_run_config
-from steel_megatron.training.verify import Layout
+from steel_megatron.verify.layouts import Layout
 
 DEFAULT_PRESET, DEFAULT_BATCH, DEFAULT_MICRO_BATCH = "steel_1b", 1024, 8
 

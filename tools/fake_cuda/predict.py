@@ -21,10 +21,10 @@ from steel_megatron.model.activations import Sizes
 from steel_megatron.model.flops import model_flops
 from steel_megatron.model.stages import stage_layers
 from steel_megatron.model.traffic import micro_batch_traffic, step_traffic
-from steel_megatron.parallel.mesh import axis_groups, axis_sizes
-from steel_megatron.parallel.spec import param_dtype
+from steel_megatron.parallel.grid import axis_groups, axis_sizes
+from steel_megatron.parallel.parameter import param_dtype
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.verify import Layout
+from steel_megatron.verify.layouts import Layout
 
 LATENCY_SECONDS = 20e-6  # of a collective over NVLink, on top of its bytes (estimate)
 OVERLAP = 0.5  # of tensor parallel's messages in the backward pass, beside matmuls (estimate)
@@ -144,8 +144,8 @@ def trace_rank(config: RunConfig, rank: int, world: int, gpu: FakeGPU) -> RankTr
                 trainer.train_step()
                 size = trainer.unread[-1][0]["global_batch_size"]
                 steps.append(StepTrace(trainer.parts.micro_batches(size), recorder.operations, recorder.messages))
-            mesh = trainer.parts.mesh
-            axes = {axis.ranks: axis.name for axis in (mesh.world, mesh.ends, mesh.pp, mesh.dp, mesh.tp)}
+            grid = trainer.parts.grid
+            axes = {axis.ranks: axis.name for axis in (grid.world, grid.ends, grid.pp, grid.dp, grid.tp)}
             minimum = least_traffic(config, trainer)
             return RankTrace((steps[1], steps[2]), states, recorder.peak, axes, minimum)
 
@@ -155,11 +155,11 @@ def least_traffic(config: RunConfig, trainer: Trainer) -> tuple[Counter[str], Co
     model, training, parallel = config.model, config.training, config.parallel
     parts = trainer.parts
     width, eight_bit = param_dtype(training.precision).itemsize, training.fp8_format is not None
-    tp, sp = parts.mesh.tp.size, parts.mesh.sequence_parallel
+    tp, sp = parts.grid.tp.size, parts.grid.sequence_parallel
     sizes = Sizes.of(model, tp, sp, training.seq_length, eight_bit)
     tokens = training.micro_batch_size * training.seq_length
     micro_batch: Counter[str] = Counter()
-    for part in stage_layers(model, parallel, training.seq_length)[parts.mesh.pp.rank]:
+    for part in stage_layers(model, parallel, training.seq_length)[parts.grid.pp.rank]:
         micro_batch += micro_batch_traffic(model, sizes, part, tokens, width)
     moments = (config.optimizer.exp_avg_dtype, config.optimizer.exp_avg_sq_dtype)
     step = step_traffic(

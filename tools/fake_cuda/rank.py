@@ -24,21 +24,21 @@ from fake_cuda.messages import objects_message
 from fake_cuda.recorder import Recorder
 from fake_cuda.scopes import CROSS_ENTROPY, Scopes
 from steel_megatron.config import RunConfig, check_run
-from steel_megatron.dataset.batches import Batch
-from steel_megatron.dataset.indexed import IndexedWriter, best_dtype
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import backends, measured
 from steel_megatron.ops.available import BACKENDS
 from steel_megatron.ops.native import library
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import Optimizer
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.samples.batches import Batch
+from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
+from steel_megatron.training.callbacks.validation import Validation
 from steel_megatron.training.engine import Engine, GPTStage
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_data, build_parts
 from steel_megatron.training.state import RunState
-from steel_megatron.training.validation import Validation
 
 
 @contextlib.contextmanager
@@ -60,10 +60,10 @@ def fake_rank(
     try:
         with _Fakes(allow_non_fake_inputs=True), recorder, scopes.following():
             device = torch.device("cuda", 0)
-            mesh = Mesh.create(config.parallel, device) if world > 1 else Mesh.single(device)
+            grid = Grid.create(config.parallel, device) if world > 1 else Grid.single(device)
             batch_size, state = BatchSize(config.training), RunState()
-            datasets = build_data(config, mesh, None, batch_size, state)
-            parts = build_parts(config, mesh, batch_size, datasets, initialise=initialise)
+            datasets = build_data(config, grid, None, batch_size, state)
+            parts = build_parts(config, grid, batch_size, datasets, initialise=initialise)
             yield Trainer(config, parts, state, []), recorder
     finally:
         if datasets is not None:

@@ -18,13 +18,13 @@ from torch.nn.modules.module import (
 )
 from torch.utils._pytree import tree_leaves
 
-from steel_megatron.model.attention import Attention
+from steel_megatron.model.attention.layer import Attention
 from steel_megatron.model.block import Block
 from steel_megatron.model.embedding import Embedding, Head
+from steel_megatron.model.ffn.mlp import MLP
 from steel_megatron.model.gpt import GPT
-from steel_megatron.model.mlp import MLP
 from steel_megatron.model.norm import Norm
-from steel_megatron.parallel.tensor import ColumnParallelLinear, RowParallelLinear
+from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, RowParallelLinear
 
 KEY = "fake_cuda_scope"  # in a node's metadata
 NORM, HEADS, ACTIVATION, LINEAR = "residual + norm", "qk-norm + RoPE", "activation", "linear layers"

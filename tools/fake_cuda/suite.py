@@ -36,7 +36,7 @@ from fake_cuda.stand_ins import FakeGPU
 from steel_megatron.config import RunConfig
 from steel_megatron.training.loop import Callback, Trainer
 from steel_megatron.training.run import callbacks_of
-from steel_megatron.training.verify import Layout
+from steel_megatron.verify.layouts import Layout
 
 HOPPER = FakeGPU("NVIDIA H100 80GB HBM3", (9, 0), 80 << 30)
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from steel_megatron.corpus.chat import CHAT_REASONS, CHAT_TEMPLATE, Turn, chat, prepare_chat
+from steel_megatron.corpus.chat.conversation import CHAT_REASONS, CHAT_TEMPLATE, Turn, chat, prepare_chat
+from steel_megatron.corpus.chat.marked_text import Text
 from steel_megatron.corpus.corpus import Corpus, Options, RejectedRecordError, optional_string, string
-from steel_megatron.corpus.text import Text
 
 _SPEAKER = re.compile(r"^[ \t]*(Human|Assistant)[:：][ \t]*", re.MULTILINE)
 

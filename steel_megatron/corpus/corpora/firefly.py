@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steel_megatron.corpus.chat import CHAT_REASONS, CHAT_TEMPLATE, chat, prepare_chat
+from steel_megatron.corpus.chat.conversation import CHAT_REASONS, CHAT_TEMPLATE, chat, prepare_chat
+from steel_megatron.corpus.chat.marked_text import Text
 from steel_megatron.corpus.corpus import Corpus, Options, string
-from steel_megatron.corpus.text import Text
 
 
 def text_of(record: Mapping[str, Any], options: Options) -> Text:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from steel_megatron.corpus.chat import CHAT_REASONS, CHAT_TEMPLATE, Turn, chat, prepare_chat
+from steel_megatron.corpus.chat.conversation import CHAT_REASONS, CHAT_TEMPLATE, Turn, chat, prepare_chat
+from steel_megatron.corpus.chat.marked_text import Text
 from steel_megatron.corpus.corpus import Corpus, Options, RejectedRecordError, string
-from steel_megatron.corpus.text import Text
 
 _OPEN = re.compile(r"\s*<\|(?:Human|MOSS|Inner Thoughts|Commands|Results)\|>:[ \t]?")
 _CLOSE = re.compile(r"\s*<eo[hmtcr]>\s*\Z")

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.pipeline.actions import Action, Kind, Schedule, owners, steps
 from steel_megatron.parallel.pipeline.messages import Batch, Mailbox
 from steel_megatron.parallel.pipeline.micro_batches import MicroBatches
@@ -64,15 +64,15 @@ class Executor:
 
     Args:
         stages: this rank's chunks, in order.
-        mesh: the rank grid; messages travel along its ``pp`` axis.
+        grid: the rank grid; messages travel along its ``pp`` axis.
 
     A collective call on the ``pp`` axis.
     """
 
-    def __init__(self, stages: Sequence[Stage], mesh: Mesh) -> None:
+    def __init__(self, stages: Sequence[Stage], grid: Grid) -> None:
         self.stages = list(stages)
-        self.mesh = mesh
-        self.mailbox = Mailbox(mesh.pp, mesh.device)
+        self.grid = grid
+        self.mailbox = Mailbox(grid.pp, grid.device)
 
     def run(
         self,
@@ -99,14 +99,14 @@ class Executor:
         Raises:
             ValueError: schedule, stages and micro-batches do not fit together, or a stage returns another shape.
         """
-        if schedule.ranks != self.mesh.pp.size or schedule.chunks != len(self.stages):
+        if schedule.ranks != self.grid.pp.size or schedule.chunks != len(self.stages):
             raise ValueError(
                 f"a schedule for {schedule.ranks} ranks of {schedule.chunks} chunks, "
-                f"but there are {self.mesh.pp.size} of {len(self.stages)}"
+                f"but there are {self.grid.pp.size} of {len(self.stages)}"
             )
         run = _Run(self, schedule, micro_batches, hidden, loss_gradient, before_last_backward)
         with torch.set_grad_enabled(schedule.trains):
-            for step in steps(schedule.actions[self.mesh.pp.rank]):
+            for step in steps(schedule.actions[self.grid.pp.rank]):
                 run.do(step)
         self.mailbox.wait_all()
         run.micro_batches.finish()
@@ -138,7 +138,7 @@ class _Run:
         before_last_backward: Callable[[int], None] | None,
     ) -> None:
         self.executor = executor
-        self.rank = executor.mesh.pp.rank
+        self.rank = executor.grid.pp.rank
         self.schedule = schedule
         self.owner = owners(schedule.placement)
         self.micro_batches = MicroBatches(micro_batches, schedule.micro_batches, uses=schedule.chunks)
@@ -172,7 +172,7 @@ class _Run:
                 sends.append((peer, self.outgoing.pop((kind, chunk, micro_batch))))
             else:
                 # A tensor of its own: as a view of a larger one it would keep all of that.
-                device = self.executor.mesh.device
+                device = self.executor.grid.device
                 buffer = torch.empty(self.hidden.shape, dtype=self.hidden.dtype, device=device)
                 receives.append((peer, buffer))
                 announced.append((kind, (chunk, micro_batch), buffer))

@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from steel_megatron.config import ConfigError
-from steel_megatron.parallel import operations
-from steel_megatron.parallel.mesh import Axis
+from steel_megatron.parallel.grid import Axis
+from steel_megatron.parallel.processes import operations
 
 
 class Batch:

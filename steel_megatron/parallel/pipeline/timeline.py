@@ -39,6 +39,14 @@ class Timeline:
         """Share of the ranks' time in which nothing is computed, 0 to 1. What unequal stages lose counts in it."""
         return 1.0 - sum(map(self.busy, range(len(self.spans)))) / (len(self.spans) * self.length)
 
+    @property
+    def title(self) -> str:
+        """One line: the schedule, its size, its bubble."""
+        schedule = self.schedule
+        chunks = f" × {schedule.chunks} chunks" * (schedule.chunks > 1)
+        size = f"{schedule.ranks} ranks{chunks}, {schedule.micro_batches} micro-batches"
+        return f"{schedule.name}: {size}, bubble {self.bubble:.1%}"
+
 
 def simulate(schedule: Schedule, costs: Costs) -> Timeline:
     """Runs a schedule on paper.

@@ -13,8 +13,8 @@ from torch import Tensor
 from helpers.processes import run_processes
 from helpers.toy_pipeline import HANDED_OVER, ToyStage, gradients, in_one_go, toy_micro_batches
 from steel_megatron.config import ParallelConfig
-from steel_megatron.parallel.data import DataParallel
-from steel_megatron.parallel.mesh import Mesh
+from steel_megatron.parallel.data.data_parallel import DataParallel
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.pipeline.actions import Action, Kind, Placement, Schedule
 from steel_megatron.parallel.pipeline.checker import check_schedule
 from steel_megatron.parallel.pipeline.executor import Executor, Hidden
@@ -24,13 +24,13 @@ from steel_megatron.parallel.pipeline.transfers import with_transfers
 LOSS_GRADIENT = 0.37
 
 
-def compare(mesh: Mesh, schedule: Schedule, recompute: bool = False) -> None:
+def compare(grid: Grid, schedule: Schedule, recompute: bool = False) -> None:
     """Runs a schedule; this rank's losses and gradients must be those of one process."""
-    own = schedule.placement[mesh.pp.rank]
+    own = schedule.placement[grid.pp.rank]
     stages = [ToyStage(number, schedule.stages, recompute) for number in own]
     micro_batches = toy_micro_batches(schedule.micro_batches)
     announced: list[int] = []
-    losses = Executor(stages, mesh).run(
+    losses = Executor(stages, grid).run(
         schedule,
         iter(micro_batches),
         HANDED_OVER,
@@ -53,26 +53,26 @@ def compare(mesh: Mesh, schedule: Schedule, recompute: bool = False) -> None:
             assert torch.equal(found, expected), case
 
 
-def pipeline_mesh() -> Mesh:
+def pipeline_mesh() -> Grid:
     world = torch.distributed.get_world_size()
-    return Mesh.create(ParallelConfig(pipeline_model_parallel_size=world), "cpu")
+    return Grid.create(ParallelConfig(pipeline_model_parallel_size=world), "cpu")
 
 
 def every_schedule(counts: list[int]) -> int:
     """All schedules for these numbers of micro-batches, one after the other on the same group."""
-    mesh = pipeline_mesh()
+    grid = pipeline_mesh()
     runs = 0
     for micro_batches in counts:
         for chunks in (1, 2, 3):
             for name in ("gpipe", "1f1b", "interleaved", "forward"):
                 if name == "1f1b" and chunks > 1:
                     continue
-                schedule = build_schedule(name, mesh.pp.size, micro_batches, chunks)
-                compare(mesh, schedule, recompute=chunks == 2)
+                schedule = build_schedule(name, grid.pp.size, micro_batches, chunks)
+                compare(grid, schedule, recompute=chunks == 2)
                 if name in ("1f1b", "interleaved"):
-                    compare(mesh, split(schedule))
+                    compare(grid, split(schedule))
                 runs += 1
-        compare(mesh, both_ways(mesh.pp.size, micro_batches))
+        compare(grid, both_ways(grid.pp.size, micro_batches))
     return runs
 
 
@@ -92,7 +92,7 @@ def test_every_schedule_equals_one_process(ranks, counts):
 @pytest.mark.parametrize("chunks", [1, 2, 3])
 def test_one_rank_needs_no_group(chunks):
     for name in ("gpipe", "interleaved", "forward"):
-        compare(Mesh.single(), build_schedule(name, 1, 4, chunks))
+        compare(Grid.single(), build_schedule(name, 1, 4, chunks))
 
 
 def split(schedule: Schedule) -> Schedule:
@@ -128,7 +128,7 @@ def both_ways(ranks: int, micro_batches: int) -> Schedule:
 
 def chunks_tell_of_their_last_backward() -> list[tuple[int, int]]:
     """(chunk, backward passes of all chunks so far) at each call."""
-    mesh = pipeline_mesh()
+    grid = pipeline_mesh()
     schedule = build_schedule("interleaved", 2, 4, 2)
     done: list[int] = []
     calls: list[tuple[int, int]] = []
@@ -140,8 +140,8 @@ def chunks_tell_of_their_last_backward() -> list[tuple[int, int]]:
                 y_BH.register_hook(lambda _: done.append(1))
             return y_BH
 
-    stages = [Counting(number, 4) for number in schedule.placement[mesh.pp.rank]]
-    Executor(stages, mesh).run(
+    stages = [Counting(number, 4) for number in schedule.placement[grid.pp.rank]]
+    Executor(stages, grid).run(
         schedule, toy_micro_batches(4), HANDED_OVER, before_last_backward=lambda chunk: calls.append((chunk, len(done)))
     )
     return calls
@@ -154,14 +154,14 @@ def test_a_chunk_is_announced_just_before_its_last_backward():
 
 def with_data_parallel(chunks: int, options: dict[str, Any]) -> None:
     """Two pipelines of two ranks, each with half of the micro-batches; gradients are their sum."""
-    mesh = Mesh.create(ParallelConfig(pipeline_model_parallel_size=2), "cpu")
-    assert (mesh.pp.size, mesh.dp.size) == (2, 2)
+    grid = Grid.create(ParallelConfig(pipeline_model_parallel_size=2), "cpu")
+    assert (grid.pp.size, grid.dp.size) == (2, 2)
     micro_batches = toy_micro_batches(6)
     schedule = build_schedule("interleaved", 2, 3, chunks)
-    own = schedule.placement[mesh.pp.rank]
+    own = schedule.placement[grid.pp.rank]
     stages = [ToyStage(number, schedule.stages) for number in own]
-    data_parallel = DataParallel(stages, mesh, grad_dtype=torch.float64, bucket_size=20, **options)
-    executor = Executor(stages, mesh)
+    data_parallel = DataParallel(stages, grid, grad_dtype=torch.float64, bucket_size=20, **options)
+    executor = Executor(stages, grid)
     expected = in_one_go(schedule.stages, micro_batches, LOSS_GRADIENT)[1]
     wanted = {}
     for stage, number in zip(stages, own, strict=True):
@@ -170,7 +170,7 @@ def with_data_parallel(chunks: int, options: dict[str, Any]) -> None:
         data_parallel.zero_grads()
         executor.run(
             schedule,
-            micro_batches[mesh.dp.rank :: 2],
+            micro_batches[grid.dp.rank :: 2],
             HANDED_OVER,
             loss_gradient=LOSS_GRADIENT,
             before_last_backward=data_parallel.last_micro_batch,
@@ -195,7 +195,7 @@ def test_gradients_are_reduced_at_the_end_if_asked():
 
 def what_stays_in_memory() -> dict[str, Any]:
     """Counts the outputs that are alive at each forward pass, and the graphs."""
-    mesh = pipeline_mesh()
+    grid = pipeline_mesh()
     schedule = build_schedule("1f1b", 2, 8)
     outputs: list[weakref.ref[Any]] = []
     inputs: list[weakref.ref[Any]] = []
@@ -214,7 +214,7 @@ def what_stays_in_memory() -> dict[str, Any]:
             return output
 
     gc.disable()  # what is freed is freed by itself
-    Executor([Watched(mesh.pp.rank, 2)], mesh).run(schedule, toy_micro_batches(8), HANDED_OVER)
+    Executor([Watched(grid.pp.rank, 2)], grid).run(schedule, toy_micro_batches(8), HANDED_OVER)
     return {**most, "left": sum(ref() is not None for ref in outputs + inputs)}
 
 
@@ -226,9 +226,9 @@ def test_tensors_go_as_soon_as_they_have_been_used():
 
 
 def test_what_does_not_fit_is_refused():
-    mesh = Mesh.single()
+    grid = Grid.single()
     stages = [ToyStage(number, 2) for number in range(2)]
-    executor = Executor(stages, mesh)
+    executor = Executor(stages, grid)
     schedule = build_schedule("gpipe", 1, 3, 2)
     with pytest.raises(ValueError, match="2 micro-batches for a schedule of 3"):
         executor.run(schedule, toy_micro_batches(2), HANDED_OVER)
@@ -244,7 +244,7 @@ def test_a_frozen_stage_only_hands_on():
     """Nothing to train in the first stage: it has no backward, and the second none of its input's."""
     stages = [ToyStage(number, 2) for number in range(2)]
     stages[0].requires_grad_(False)
-    Executor(stages, Mesh.single()).run(build_schedule("gpipe", 1, 2, 2), toy_micro_batches(2), HANDED_OVER)
+    Executor(stages, Grid.single()).run(build_schedule("gpipe", 1, 2, 2), toy_micro_batches(2), HANDED_OVER)
     expected = in_one_go(2, toy_micro_batches(2), 1.0)[1]
     assert gradients(stages[0]) == [None, None]
     assert all(torch.equal(a, b) for a, b in zip(gradients(stages[1]), expected[1], strict=True))

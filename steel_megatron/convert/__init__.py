@@ -1,1 +1,0 @@
-"""Floor 5: Hugging Face in and out."""

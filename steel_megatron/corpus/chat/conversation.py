@@ -1,0 +1,97 @@
+"""Conversations as text by a chat template, whose control marks are told apart from what people wrote."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from steel_megatron.corpus.chat.marked_text import Mark, Text
+from steel_megatron.corpus.chat.template import Pieces, Slot, jinja_pieces, read_template
+from steel_megatron.corpus.corpus import Option, Options, RejectedRecordError
+from steel_megatron.corpus.normalize import clean
+
+CHATML = "chatml"
+SYSTEM = "You are a helpful assistant."
+START, END = Mark("<|im_start|>"), Mark("<|im_end|>")
+
+CHAT_TEMPLATE = Option(
+    "chat_template",
+    CHATML,
+    "How turns become text: chatml, or a tokenizer's own template, given by its folder or a file of Jinja.",
+)
+ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
+CHAT_REASONS = {
+    "no_turns": "the conversation has no turn",
+    "unknown_role": "a turn of somebody who is neither user, assistant nor system",
+    "roles_do_not_alternate": "the turns are not user, assistant, user, assistant …",
+    "no_answer": "the conversation ends with a question",
+    "empty_turn": "a turn has no text",
+    "template_fails": "the chat template takes no such conversation",
+}
+Turn = tuple[str, str]
+
+
+def chat(turns: Iterable[Turn], options: Options) -> Text:
+    """The conversation by the template of the options.
+
+    Blank lines before a turn's text and white space behind it go; nothing else of it does.
+
+    Args:
+        turns: (role, text) in order; roles as in :data:`ROLES`.
+
+    Raises:
+        RejectedRecordError: one of :data:`CHAT_REASONS`.
+    """
+    checked = [(_role(role), clean(text).strip("\n").rstrip()) for role, text in turns]
+    roles = tuple(role for role, _ in checked)
+    _check(roles)
+    empty = next((number for number, (_, text) in enumerate(checked, start=1) if not text.strip()), None)
+    if empty is not None:
+        raise RejectedRecordError("empty_turn", f"turn {empty} of {len(checked)}")
+    return Text.of(checked[piece][1] if isinstance(piece, Slot) else piece for piece in _pieces(roles, options))
+
+
+def prepare_chat(options: Options) -> Options:
+    """The options with the hash of the template; it is tried out on a conversation.
+
+    Raises:
+        ConfigError: there is no such template, or it leaves turns out.
+    """
+    name = options["chat_template"]
+    if name == CHATML:
+        return options
+    template = read_template(name)
+    jinja_pieces(template, ("user", "assistant") * 2)
+    facts = f"{template.source}\0{sorted(template.marks)}\0{sorted(template.names.items())}"
+    return {**options, "chat_template_sha256": hashlib.sha256(facts.encode()).hexdigest()}
+
+
+def _role(role: str) -> str:
+    if role.strip().lower() not in ROLES:
+        raise RejectedRecordError("unknown_role", repr(role))
+    return ROLES[role.strip().lower()]
+
+
+def _check(roles: Sequence[str]) -> None:
+    turns = roles[1:] if roles[:1] == ("system",) else roles
+    if not turns:
+        raise RejectedRecordError("no_turns")
+    if any(role != ("user", "assistant")[place % 2] for place, role in enumerate(turns)):
+        raise RejectedRecordError("roles_do_not_alternate", ", ".join(roles[:20]))
+    if turns[-1] == "user":
+        raise RejectedRecordError("no_answer", ", ".join(roles[:20]))
+
+
+def _pieces(roles: tuple[str, ...], options: Options) -> Pieces:
+    name = options["chat_template"]
+    if name != CHATML:
+        return jinja_pieces(read_template(name), roles)
+    return _chatml_pieces(roles)
+
+
+@lru_cache(maxsize=256)
+def _chatml_pieces(roles: tuple[str, ...]) -> Pieces:
+    head: Pieces = () if roles[0] == "system" else (START, f"system\n{SYSTEM}", END, "\n")
+    turns = (piece for place, role in enumerate(roles) for piece in (START, f"{role}\n", Slot(place), END, "\n"))
+    return (*head, *turns)

@@ -1,0 +1,1 @@
+"""``steel convert``: files of a corpus to {text, source, id} JSON lines."""

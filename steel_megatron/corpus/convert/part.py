@@ -1,0 +1,129 @@
+"""The part of converting that runs in worker processes: a part of a file in, two finished files out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from steel_megatron import __version__
+from steel_megatron.config import DataError, SteelError
+from steel_megatron.corpus.chat.marked_text import Text
+from steel_megatron.corpus.convert.parts import Part, rows_of
+from steel_megatron.corpus.corpus import Corpus, RejectedRecordError
+from steel_megatron.corpus.normalize import normalize
+from steel_megatron.corpus.readers import Row
+from steel_megatron.corpus.registry import find_corpus
+from steel_megatron.jobs.packed import open_packed
+from steel_megatron.jobs.progress import add_to
+from steel_megatron.jobs.rejects import reject_line, shown
+from steel_megatron.jobs.tasks import Task
+
+FORMAT = 2  # of what is written; another number makes parts of an earlier version be done again
+DOCUMENTS, REJECTED = ".documents", ".rejects"
+
+
+@dataclass(frozen=True)
+class ConvertJob:
+    """What every worker needs to know."""
+
+    corpus: str
+    options: Mapping[str, str]
+    source: str
+    packing: str  # "", "gz" or "zst"
+    folder: str  # of finished parts
+    counter: Any = None  # shared count of bytes read
+
+    def key(self, part: Part) -> str:
+        """A name for the finished part that changes with everything its content depends on."""
+        made_of = [FORMAT, __version__, self.corpus, sorted(self.options.items()), self.source, self.packing]
+        text = json.dumps([made_of, asdict(part)], sort_keys=True)
+        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+    def task(self, part: Part) -> Task:
+        """The files of a part."""
+        return Task(Path(self.folder) / self.key(part), (DOCUMENTS, REJECTED))
+
+
+@dataclass
+class PartResult:
+    """Counts of one part. ``damage`` says in words why the file could not be read to its end."""
+
+    records: int = 0
+    documents: int = 0
+    text_bytes: int = 0
+    rejects: dict[str, int] | None = None
+    damage: str = ""
+    passed_over: list[str] = field(default_factory=list)  # members of an archive
+
+
+def finished_part(job: ConvertJob, part: Part) -> PartResult | None:
+    """What an earlier, stopped run has done already."""
+    counts = job.task(part).done()
+    return None if counts is None else PartResult(**counts)
+
+
+def convert_part(job: ConvertJob, part: Part) -> PartResult:
+    """Writes the documents and rejects of a part."""
+    corpus = find_corpus(job.corpus)
+    result = PartResult()
+    counts: Counter[str] = Counter()
+    task = job.task(part)
+    try:
+        with task.attempt() as paths:
+            with open_packed(paths[0], job.packing) as documents, open(paths[1], "wb") as rejects:
+                for row in rows_of(part, corpus, lambda count: add_to(job.counter, count), result.passed_over.append):
+                    result.records += 1
+                    try:
+                        line, text_bytes = _document(corpus, job, part, row)
+                    except RejectedRecordError as error:
+                        counts[error.reason] += 1
+                        rejects.write(_reject(part, row, error))
+                        continue
+                    documents.write(line)
+                    result.documents += 1
+                    result.text_bytes += text_bytes
+            result.rejects = dict(sorted(counts.items()))
+            task.finish(paths, asdict(result))
+    except DataError as error:
+        return PartResult(damage=str(error))
+    return result
+
+
+def _document(corpus: Corpus, job: ConvertJob, part: Part, row: Row) -> tuple[bytes, int]:
+    """The output line of a record, and the bytes of its text.
+
+    Raises:
+        RejectedRecordError: the record gives no text.
+    """
+    if row.error is not None:
+        raise row.error
+    try:
+        text = normalize(corpus.text(row.value, job.options))
+        name = f"{part.name}/{row.member}" if row.member else part.name
+        identity = corpus.identity(row.value, job.options) or f"{name}:{row.number}"
+        plain = text.text if isinstance(text, Text) else text
+        document: dict[str, Any] = {"text": plain, "source": job.source, "id": identity}
+        if isinstance(text, Text):
+            document["control"] = text.control
+        return orjson.dumps(document) + b"\n", len(plain.encode())
+    except RejectedRecordError:
+        raise
+    except SteelError:  # a setting or package is wrong, not the record
+        raise
+    except Exception as error:  # whatever a published record holds, it costs that record only
+        raise RejectedRecordError("unexpected", f"{type(error).__name__}: {error}") from error
+
+
+def _reject(part: Part, row: Row, error: RejectedRecordError) -> bytes:
+    head = row.head or repr(row.value).encode("utf-8", "backslashreplace")
+    member = {"member": row.member} if row.member else {}
+    place = {"file": part.path, **member, "line": row.line, "record": row.number}
+    # Half surrogates, of a file name or a detail, are written as JSON escapes.
+    return reject_line(place, error.reason, error.detail, shown(head)).encode("utf-8", "backslashreplace")

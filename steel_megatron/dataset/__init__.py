@@ -1,1 +1,0 @@
-"""Floor 2: indexed files → order → windows → batches."""

@@ -1,0 +1,1 @@
+"""Floor 5: checkpoints to Hugging Face folders and back."""

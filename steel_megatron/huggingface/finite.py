@@ -1,0 +1,62 @@
+"""Weights that are no numbers are refused where they come in: a run could only find them later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from steel_megatron.config import CheckpointError
+from steel_megatron.huggingface.weights import WeightSource
+
+NAMED = 5  # tensors in the message
+
+
+class FiniteWeights:
+    """A source of weights that looks at each tensor as it is read, also as it will be in ``dtype``."""
+
+    def __init__(self, source: WeightSource, dtype: torch.dtype) -> None:
+        self.source = source
+        self.dtype = dtype
+        self.not_finite: list[str] = []
+        self.too_large: list[str] = []
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self.source.shapes
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self.source[name]
+        bad = int((~tensor.isfinite()).sum())
+        if bad:
+            self.not_finite.append(f"{name} ({bad:,} of {tensor.numel():,} elements)")
+        elif tensor.dtype != self.dtype and (large := int((~tensor.to(self.dtype).isfinite()).sum())):
+            self.too_large.append(f"{name} ({large:,} of {tensor.numel():,} elements)")
+        return tensor
+
+    def check(self, where: str) -> None:
+        """After all tensors have been read.
+
+        Raises:
+            CheckpointError: names those that are not finite.
+        """
+        if self.not_finite:
+            raise CheckpointError(
+                f"{where} has weights that are NaN or infinite: {_some(self.not_finite)}",
+                rule="every weight of a model is a finite number",
+                fix="download or copy the files again; if they are as they were published, take an earlier checkpoint "
+                "of that model",
+            )
+        if self.too_large:
+            kind = str(self.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{where} has weights that {kind} cannot hold: {_some(self.too_large)}",
+                rule="every weight of a model is a finite number in the checkpoint's precision",
+                fix="give --dtype bf16 or fp32",
+            )
+
+
+def _some(tensors: list[str]) -> str:
+    more = f" and {len(tensors) - NAMED} more" if len(tensors) > NAMED else ""
+    return ", ".join(tensors[:NAMED]) + more

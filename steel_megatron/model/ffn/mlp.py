@@ -1,0 +1,77 @@
+"""The MLP of a block.
+
+Shapes: B batch, S sequence, H hidden, F this rank's inner channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from steel_megatron.config import ModelConfig
+from steel_megatron.model.attention.layer import output_init
+from steel_megatron.model.pieces import Pieces
+from steel_megatron.model.recompute import made_again
+from steel_megatron.ops.activation import gated_activation, plain_activation
+from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import HFName, Init
+from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, RowParallelLinear
+
+
+class MLP(nn.Module):
+    """Up (and gate) projection, activation, down projection. ``recompute``: do not keep the activation's output."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        layer: int,
+        grid: Grid,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+        recompute: bool,
+    ) -> None:
+        super().__init__()
+        self.activation = config.activation
+        self.gated = config.gated
+        self.pieces: Pieces | None = None
+        self.recompute = recompute
+        stem, llama, gpt2 = f"blocks.{layer}.mlp", f"model.layers.{layer}.mlp", f"transformer.h.{layer}.mlp"
+        names = ("gate", "up") if self.gated else ("up",)
+        outs = [
+            Out(
+                f"{stem}.{what}",
+                config.ffn_hidden_size,
+                init=Init(std=config.init_method_std),
+                hf={"llama": HFName(f"{llama}.{what}_proj"), "gpt2": HFName(f"{gpt2}.c_fc", transpose=True)},
+            )
+            for what in names
+        ]
+        bias = config.add_bias_linear
+        self.up = ColumnParallelLinear(config.hidden_size, outs, bias=bias, grid=grid, dtype=dtype, device=device)
+        self.down = RowParallelLinear(
+            config.ffn_hidden_size,
+            config.hidden_size,
+            name=f"{stem}.down",
+            bias=bias,
+            grid=grid,
+            dtype=dtype,
+            device=device,
+            init=output_init(config),
+            hf={"llama": HFName(f"{llama}.down_proj"), "gpt2": HFName(f"{gpt2}.c_proj", transpose=True)},
+        )
+
+    def forward(self, x_BSH: Tensor) -> Tensor:
+        """(B, S, H) → (B, S, H), not yet added to the residual stream."""
+        up = self.up(x_BSH)
+        inner_BSF = self._activate(up)
+        if not (self.recompute and torch.is_grad_enabled()):
+            return self.down(inner_BSF)
+        kept = up.detach()
+        with made_again(inner_BSF, lambda: self._activate(kept)):
+            return self.down(inner_BSF)
+
+    def _activate(self, up: Tensor) -> Tensor:
+        if self.pieces is not None:
+            return self.pieces.activate(up, self.activation)
+        return (gated_activation if self.gated else plain_activation)(up, self.activation)

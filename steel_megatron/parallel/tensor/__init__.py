@@ -1,0 +1,1 @@
+"""Tensor parallel: the layers that the model is written in."""

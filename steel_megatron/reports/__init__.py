@@ -1,0 +1,1 @@
+"""Floor 6: figures and tables to look at: datasets, samples of a run, mixtures, schedules."""

@@ -1,0 +1,1 @@
+"""How documents are cut or packed into samples of one length."""

@@ -1,0 +1,1 @@
+"""Which source each sample of a run comes from, phase by phase."""

@@ -1,0 +1,269 @@
+"""Indexed datasets: Megatron's .bin/.idx files, read without copying and written without holding them.
+
+The work is done in C++ (csrc/indexed); docs/data_format.md describes the bytes.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from steel_megatron.config import ConfigError, DataError
+
+try:
+    from steel_megatron import _indexed
+    from steel_megatron.tokens.data_file import DataFile
+except ImportError as error:
+    raise ConfigError(
+        f"the C++ part of steel_megatron does not load ({error})",
+        rule="it is built when the package is installed",
+        fix="pip install -e . in the repository (needs a C++17 compiler)",
+    ) from error
+
+
+def best_dtype(vocab_size: int) -> str:
+    """Megatron's choice of token type: two bytes below 65,500 ids, else four."""
+    return "uint16" if vocab_size < 65500 else "int32"
+
+
+class IndexedDataset:
+    """A dataset opened by its prefix: in constant time and memory, whatever its size.
+
+    Raises:
+        DataError: a file is missing, cut off, damaged, or the two do not belong together.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+        self.prefix = os.fspath(prefix)
+        for suffix in (".idx", ".bin"):
+            if not os.path.isfile(self.prefix + suffix):
+                raise DataError(
+                    f"no file {self.prefix}{suffix}",
+                    rule="a dataset is a pair of files PREFIX.bin and PREFIX.idx",
+                    fix="give the path without .bin or .idx",
+                )
+        self._files = [DataFile(self.prefix + suffix) for suffix in (".idx", ".bin")]
+        self._reader = _indexed.Reader(self.prefix)
+        self.dtype: np.dtype[Any] = np.dtype(self._reader.dtype)
+        self.tokens: NDArray[Any] = np.frombuffer(self._reader.bin_bytes, self.dtype)
+
+    @property
+    def sequence_count(self) -> int:
+        return int(self._reader.sequence_count)
+
+    @property
+    def document_count(self) -> int:
+        return int(self._reader.document_count)
+
+    @property
+    def token_count(self) -> int:
+        return int(self._reader.token_count)
+
+    @property
+    def multimodal(self) -> bool:
+        """Whether the index has a mode per sequence (Megatron's multimodal files)."""
+        return bool(self._reader.multimodal)
+
+    @property
+    def sequence_lengths(self) -> NDArray[np.int32]:
+        """Tokens of each sequence; a view of the mapped index."""
+        return self._index_array("<i4", self.sequence_count, self._reader.lengths_at)
+
+    @property
+    def sequence_pointers(self) -> NDArray[np.int64]:
+        """Byte in .bin at which each sequence begins; a view of the mapped index."""
+        return self._index_array("<i8", self.sequence_count, self._reader.pointers_at)
+
+    @property
+    def document_indices(self) -> NDArray[np.int64]:
+        """Sequence with which each document begins, and at last the number of sequences."""
+        return self._index_array("<i8", self.document_count + 1, self._reader.boundaries_at)
+
+    @property
+    def sequence_modes(self) -> NDArray[np.int8] | None:
+        """Mode of each sequence of a multimodal dataset."""
+        if not self.multimodal:
+            return None
+        return self._index_array("i1", self.sequence_count, self._reader.modes_at)
+
+    def sequence(self, number: int) -> NDArray[Any]:
+        """The tokens of a sequence; a view."""
+        start, stop = self._reader.sequence_range(number)
+        return self.tokens[start:stop]
+
+    def document(self, number: int) -> NDArray[Any]:
+        """The tokens of all sequences of a document; a view."""
+        start, stop = self._reader.document_range(number, number + 1)
+        return self.tokens[start:stop]
+
+    def document_token_range(self, first: int, last: int) -> tuple[int, int]:
+        """Tokens [start, stop) of the documents [first, last)."""
+        return self._reader.document_range(first, last)
+
+    def document_at(self, token: int) -> int:
+        """The document that a token of .bin belongs to; by binary search.
+
+        Raises:
+            IndexError: there is no such token.
+        """
+        if not 0 <= token < self.token_count:
+            raise IndexError(f"token {token} of {self.token_count}")
+        # bisect and not numpy, which would copy the whole of an array that lies unaligned in the file. Of several that
+        # begin at one place, only the last has tokens.
+        sequence = bisect.bisect_right(self.sequence_pointers, token * self.dtype.itemsize) - 1
+        return bisect.bisect_right(self.document_indices, sequence) - 1
+
+    def document_starts_between(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Ascending tokens in [start, stop) at which a document begins; by binary search."""
+        starts: NDArray[np.int64] = self._reader.document_starts_between(start, stop)
+        return starts
+
+    @property
+    def damaged_files(self) -> list[str]:
+        """Files of which a read inside :func:`steel_megatron.tokens.data_file.guarded_reads` has missed a part."""
+        return self._reader.damaged
+
+    def check_files(self) -> None:
+        """Whether the files are still those that were opened; reads nothing of them.
+
+        Raises:
+            DataError: one is gone, another one, or was changed.
+        """
+        for file in self._files:
+            file.check()
+
+    def validate(self) -> None:
+        """Looks at every entry of the index.
+
+        Raises:
+            DataError: names the first wrong entry, its byte, what is there and what was expected.
+        """
+        self._reader.validate()
+
+    def _index_array(self, dtype: str, count: int, offset: int) -> NDArray[Any]:
+        return np.frombuffer(self._reader.idx_bytes, dtype, count, offset)
+
+
+class WriterCounts(NamedTuple):
+    """How much a writer has taken."""
+
+    sequences: int = 0
+    documents: int = 0
+    tokens: int = 0
+
+
+class IndexedWriter:
+    """Writes a dataset in constant memory; nothing has its final name before :meth:`finish`.
+
+    As a context manager it finishes on success and removes its files on an exception. A killed run leaves files named
+    ``PREFIX.*.partial``, which nobody takes for a dataset and the next writer overwrites. A prefix that another process
+    is writing is refused. One thread at a time uses a writer.
+
+    Args:
+        prefix: path without .bin or .idx.
+        dtype: type of the ids in the file; an id that it cannot hold is refused.
+        start: what an earlier writer of this prefix had taken at its last :meth:`sync` before it was left or killed;
+            this one goes on there.
+    """
+
+    def __init__(
+        self, prefix: str | os.PathLike[str], dtype: str | np.dtype[Any] = "int32", start: WriterCounts | None = None
+    ) -> None:
+        self.prefix = os.fspath(prefix)
+        self.dtype = np.dtype(dtype)
+        self._writer = _indexed.Writer(self.prefix, self.dtype.name, *(start or WriterCounts()))
+
+    @property
+    def sequence_count(self) -> int:
+        return int(self._writer.sequence_count)
+
+    @property
+    def document_count(self) -> int:
+        return int(self._writer.document_count)
+
+    @property
+    def token_count(self) -> int:
+        return int(self._writer.token_count)
+
+    def add_document(self, document: ArrayLike | Sequence[ArrayLike]) -> None:
+        """One document: an array of ids, or a list of arrays, one per sequence.
+
+        An empty array makes a document without a sequence; an empty array in a list, a sequence without tokens.
+
+        Raises:
+            DataError: an id does not fit the dtype (nothing is written then), or the disk is full.
+        """
+        if isinstance(document, (list, tuple)) and document and np.ndim(document[0]) == 1:
+            sequences = [self._ids(sequence) for sequence in document]
+            lengths = [len(sequence) for sequence in sequences]
+            self._writer.add_sequences(np.concatenate(sequences), np.array(lengths, np.int64))
+            self._writer.end_document()
+        else:
+            self._writer.add_document(self._ids(document))
+
+    def add_many(self, ids: ArrayLike, lengths: ArrayLike) -> None:
+        """Documents of one sequence each; the fast way for many.
+
+        Args:
+            ids: those of all documents, one after the other.
+            lengths: number of ids of each. 0 makes a document without a sequence, as Megatron does for an empty text.
+
+        Raises:
+            DataError: an id does not fit the dtype or the lengths do not add up (nothing is written then), or the disk
+                is full.
+        """
+        counts = np.asarray(lengths)
+        if counts.size and counts.dtype.kind not in "iu":
+            raise DataError(f"lengths of type {counts.dtype}", rule="lengths are whole numbers")
+        self._writer.add_documents(self._ids(ids), counts.astype(np.int64, copy=False))
+
+    def _ids(self, ids: Any) -> NDArray[Any]:
+        array = np.asarray(ids)
+        return array if array.size else np.empty(0, self.dtype)  # numpy makes an empty list an array of floats
+
+    def append_dataset(self, prefix: str | os.PathLike[str], progress: Callable[[int], object] | None = None) -> None:
+        """All documents of another dataset of the same type, in constant memory.
+
+        Args:
+            progress: called with the bytes of ``.bin`` copied since the last call.
+
+        Raises:
+            DataError: the other dataset is damaged, of another type or multimodal (nothing is written then), or the
+                disk is full.
+        """
+        self._writer.append_dataset(os.fspath(prefix), progress)
+
+    def sync(self) -> WriterCounts:
+        """Waits until the disk has everything; returns where another writer can go on."""
+        self._writer.sync()
+        return WriterCounts(self.sequence_count, self.document_count, self.token_count)
+
+    def leave(self) -> None:
+        """Closes, and leaves ``PREFIX.*.partial`` for another writer that goes on from the last :meth:`sync`."""
+        self._writer.leave()
+
+    def finish(self) -> None:
+        """Writes the index and gives the files their names; an older dataset of that prefix is replaced."""
+        self._writer.finish()
+
+    def abort(self) -> None:
+        """Removes what was written; nothing after :meth:`finish`."""
+        self._writer.abort()
+
+    def __enter__(self) -> IndexedWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and not self._writer.closed:
+                self.finish()
+        finally:
+            self.abort()  # does nothing after a finish that went well

@@ -1,0 +1,191 @@
+"""Several datasets of one token type and one tokenizer joined into one, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tqdm import tqdm
+
+from steel_megatron.config import DataError
+from steel_megatron.jobs.hashes import HASH_BLOCK, FileRecord, hash_file
+from steel_megatron.jobs.tasks import writing_dataset
+from steel_megatron.tokens.indexed import IndexedDataset, IndexedWriter
+from steel_megatron.tokens.manifest import Manifest, manifest_path
+from steel_megatron.tokens.manifest_check import check_hash
+from steel_megatron.tokens.merge.manifests import join_manifests, read_manifests
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".bin", ".idx")
+LOG_SECONDS = 10.0  # between log lines where there is no terminal
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What :func:`merge` wrote; ``manifest`` is None when the inputs had none."""
+
+    prefix: str
+    inputs: tuple[str, ...]
+    dtype: str
+    documents: int
+    sequences: int
+    tokens: int
+    manifest: Manifest | None
+
+
+def merge(
+    inputs: Iterable[str | os.PathLike[str]],
+    output_prefix: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    use_manifests: bool = True,
+) -> Merged:
+    """Writes ``{output_prefix}.bin``, ``.idx`` and, if the inputs have manifests, ``.manifest.json``.
+
+    The documents of the first input come first, and so on. Everything that can be checked is checked before the first
+    byte is copied, except the hashes of the inputs, which are compared with their manifests on the way.
+
+    Args:
+        inputs: prefixes, ``.bin`` or ``.idx`` files, and folders, whose datasets are taken by name.
+        overwrite: replaces a dataset that is there.
+        use_manifests: False neither reads the inputs' manifests nor writes one.
+
+    Raises:
+        DataError: no dataset, a damaged one, or datasets that do not go together.
+    """
+    output = os.fspath(output_prefix)
+    prefixes = find_datasets(inputs, output)
+    check_output(output, prefixes, overwrite)
+    dtype = check_types(prefixes)
+    manifests = read_manifests(prefixes) if use_manifests else {}
+    with writing_dataset(output):
+        writer = IndexedWriter(output, dtype)
+        try:
+            bin_hash = copy_datasets(writer, prefixes, manifests)
+            manifest_path(output).unlink(missing_ok=True)  # it tells of the dataset that is about to be replaced
+            writer.finish()
+        finally:
+            writer.abort()
+        counts = (writer.document_count, writer.sequence_count, writer.token_count)
+        manifest = None
+        if manifests:
+            name = os.path.basename(output)
+            outputs = {
+                "bin": FileRecord(f"{name}.bin", os.path.getsize(f"{output}.bin"), bin_hash),
+                "idx": replace(hash_file(f"{output}.idx"), path=f"{name}.idx"),
+            }
+            manifest = join_manifests(list(manifests.values()), outputs)
+            manifest.write(output)
+    return Merged(output, tuple(prefixes), dtype, *counts, manifest)
+
+
+def find_datasets(inputs: Iterable[str | os.PathLike[str]], output_prefix: str) -> list[str]:
+    """The prefixes of the inputs in order, each once; the output is not taken from a folder that it lies in.
+
+    Raises:
+        DataError: nothing there, or a ``.bin`` without ``.idx`` or the reverse.
+    """
+    prefixes: list[str] = []
+    for path in inputs:
+        given = os.fspath(path)
+        if os.path.isdir(given):
+            prefixes += _datasets_in(given, output_prefix)
+        else:
+            prefixes.append(os.path.splitext(given)[0] if given.endswith(SUFFIXES) else given)
+    for prefix in prefixes:
+        missing = [prefix + suffix for suffix in SUFFIXES if not os.path.isfile(prefix + suffix)]
+        if missing:
+            raise DataError(
+                f"no file {' and no file '.join(missing)}",
+                rule="a dataset is a pair of files PREFIX.bin and PREFIX.idx",
+                fix="give prefixes without .bin and .idx, or a folder; remove a file whose other half is gone",
+            )
+    return list(dict.fromkeys(prefixes))
+
+
+def _datasets_in(folder: str, output_prefix: str) -> list[str]:
+    names = {os.path.splitext(name)[0] for name in os.listdir(folder) if name.endswith(SUFFIXES)}
+    prefixes = [os.path.join(folder, name) for name in sorted(names)]
+    prefixes = [prefix for prefix in prefixes if not _same_path(prefix, output_prefix)]
+    if not prefixes:
+        raise DataError(f"{folder} holds no dataset", rule="a folder to merge holds .bin and .idx files")
+    return prefixes
+
+
+def check_output(output: str, prefixes: Sequence[str], overwrite: bool) -> None:
+    """Refuses to write over an input, and over anything without ``overwrite``."""
+    if any(_same_path(prefix, output) for prefix in prefixes):
+        raise DataError(
+            f"{output} is both an input and the output",
+            rule="the inputs stay as they are",
+            fix="choose another --output-prefix",
+        )
+    files = [output + suffix for suffix in SUFFIXES] + [str(manifest_path(output))]
+    there = [path for path in files if os.path.exists(path)]
+    if there and not overwrite:
+        raise DataError(
+            f"{there[0]} is there already",
+            rule="a dataset is not replaced unasked",
+            fix="choose another --output-prefix, or give --overwrite",
+        )
+
+
+def check_types(prefixes: Sequence[str]) -> str:
+    """The token type that all datasets have; opens each.
+
+    Raises:
+        DataError: a dataset is damaged, or two have different types.
+    """
+    dtypes: dict[str, str] = {}  # type → first dataset that has it
+    for prefix in prefixes:
+        dtypes.setdefault(IndexedDataset(prefix).dtype.name, prefix)
+    if len(dtypes) > 1:
+        raise DataError(
+            "datasets of different token types: " + ", ".join(f"{prefix} is {name}" for name, prefix in dtypes.items()),
+            rule="datasets that are joined have one token type",
+            fix="tokenise those of one type again with the tokenizer of the others",
+        )
+    return next(iter(dtypes))
+
+
+def copy_datasets(writer: IndexedWriter, prefixes: Sequence[str], manifests: Mapping[str, Manifest]) -> str:
+    """Appends all datasets, comparing hashes where there is a manifest.
+
+    Returns the hash of what is then in ``.bin``; without manifests nothing is read for it.
+    """
+    whole = hashlib.sha256()
+    sizes = [os.path.getsize(prefix + ".bin") for prefix in prefixes]
+    logged = time.monotonic()
+    with tqdm(total=sum(sizes) * (2 if manifests else 1), desc="merge", unit="B", unit_scale=True, disable=None) as bar:
+        for number, prefix in enumerate(prefixes):
+            if prefix in manifests:
+                _check_hashes(prefix, manifests[prefix], whole, bar.update)
+            writer.append_dataset(prefix, bar.update)
+            if bar.disable and time.monotonic() - logged > LOG_SECONDS:
+                logged = time.monotonic()
+                share = 100 * sum(sizes[: number + 1]) / max(sum(sizes), 1)
+                log.info("merge: %.0f %%, %d of %d datasets", share, number + 1, len(prefixes))
+    return whole.hexdigest()
+
+
+def _check_hashes(prefix: str, manifest: Manifest, whole: Any, progress: Callable[[int], object]) -> None:
+    digest = hashlib.sha256()
+    with open(prefix + ".bin", "rb") as file, ThreadPoolExecutor(1) as second:
+        while block := file.read(HASH_BLOCK):
+            updated = second.submit(whole.update, block)  # beside the next line: hashing lets other threads run
+            digest.update(block)
+            updated.result()
+            progress(len(block))
+    check_hash(prefix, "bin", digest.hexdigest(), manifest)
+    check_hash(prefix, "idx", hash_file(prefix + ".idx").sha256, manifest)
+
+
+def _same_path(first: str, second: str) -> bool:
+    return os.path.realpath(first) == os.path.realpath(second)

@@ -1,0 +1,1 @@
+"""Files that a run appends to for days, and its lock."""

@@ -1,0 +1,48 @@
+"""What a run's folder holds beside checkpoints and numbers: its configuration, its tokenizer, its lock."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from steel_megatron.config import RunConfig, StorageError, save_run_config
+from steel_megatron.tokenizer.base import Tokenizer
+from steel_megatron.training.loop import Callback, Metrics, Trainer
+from steel_megatron.training.output.lock import FolderLock
+from steel_megatron.training.startup.vocabulary import keep_tokenizer
+
+log = logging.getLogger(__name__)
+
+
+class RunFiles(Callback):
+    """Writes them at the start, and again where the folder was removed under the run. On one rank only.
+
+    Raises:
+        CheckpointError: the folder was removed, and another run has begun in it.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, tokenizer: Tokenizer | None, lock: FolderLock) -> None:
+        self.config = config
+        self.folder = folder
+        self.tokenizer = tokenizer
+        self.lock = lock
+        self.told = False
+
+    def write(self) -> None:
+        """Writes the configuration, and the tokenizer if it is not there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_run_config(self.config, self.folder / "config.yaml")
+        if self.tokenizer is not None:
+            keep_tokenizer(self.tokenizer, self.folder)
+
+    def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
+        try:
+            if not (self.folder / "config.yaml").exists():
+                self.lock.renew()
+                self.write()
+                log.warning("%s was removed: config.yaml and what goes on are written again", self.folder)
+            self.told = False
+        except (OSError, StorageError) as error:
+            if not self.told:
+                log.warning("%s cannot be written: %s; training goes on", self.folder, error)
+            self.told = True

@@ -1,0 +1,1 @@
+"""Floor 6: proof that every layout computes one and the same run."""

@@ -1,0 +1,133 @@
+"""Options of Hugging Face models ↔ ModelConfig, with transformers' own configurations as the other side."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from transformers import AutoConfig
+
+from helpers.tiny_models import TINY, tiny_config
+from steel_megatron.config import ConfigError, ModelConfig
+from steel_megatron.huggingface.families import (
+    FAMILIES,
+    GPT2,
+    LLAMA,
+    QWEN2,
+    QWEN3,
+    family_of,
+    read_options,
+    write_options,
+)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_options_survive_the_way_in_and_out(name, tmp_path):
+    original = tiny_config(name)
+    family, model = read_options(original.to_dict())
+    assert family.model_type == original.model_type
+    assert family_of(model) is family
+    (tmp_path / "config.json").write_text(json.dumps(write_options(family, model)))
+    again = AutoConfig.from_pretrained(tmp_path)
+    assert read_options(again.to_dict()) == (family, model)
+    differing = {
+        key for key, value in original.to_dict().items() if value is not None and again.to_dict().get(key) != value
+    }
+    # transformers 4 keeps a sliding window that use_sliding_window False switches off
+    assert differing <= {"_name_or_path", "rope_parameters", "rope_scaling", "sliding_window"}
+
+
+@pytest.mark.parametrize("name", ["llama_llama3", "qwen2_yarn", "llama_linear", "qwen3"])
+def test_both_spellings_of_rope_are_written_and_either_is_read(name):
+    family, model = read_options(tiny_config(name).to_dict())
+    options = tiny_config(name).to_dict() | write_options(family, model)
+    version_4 = {key: value for key, value in options.items() if key != "rope_parameters"}
+    version_5 = {key: value for key, value in options.items() if key not in ("rope_theta", "rope_scaling")}
+    assert read_options(version_4) == read_options(version_5) == (family, model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "family"),
+    [
+        ({}, LLAMA),
+        ({"add_bias_linear": True}, LLAMA),
+        ({"add_bias_linear": True, "add_qkv_bias": True}, LLAMA),
+        ({"activation": "geglu"}, LLAMA),
+        ({"add_qkv_bias": True}, QWEN2),
+        ({"qk_layernorm": True, "kv_channels": 128}, QWEN3),
+        ({"hidden_dropout": 0.1}, LLAMA),
+        (
+            {
+                "position_embedding_type": "learned_absolute",
+                "normalization": "LayerNorm",
+                "activation": "gelu_tanh",
+                "add_bias_linear": True,
+                "num_query_groups": None,
+            },
+            GPT2,
+        ),
+    ],
+)
+def test_a_model_goes_to_the_family_that_has_its_options(changes, family):
+    assert family_of(dataclasses.replace(ModelConfig(vocab_size=1000), **changes)) is family
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"position_embedding_type": "none"}, "position_embedding_type is none"),
+        ({"rotary_percent": 0.5}, "rotary_percent is 0.5"),
+        ({"normalization": "LayerNorm"}, "normalization is LayerNorm"),
+        ({"activation": "squared_relu"}, "activation is squared_relu"),
+        ({"qk_layernorm": True, "add_qkv_bias": True}, "qk_layernorm is True"),
+        ({"hidden_size": 100, "num_attention_heads": 8, "kv_channels": 16}, "hidden_size is 100"),
+    ],
+)
+def test_an_option_that_no_family_has_is_named(changes, named):
+    with pytest.raises(ConfigError) as caught:
+        family_of(dataclasses.replace(ModelConfig(vocab_size=1000), **changes))
+    assert named in str(caught.value)
+    assert "Qwen3" in str(caught.value) or "Llama" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "named"),
+    [
+        ("llama", {"model_type": "mamba"}, "mamba"),
+        ("llama", {"mlp_bias": True}, "mlp_bias"),
+        ("llama", {"hidden_act": "relu"}, "relu"),
+        ("qwen2", {"layer_types": ["full_attention", "sliding_attention"]}, "sliding"),
+        ("qwen3", {"attention_bias": True}, "attention_bias"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ("gpt2", {"activation_function": "tanh"}, "tanh"),
+        ("llama", {"rope_parameters": {"rope_type": "longrope", "factor": 2.0}}, "longrope"),
+        ("llama", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        ("llama_yarn", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "truncate": False}}, "truncate"),
+    ],
+)
+def test_what_is_not_converted_is_refused_by_name(name, changes, named):
+    with pytest.raises(ConfigError, match=named):
+        read_options(tiny_config(name).to_dict() | changes)
+
+
+def test_yarn_settings_that_follow_from_others_are_worked_out():
+    options = tiny_config("llama").to_dict()
+    rope = {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 32, "mscale": 1.0}
+    options["rope_parameters"] = rope | {"mscale_all_dim": 0.5, "rope_theta": 10000.0}
+    _, model = read_options(options)
+    assert model.rope_scaling_factor == 4.0
+    assert model.rope_scaling_attention_factor == pytest.approx(1.138629 / 1.069315, rel=1e-5)
+
+
+def test_yarn_that_older_transformers_read_otherwise_is_warned_of(caplog):
+    family, model = read_options(tiny_config("qwen2_yarn").to_dict())
+    write_options(family, model)
+    assert not caplog.records
+    model.max_position_embeddings = 200
+    write_options(family, model)
+    assert "transformers before 5" in caplog.text
+
+
+def test_families_are_told_apart():
+    assert len({family.model_type for family in FAMILIES}) == len(FAMILIES) == 4

@@ -1,0 +1,125 @@
+"""Every layout computes the same training run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from steel_megatron.cli.main import main
+from steel_megatron.config import ConfigError, RunConfig
+from steel_megatron.verify.layouts import Layout, Outcome, certificate, default_layouts, fits
+from steel_megatron.verify.processes import verify
+from steel_megatron.verify.shrink import shrink
+
+# Shapes whose parallel forms went wrong in other trainers: tied embeddings, fewer key heads than ranks, a vocabulary
+# that does not divide, biases on row-parallel layers, normalised queries and keys, learned positions, dropout.
+SHAPES = {
+    "tied_gqa": {"untie_embeddings_and_output_weights": False, "num_query_groups": 8, "qk_layernorm": True},
+    "untied_mqa_dropout": {
+        "num_query_groups": 1,
+        "add_qkv_bias": True,
+        "hidden_dropout": 0.1,
+        "attention_dropout": 0.1,
+        "z_loss_coeff": 0.01,
+        "exp_avg_dtype": "bf16",
+        "exp_avg_sq_dtype": "bf16",
+    },
+    "gpt2": {
+        "untie_embeddings_and_output_weights": False,
+        "normalization": "LayerNorm",
+        "position_embedding_type": "learned_absolute",
+        "activation": "gelu",
+        "add_bias_linear": True,
+        "num_query_groups": 32,
+        # Another numbering of the ranks, and every transfer waited for where it is started.
+        "rank_order": "pp-dp-tp",
+        "overlap_tensor_parallel": False,
+        "overlap_grad_reduce": False,
+        "overlap_param_gather": False,
+    },
+    # Head counts that are no powers of two, heads wider together than the model, of which RoPE turns a part.
+    "odd_heads": {"num_attention_heads": 14, "num_query_groups": 2, "kv_channels": 160, "rotary_percent": 0.4},
+}
+CORE = {
+    "odd_heads": ["tp2,sp,pp2,dp2", "dp2,nozero"],
+    "tied_gqa": ["tp2,sp,pp2,dp2", "pp2,vpp2,dp2,nozero", "tp4,sp", "pp4,gpipe,full"],
+    "untied_mqa_dropout": ["tp2,sp,dp2,selective", "tp2,pp2,vpp2,full"],
+    "gpt2": ["tp2,sp,pp2,dp2,mbs1", "dp4"],
+}
+
+
+def shape(name: str) -> RunConfig:
+    config = RunConfig()
+    for knob, value in SHAPES[name].items():
+        config.set(knob, value)
+    return config
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_core_layouts_agree(name):
+    layouts = [Layout.parse(text) for text in CORE[name]]
+    for outcome in verify(shrink(shape(name), steps=5), layouts, "cpu"):
+        assert outcome.agrees, outcome
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_every_layout_agrees(name):
+    config = shrink(shape(name), steps=5)
+    layouts = [layout for layout in default_layouts(8) if not fits(layout, config)]
+    outcomes = list(verify(config, layouts, "cpu"))
+    assert len(outcomes) == len(layouts) > 25
+    assert [outcome for outcome in outcomes if not outcome.agrees] == []
+
+
+def test_the_command_writes_a_certificate_and_fails_on_a_failing_layout(tmp_path, capsys):
+    prefix = tmp_path / "proof"
+    arguments = ["verify", "--world-size", "3", "--steps", "2", "--certificate", str(prefix)]
+    assert main([*arguments, "--layouts", "dp2;tp3;dp2,nozero"]) == 1  # 8 heads over 3 ranks
+    output = capsys.readouterr().out
+    assert "8 heads over 3 tensor-parallel ranks" in output
+    assert output.count("| agrees |") == 2  # the layouts around it are still verified
+    proof = json.loads((tmp_path / "proof.json").read_text())
+    assert proof["agrees"] is False
+    assert [layout["agrees"] for layout in proof["layouts"]] == [True, False, True]
+    assert "LAYOUTS DIFFER" in (tmp_path / "proof.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("tp2,dpp2", "did you mean"), ("tp0", "tp0"), ("two", "a layout joins"), ("tp", "a layout joins")],
+)
+def test_layouts_are_read_strictly(text, message):
+    with pytest.raises(ConfigError, match=message):
+        Layout.parse(text)
+
+
+def test_a_layout_says_what_it_sets():
+    config = Layout.parse("tp2,sp,pp4,vpp1,dp3,gpipe,nozero,full,mbs4").apply(RunConfig())
+    parallel, training = config.parallel, config.training
+    assert (parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size) == (2, 4)
+    assert (parallel.sequence_parallel, parallel.use_distributed_optimizer) == (True, False)
+    assert (parallel.num_layers_per_virtual_pipeline_stage, parallel.pipeline_schedule) == (1, "gpipe")
+    assert (training.recompute_granularity, training.micro_batch_size) == ("full", 4)
+
+
+def test_default_layouts_fit_the_processes_and_reach_three_dimensions():
+    for size in (1, 2, 4, 8):
+        assert max(layout.world_size for layout in default_layouts(size)) <= size
+    assert any(layout.tp > 1 and layout.pp > 1 and layout.dp > 1 for layout in default_layouts(8))
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome("x", loss_difference=2e-5),
+        Outcome("x", norm_difference=2e-4),
+        Outcome("x", weight_difference=2e-5),
+        Outcome("x", loss_difference=float("nan")),
+        Outcome("x", error="died"),
+    ],
+)
+def test_what_differs_does_not_agree(outcome):
+    assert not outcome.agrees
+    assert not certificate([Outcome("fine"), outcome], {})["agrees"]
