@@ -24,21 +24,21 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 
 COLUMNS = 2048
 Calls = dict[str, Callable[[], object]]
 
 
-def blocks_of(rank: int, processes: int, bytes_per_process: int, tensors: int) -> dict[str, Block]:
+def slices_of(rank: int, processes: int, bytes_per_process: int, tensors: int) -> dict[str, TensorSlice]:
     """This process's rows of each tensor, as views of one buffer."""
     rows = bytes_per_process // (4 * COLUMNS * tensors)
     buffer = torch.randn(tensors, rows, COLUMNS)
     shape = (rows * processes, COLUMNS)
-    return {f"model.{n}": Block(view, shape, (rank * rows, 0)) for n, view in enumerate(buffer)}
+    return {f"model.{n}": TensorSlice(view, shape, (rank * rows, 0)) for n, view in enumerate(buffer)}
 
 
-def torch_save(path: Path, blocks: dict[str, Block]) -> None:
+def torch_save(path: Path, blocks: dict[str, TensorSlice]) -> None:
     """One file, on the disk when this returns."""
     with open(path, "wb") as file:
         torch.save({name: block.tensor for name, block in blocks.items()}, file)
@@ -46,7 +46,7 @@ def torch_save(path: Path, blocks: dict[str, Block]) -> None:
         os.fsync(file.fileno())
 
 
-def torch_load(path: Path, blocks: dict[str, Block], mmap: bool = False) -> None:
+def torch_load(path: Path, blocks: dict[str, TensorSlice], mmap: bool = False) -> None:
     """Into the tensors that are there."""
     for name, tensor in torch.load(path, mmap=mmap).items():
         blocks[name].tensor.copy_(tensor)
@@ -57,7 +57,7 @@ def measure(rank: int, processes: int, bytes_in_all: int, tensors: int, rounds: 
     torch.set_num_threads(1)
     if processes > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=processes)
-    blocks = blocks_of(rank, processes, bytes_in_all // processes, tensors)
+    blocks = slices_of(rank, processes, bytes_in_all // processes, tensors)
     store, plain = CheckpointStore(Path(folder) / "run"), Path(folder) / f"plain_{rank}.pt"
     saves: Calls = {"torch.save, fsync": lambda: torch_save(plain, blocks), "save": lambda: store.save(1, blocks, {})}
     loads: Calls = {

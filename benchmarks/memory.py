@@ -32,7 +32,7 @@ from steel_megatron.parallel.grid import Grid
 from steel_megatron.plan.memory import Memory, estimate_memory
 from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.startup.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState
 
 SHAPE = {
@@ -113,7 +113,7 @@ def measure(knobs: dict[str, Any], device: str, folder: str, rank: int = 0, proc
     trace = Path(folder) / f"trace_{rank}.json"
     profiler.export_chrome_trace(str(trace))
     states, peak = allocated(json.loads(trace.read_text(encoding="utf-8"))["traceEvents"])
-    trainer.parts.datasets.close()
+    trainer.components.datasets.close()
     return Measured(rank, states, peak, resident_high() - before)
 
 
@@ -124,15 +124,15 @@ def measure_cuda(config: RunConfig, grid: Grid, rank: int) -> Measured:
     for _ in range(STEPS):
         trainer.train_step()
         trainer.read()
-    trainer.parts.datasets.close()
+    trainer.components.datasets.close()
     return Measured(rank, states, torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved())
 
 
 def build_trainer(config: RunConfig, grid: Grid) -> Trainer:
     batch_size, state = BatchSize(config.training), RunState()
     datasets = build_data(config, grid, None, batch_size, state)
-    parts = build_parts(config, grid, batch_size, datasets, initialise=True)
-    return Trainer(config, parts, state, [])
+    components = build_components(config, grid, batch_size, datasets, initialise=True)
+    return Trainer(config, components, state, [])
 
 
 def allocated(events: list[dict[str, Any]]) -> tuple[int, int]:

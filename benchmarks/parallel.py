@@ -36,7 +36,7 @@ from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.plan.pipeline import pipeline_timeline
 from steel_megatron.training.loop import Callback, Trainer
-from steel_megatron.training.startup.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState
 from steel_megatron.verify.layouts import Layout, write_sample_data
 
@@ -125,9 +125,9 @@ def work(rank: int, config: RunConfig, world_size: int, folder: str) -> None:
     state = RunState()
     datasets = build_data(config, grid, None, batch_size, state)
     try:
-        parts = build_parts(config, grid, batch_size, datasets, initialise=True)
+        components = build_components(config, grid, batch_size, datasets, initialise=True)
         clock = Clock(traffic)
-        Trainer(config, parts, state, [clock]).fit()
+        Trainer(config, components, state, [clock]).fit()
         torch.save([vars(step) for step in clock.steps], f"{folder}/{rank}.pt")
     finally:
         datasets.close()

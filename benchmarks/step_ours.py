@@ -17,10 +17,10 @@ from steel_megatron.config.run import KNOBS
 from steel_megatron.ops.backends import BACKENDS
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import blocks_of, parameters_with_spec
+from steel_megatron.parallel.parameter import parameters_with_spec, slices_of
 from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.startup.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState
 
 STEPS = 1000  # of the run whose first steps are timed
@@ -40,7 +40,7 @@ def fill_weights(parameters: list[torch.Tensor]) -> None:
     """Initial values by each piece's rule, drawn on the device: the layout-independent ones take a minute at 1 B."""
     with torch.no_grad():
         for parameter in parameters:
-            for piece, block in blocks_of(parameter):
+            for piece, block in slices_of(parameter):
                 if piece.init.kind == "normal":
                     block.tensor.normal_(0.0, piece.init.std)
                 else:
@@ -62,10 +62,10 @@ def our_step(setting: Setting, knobs: dict[str, Any]) -> Step:
     batch_size, state = BatchSize(config.training), RunState()
     datasets = build_data(config, grid, None, batch_size, state)
     atexit.register(datasets.close)
-    parts = build_parts(config, grid, batch_size, datasets, initialise=False)
-    fill_weights(list(parameters_with_spec(parts.chunks)))
-    parts.optimizer.reset_masters()
-    trainer = Trainer(config, parts, state, [])
+    components = build_components(config, grid, batch_size, datasets, initialise=False)
+    fill_weights(list(parameters_with_spec(components.chunks)))
+    components.optimizer.reset_masters()
+    trainer = Trainer(config, components, state, [])
 
     def step() -> None:
         trainer.train_step()

@@ -41,7 +41,7 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def shares_of(step: Step, device: str) -> dict[str, float]:
-    """Parts of one step's time by kind; they add up to 1 where kernels do not overlap."""
+    """Components of one step's time by kind; they add up to 1 where kernels do not overlap."""
     cuda = device == "cuda"
     activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA] if cuda else [ProfilerActivity.CPU]
     with profile(activities=activities) as recorded:

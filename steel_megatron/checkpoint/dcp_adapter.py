@@ -41,22 +41,22 @@ from torch.futures import Future
 
 from steel_megatron.checkpoint.boxes import Box, share_out
 from steel_megatron.config import CheckpointError, StorageError
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 
 # Several blocks of one tensor may lie on one rank.
-BlocksByName = Mapping[str, Block | Sequence[Block]]
+BlocksByName = Mapping[str, TensorSlice | Sequence[TensorSlice]]
 
 METADATA = ".metadata"  # DCP's table of contents
 # A chunk is read whole even where a part of it is wanted, so this also bounds the memory of a load.
 CHUNK_BYTES = 64 << 20
 
 
-def listed(blocks: Block | Sequence[Block]) -> Sequence[Block]:
+def listed(blocks: TensorSlice | Sequence[TensorSlice]) -> Sequence[TensorSlice]:
     """One or several blocks as a sequence."""
-    return [blocks] if isinstance(blocks, Block) else blocks
+    return [blocks] if isinstance(blocks, TensorSlice) else blocks
 
 
-def filled(blocks: Block | Sequence[Block]) -> list[Block]:
+def filled(blocks: TensorSlice | Sequence[TensorSlice]) -> list[TensorSlice]:
     """Those that have elements; of an empty one nothing is stored."""
     return [block for block in listed(blocks) if block.tensor.numel()]
 
@@ -71,7 +71,7 @@ def write_blocks(folder: Path, blocks: BlocksByName, group: dist.ProcessGroup | 
         dcp.save(
             dict(blocks),
             storage_writer=_Writer(folder, single_file_per_rank=True, sync_files=True),
-            planner=_BlockSavePlanner(),
+            planner=_SliceSavePlanner(),
             process_group=group,
             no_dist=not dist.is_initialized(),
         )
@@ -89,7 +89,7 @@ def read_blocks(folder: Path, into: BlocksByName, group: dist.ProcessGroup | Non
         dcp.load(
             dict(into),
             storage_reader=_Reader(folder),
-            planner=_BlockLoadPlanner(),
+            planner=_SliceLoadPlanner(),
             process_group=group,
             no_dist=alone or not dist.is_initialized(),
         )
@@ -165,7 +165,7 @@ def _without_crc32() -> Iterator[None]:
         torch.serialization.set_crc32_options(before)
 
 
-def _box(block: Block) -> Box:
+def _box(block: TensorSlice) -> Box:
     return Box(tuple(block.offset), tuple(block.tensor.shape))
 
 
@@ -181,7 +181,7 @@ def _write_item(name: str, box: Box, shape: Sequence[int], properties: TensorPro
     )
 
 
-class _BlockSavePlanner(DefaultSavePlanner):
+class _SliceSavePlanner(DefaultSavePlanner):
     def __init__(self) -> None:
         super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
 
@@ -233,7 +233,7 @@ class _BlockSavePlanner(DefaultSavePlanner):
         return _with_own_storage(_narrow(block.tensor.detach(), starts, wanted.shape))
 
 
-class _BlockLoadPlanner(DefaultLoadPlanner):
+class _SliceLoadPlanner(DefaultLoadPlanner):
     def __init__(self) -> None:
         super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
 

@@ -42,7 +42,7 @@ from steel_megatron.checkpoint.files import (
 from steel_megatron.checkpoint.fit import misfits
 from steel_megatron.config import CheckpointError
 from steel_megatron.jobs.durable import sync
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 
 log = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ class CheckpointStore:
 
     def _whole_tensor(self, step: int, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         tensor = torch.empty(shape, dtype=dtype)
-        read_blocks(self.folder(step), {name: Block(tensor, shape, (0,) * len(shape))}, None, alone=True)
+        read_blocks(self.folder(step), {name: TensorSlice(tensor, shape, (0,) * len(shape))}, None, alone=True)
         return tensor
 
     def _problems(self, step: int) -> list[str]:

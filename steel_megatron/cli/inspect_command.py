@@ -20,7 +20,7 @@ from steel_megatron.tokenizer import TOKENIZER_TYPES, Tokenizer, build_tokenizer
 from steel_megatron.tokens.indexed import IndexedDataset
 
 if TYPE_CHECKING:
-    from steel_megatron.cli.run_data import Progress
+    from steel_megatron.cli.run_data import RunPosition
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,15 +87,15 @@ def inspect_whole(args: argparse.Namespace, prefix: str) -> None:
 
 def inspect_run(args: argparse.Namespace) -> int:
     """A sample of a run, or the documents of a step."""
-    from steel_megatron.cli.run_data import config_of, open_data, progress_of
+    from steel_megatron.cli.run_data import config_of, open_data, position_of
     from steel_megatron.reports.inspect_run import inspect_sample, sample_documents, sample_text
 
     if args.sample is None and args.step is None:
         raise ConfigError("--run alone", fix="give --sample N or --step N")
     folder = Path(args.run)
-    config, progress = config_of(folder), progress_of(folder)
-    samples = [args.sample] if args.step is None else samples_of_step(folder, config, progress, args.step)
-    datasets = open_data(config, progress, from_sample=max(samples[0], 0))
+    config, position = config_of(folder), position_of(folder)
+    samples = [args.sample] if args.step is None else samples_of_step(folder, config, position, args.step)
+    datasets = open_data(config, position, from_sample=max(samples[0], 0))
     if args.step is not None:
         reports = [sample_documents(datasets, sample) for sample in samples]
         show(args, {"step": args.step, "samples": list(map(asdict, reports))}, "\n".join(map(sample_text, reports)))
@@ -105,12 +105,12 @@ def inspect_run(args: argparse.Namespace) -> int:
     return 0
 
 
-def samples_of_step(folder: Path, config: RunConfig, progress: Progress, step: int) -> list[int]:
+def samples_of_step(folder: Path, config: RunConfig, position: RunPosition, step: int) -> list[int]:
     """What a step has read by the run's metrics, or will read by its configuration: numbers in the order."""
     from steel_megatron.cli.run_data import batch_sizes, skips_of
     from steel_megatron.training.output.metrics_rows import read_metrics
 
-    sizes = batch_sizes(config, progress)
+    sizes = batch_sizes(config, position)
     if not 1 <= step <= sizes.total_steps:
         raise ConfigError(f"--step {step}", rule=f"the run's steps are 1 to {sizes.total_steps:,}")
     metrics = folder / "metrics.jsonl"

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from steel_megatron.cli.run_data import Progress, batch_sizes, config_of, open_data, progress_of, skips_of
+from steel_megatron.cli.run_data import RunPosition, batch_sizes, config_of, open_data, position_of, skips_of
 from steel_megatron.config import (
     AMOUNT,
     COUNT,
@@ -63,18 +63,18 @@ def run(args: argparse.Namespace) -> int:
 def show_plan(args: argparse.Namespace) -> int:
     """``steel mix plan``."""
     given = {name: value for name, value in vars(args).items() if name in KNOBS}
-    progress = Progress()
+    position = RunPosition()
     if args.run is not None:
-        config, progress = config_of(Path(args.run)), progress_of(Path(args.run))
+        config, position = config_of(Path(args.run)), position_of(Path(args.run))
         for name, value in given.items():
             config.set(name, value)
     else:
         config = load_run_config(args.config, given, args.preset)
-    plan = plan_of(config, progress)
+    plan = plan_of(config, position)
     if args.json:
         print(json.dumps(asdict(plan), indent=2, ensure_ascii=False))
     else:
-        print(plan_text(plan, steps_of(config, progress)))
+        print(plan_text(plan, steps_of(config, position)))
     if args.figure is not None:
         draw_mixture(plan, args.figure)
         if not args.json:
@@ -82,25 +82,25 @@ def show_plan(args: argparse.Namespace) -> int:
     return 0
 
 
-def plan_of(config: RunConfig, progress: Progress) -> MixPlan:
+def plan_of(config: RunConfig, position: RunPosition) -> MixPlan:
     """The plan of a run; data that only served what is over need not be there."""
-    datasets = open_data(config, progress, from_sample=progress.checkpoint_samples)
+    datasets = open_data(config, position, from_sample=position.checkpoint_samples)
     order = datasets.train.reader.order
-    known = {name: source["windows"] for phase in progress.phases for name, source in phase["sources"].items()}
+    known = {name: source["windows"] for phase in position.phases for name, source in phase["sources"].items()}
     order.windows = {name: count for name, count in known.items() if count is not None} | order.windows
     return plan_mixture(order, config.training.seq_length, datasets.end)
 
 
-def steps_of(config: RunConfig, progress: Progress) -> Callable[[int], int]:
+def steps_of(config: RunConfig, position: RunPosition) -> Callable[[int], int]:
     """Number of a sample in the order → the step that uses it, counted from 0."""
-    sizes, skips = batch_sizes(config, progress), skips_of(config)
+    sizes, skips = batch_sizes(config, position), skips_of(config)
     return lambda number: sizes.step_at(skips.place(number))
 
 
 def add_phase(args: argparse.Namespace) -> int:
     """``steel mix add``."""
     folder = Path(args.run)
-    config, progress = config_of(folder), progress_of(folder)
+    config, position = config_of(folder), position_of(folder)
     if config.data.phases is None:
         raise ConfigError(
             f"{folder} was started without --phases",
@@ -111,42 +111,42 @@ def add_phase(args: argparse.Namespace) -> int:
     if not path.is_file():
         raise ConfigError(f"no phases file {path}", fix="call this in the folder that the run was started in")
     first = args.from_ if args.from_ is not None else -(-args.from_tokens // seq_length)
-    if first < max(progress.consumed_samples, 1):
+    if first < max(position.consumed_samples, 1):
         raise ConfigError(
-            f"a phase from sample {first:,}, of which the run has used {progress.consumed_samples:,}",
+            f"a phase from sample {first:,}, of which the run has used {position.consumed_samples:,}",
             rule="a phase begins at a sample that is still to come, and after the run's restart",
             fix="give a later --from or --from-tokens",
         )
-    sizes = batch_sizes(config, progress)
+    sizes = batch_sizes(config, position)
     text = read_text(path)
     new = with_phase(text, path, phase_of(args, path), seq_length, sizes.total_samples)
     replace_when_valid(
-        path, new, lambda candidate: check_candidate(config, progress, candidate), replace=not args.dry_run
+        path, new, lambda candidate: check_candidate(config, position, candidate), replace=not args.dry_run
     )
     if args.dry_run:
         print(new, end="")
         return 0
-    step_of = steps_of(config, progress)
-    print(plan_text(plan_of(config, progress), step_of))
+    step_of = steps_of(config, position)
+    print(plan_text(plan_of(config, position), step_of))
     print(
         f"\n{path}: a phase from sample {first:,} (step {step_of(first) + 1:,}) is added; the run has used "
-        f"{progress.consumed_samples:,} samples. It takes the phase up if it is stopped and started again before that."
+        f"{position.consumed_samples:,} samples. It takes the phase up if it is stopped and started again before that."
     )
     return 0
 
 
-def check_candidate(config: RunConfig, progress: Progress, candidate: Path) -> None:
+def check_candidate(config: RunConfig, position: RunPosition, candidate: Path) -> None:
     """Opens the data by the new file as the restart will, and compares the past."""
-    before = progress.phases
+    before = position.phases
     if not before:
-        before = open_data(config, progress, from_sample=0).phases
+        before = open_data(config, position, from_sample=0).phases
     named = config.data.phases
     config.data.phases = str(candidate)
     try:
-        phases = open_data(config, progress, from_sample=progress.checkpoint_samples).phases
+        phases = open_data(config, position, from_sample=position.checkpoint_samples).phases
     finally:
         config.data.phases = named
-    check_resume(before, phases, progress.consumed_samples)
+    check_resume(before, phases, position.consumed_samples)
 
 
 def phase_of(args: argparse.Namespace, path: Path) -> dict[str, Any]:

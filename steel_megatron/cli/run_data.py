@@ -20,7 +20,7 @@ from steel_megatron.training.output.metrics_rows import read_metrics
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunPosition:
     """How far a run has come in the order of its samples: by its newest checkpoint, and by its metrics."""
 
     consumed_samples: int = 0
@@ -43,7 +43,7 @@ def skips_of(config: RunConfig) -> Skips:
     return Skips(parse_ranges(config.data.skip_samples))
 
 
-def progress_of(run: Path) -> Progress:
+def position_of(run: Path) -> RunPosition:
     """Reads the facts of the newest checkpoint and the last line of the metrics."""
     store = CheckpointStore(run)
     steps = store.steps()
@@ -54,29 +54,29 @@ def progress_of(run: Path) -> Progress:
     rows = read_metrics(metrics) if metrics.is_file() else []
     seen = max((skips.frontier(row["consumed_samples"]) for row in rows[-1:]), default=0)
     batches = past_levels(facts) if facts else (Reached(), [])
-    return Progress(max(saved, seen), saved, facts.get("phases", []), facts.get("tokenizer_fingerprint"), batches)
+    return RunPosition(max(saved, seen), saved, facts.get("phases", []), facts.get("tokenizer_fingerprint"), batches)
 
 
-def batch_sizes(config: RunConfig, progress: Progress) -> BatchSize:
+def batch_sizes(config: RunConfig, position: RunPosition) -> BatchSize:
     """The global batch over the run; one process is assumed where the configuration leaves it open."""
     training = config.training
     if training.global_batch_size is None:
         training.global_batch_size = training.micro_batch_size
     if (training.train_iters is None) == (training.train_samples is None):
         raise ConfigError("no length of the run, or two", fix="give --train-iters or --train-samples")
-    return BatchSize(training, *progress.batches)
+    return BatchSize(training, *position.batches)
 
 
-def open_data(config: RunConfig, progress: Progress, *, from_sample: int) -> Datasets:
+def open_data(config: RunConfig, position: RunPosition, *, from_sample: int) -> Datasets:
     """The training data as the run sees it from a sample on; nothing reads ahead."""
     config = copy.deepcopy(config)
-    sizes = batch_sizes(config, progress)
+    sizes = batch_sizes(config, position)
     config.training.eval_iters = 0
     config.data.num_workers = 0
     return build_datasets(
         config,
         total_samples=sizes.total_samples,
-        tokenizer=TokenizerFacts(progress.tokenizer_fingerprint, config.model.vocab_size),
+        tokenizer=TokenizerFacts(position.tokenizer_fingerprint, config.model.vocab_size),
         consumed_samples=from_sample,
-        recorded_phases=progress.phases,
+        recorded_phases=position.phases,
     )

@@ -15,10 +15,10 @@ from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointError, ModelConfig, RunConfig
 from steel_megatron.config.load import apply_tree
-from steel_megatron.model.blocks import WEIGHT
 from steel_megatron.model.gpt import GPT
+from steel_megatron.model.slices import WEIGHT
 from steel_megatron.optim.optimizer import MASTER
-from steel_megatron.parallel.parameter import Piece, blocks_of, param_dtype, parameters_with_spec
+from steel_megatron.parallel.parameter import Piece, param_dtype, parameters_with_spec, slices_of
 
 
 @dataclass
@@ -112,7 +112,7 @@ class RunCheckpoint:
         """
         with torch.no_grad():
             for parameter in parameters_with_spec([model]):
-                for piece, block in blocks_of(parameter):
+                for piece, block in slices_of(parameter):
                     tensor = self.tensors([piece], masters)[piece.name]
                     tensor = tensor if rounded_to is None else tensor.to(rounded_to)
                     block.tensor[: len(tensor)].copy_(tensor)

@@ -20,8 +20,8 @@ from steel_megatron.huggingface.folder import StateFolder, read_config
 from steel_megatron.huggingface.names import targets_of
 from steel_megatron.huggingface.tokenizers import COPY, tokenizer_of_folder
 from steel_megatron.huggingface.weights import from_hugging_face
-from steel_megatron.model.blocks import model_blocks
 from steel_megatron.model.gpt import GPT
+from steel_megatron.model.slices import model_slices
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import param_dtype, parameters_with_spec
 from steel_megatron.tokenizer.base import Tokenizer
@@ -87,7 +87,7 @@ def import_folder(
     weights.check(str(hf))
     save.mkdir(parents=True, exist_ok=True)
     kept = tokenizer is not None and keep_tokenizer(tokenizer, save)
-    store.save(STEP, model_blocks([model]), facts_of(config, tokenizer, hf))
+    store.save(STEP, model_slices([model]), facts_of(config, tokenizer, hf))
     save_run_config(config, save / "config.yaml")
     count = sum(target.numel for target in targets_of(parameters_with_spec([model]), family))
     return Imported(save, family.name, PRECISIONS[dtype], count, kept)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from steel_megatron.config import ConfigError
 from steel_megatron.huggingface.families import Family
 from steel_megatron.huggingface.names import match_names, targets_of
-from steel_megatron.parallel.parameter import Block, Piece, blocks_of, parameters_with_spec
+from steel_megatron.parallel.parameter import Piece, TensorSlice, parameters_with_spec, slices_of
 
 
 def to_hugging_face(model: nn.Module, family: Family, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -67,10 +67,10 @@ def from_hugging_face(
                 block.tensor[len(part) :].zero_()
 
 
-def _whole_blocks(model: nn.Module) -> dict[str, tuple[Piece, Block]]:
+def _whole_blocks(model: nn.Module) -> dict[str, tuple[Piece, TensorSlice]]:
     blocks = {}
     for parameter in parameters_with_spec([model]):
-        for piece, block in blocks_of(parameter):
+        for piece, block in slices_of(parameter):
             if piece.sharded:
                 raise ConfigError(
                     f"{piece.name} is spread over tensor-parallel ranks",

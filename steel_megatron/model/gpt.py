@@ -24,7 +24,7 @@ from steel_megatron.parallel.init import initialize_parameters
 from steel_megatron.parallel.parameter import HFName, parameters_with_spec
 from steel_megatron.parallel.tensor.cross_entropy import vocab_parallel_cross_entropy
 from steel_megatron.parallel.tensor.kinds import Linears
-from steel_megatron.parallel.tensor.linear_cross_entropy import linear_cross_entropy, needs_chunks
+from steel_megatron.parallel.tensor.linear_cross_entropy import linear_cross_entropy, needs_strips
 
 
 class GPT(nn.Module):
@@ -145,7 +145,7 @@ class GPT(nn.Module):
         hidden_BSH = self._hidden(inputs, positions_BS, packing, dropout, None)
         weight_VH, labels_T, mask_T = self.head.weight, labels_BS.flatten(), loss_mask_BS.flatten()
         vocab_size = self.config.vocab_size
-        if loss_gradient is not None and needs_chunks(weight_VH, len(labels_T)):
+        if loss_gradient is not None and needs_strips(weight_VH, len(labels_T)):
             total, *losses_2T = linear_cross_entropy(
                 hidden_BSH,
                 weight_VH,

@@ -13,9 +13,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from steel_megatron.ops.backends import fused
-from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.compiled import activation as compiled
 from steel_megatron.ops.native import activation as native
+from steel_megatron.ops.strips import row_strips
 
 _FUSED = {"steel": native, "compiled": compiled}
 
@@ -83,7 +83,7 @@ class _Gated(torch.autograd.Function):
         width = gate_up.shape[-1]
         flat, grad = gate_up.reshape(-1, width), grads[0].reshape(-1, width // 2)
         result = torch.empty_like(flat)
-        for rows in row_chunks(len(flat), width, flat.device):
+        for rows in row_strips(len(flat), width, flat.device):
             gate, up = flat[rows].chunk(2, dim=-1)
             grad_gate, grad_up = result[rows].chunk(2, dim=-1)
             torch.mul(grad[rows], activate(gate), out=grad_up)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.backends import fused
-from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.compiled import cross_entropy as compiled
 from steel_megatron.ops.native import cross_entropy as native
+from steel_megatron.ops.strips import row_strips
 
 _FUSED = {"steel": native, "compiled": compiled}
 
@@ -165,6 +165,6 @@ GPU_ELEMENTS = 1 << 25
 def _rows(logits_TV: Tensor) -> list[slice]:
     tokens, width = logits_TV.shape
     if logits_TV.device.type == "cpu":
-        return list(row_chunks(tokens, width // 4, logits_TV.device))
+        return list(row_strips(tokens, width // 4, logits_TV.device))
     step = max(GPU_ELEMENTS // max(width, 1), 1)
     return [slice(start, min(start + step, tokens)) for start in range(0, tokens, step)]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.chunks import row_chunks
+from steel_megatron.ops.strips import row_strips
 
 # Places in the model where dropout acts.
 EMBEDDING, ATTENTION_PROBABILITIES, ATTENTION_OUTPUT, MLP_OUTPUT = range(4)
@@ -125,7 +125,7 @@ def _drop(x: Tensor, row_keys: Tensor, rate: float, first_column: int) -> Tensor
     columns = x.shape[-1]
     flat, keys = x.reshape(-1, columns), row_keys.reshape(-1)
     result = torch.empty_like(flat)
-    for rows in row_chunks(len(flat), columns, x.device):
+    for rows in row_strips(len(flat), columns, x.device):
         kept = keep_mask(keys[rows], columns, rate, first_column)
         torch.mul(flat[rows] * kept, 1.0 / (1.0 - rate), out=result[rows])
     return result.view_as(x)

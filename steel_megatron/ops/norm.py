@@ -13,9 +13,9 @@ from torch import Tensor
 
 from steel_megatron.ops import apex, transformer_engine
 from steel_megatron.ops.backends import fused, pick
-from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.compiled import norm as compiled
 from steel_megatron.ops.native import norm as native
+from steel_megatron.ops.strips import row_strips
 
 _FUSED = {"steel": native, "compiled": compiled}
 
@@ -154,7 +154,7 @@ class _RMSNorm(torch.autograd.Function):
         rstd_T1 = x.new_empty((len(x_TH), 1), dtype=torch.float32)
         weight = weight_H.float()
         y_TH = torch.empty_like(x_TH)
-        for rows in row_chunks(len(x_TH), hidden, x.device):
+        for rows in row_strips(len(x_TH), hidden, x.device):
             norm_T1 = torch.linalg.vector_norm(x_TH[rows], dim=-1, keepdim=True, dtype=torch.float32)
             rstd_T1[rows] = norm_T1.square_().div_(hidden).add_(epsilon).rsqrt_()
             torch.mul(x_TH[rows] * rstd_T1[rows], weight, out=y_TH[rows])
@@ -169,7 +169,7 @@ class _RMSNorm(torch.autograd.Function):
         weight = weight_H.float()
         grad_weight = torch.zeros_like(weight)
         grad_x_TH = torch.empty_like(x_TH)
-        for rows in row_chunks(len(x_TH), hidden, x.device):
+        for rows in row_strips(len(x_TH), hidden, x.device):
             rstd = rstd_T1[rows]
             normed = x_TH[rows] * rstd
             grad = grad_TH[rows].float()

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.ops.backends import fused
-from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.compiled import rope as compiled
 from steel_megatron.ops.native import rope as native
+from steel_megatron.ops.strips import row_strips
 
 _FUSED = {"steel": native, "compiled": compiled}
 
@@ -196,7 +196,7 @@ def _tiles(x_BSND: Tensor) -> list[tuple[slice, slice]]:
     batch, length, heads, size = x_BSND.shape
     if x_BSND.device.type != "cpu":
         return [(slice(None), slice(None))]
-    rows = list(row_chunks(length, heads * size, x_BSND.device))
+    rows = list(row_strips(length, heads * size, x_BSND.device))
     return [(slice(sample, sample + 1), part) for sample in range(batch) for part in rows]
 
 

@@ -14,7 +14,7 @@ from steel_megatron.ops import apex
 from steel_megatron.ops.native.optimizer import adamw_
 from steel_megatron.ops.rounding import Place, store
 from steel_megatron.parallel.data.data_parallel import Shard
-from steel_megatron.parallel.parameter import param_dtype, row_blocks, spec_of
+from steel_megatron.parallel.parameter import param_dtype, row_slices, spec_of
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class AdamW:
 
     def _round(self, slot: Slot, parts: Sequence[Part], exp_avg: Tensor, exp_avg_sq: Tensor, number: int) -> None:
         shard = slot.shard
-        exact = (row_blocks(shard.parameter, shard.first_row, tensor) for tensor in (exp_avg, exp_avg_sq))
+        exact = (row_slices(shard.parameter, shard.first_row, tensor) for tensor in (exp_avg, exp_avg_sq))
         for part, (_, first), (_, second) in zip(parts, *exact, strict=True):
             store(part.exp_avg, first.tensor, part.place, number, upper=True)
             store(part.exp_avg_sq, second.tensor, part.place, number, upper=False)
@@ -180,7 +180,7 @@ def _parts(slot: Slot, seed: int) -> Iterator[Part]:
     shard = slot.shard
     tensors = (shard.param_rows, slot.master, shard.grad_rows, slot.exp_avg, slot.exp_avg_sq)
     decay = spec_of(shard.parameter).decay
-    for pieces in zip(*(row_blocks(shard.parameter, shard.first_row, t) for t in tensors), strict=True):
+    for pieces in zip(*(row_slices(shard.parameter, shard.first_row, t) for t in tensors), strict=True):
         piece, block = pieces[0]
         place = Place.of(piece.name, seed, block.offset, block.tensor.shape)
         weight, master, grad, exp_avg, exp_avg_sq = (found.tensor for _, found in pieces)

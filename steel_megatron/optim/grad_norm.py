@@ -14,7 +14,7 @@ from steel_megatron.ops.native.optimizer import sum_of_squares
 from steel_megatron.parallel.collectives import all_reduce
 from steel_megatron.parallel.data.data_parallel import Shard
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import row_blocks, spec_of
+from steel_megatron.parallel.parameter import row_slices, spec_of
 
 
 class NonFiniteGradientError(SteelError):
@@ -38,7 +38,7 @@ def counted_gradients(shards: Sequence[Shard], grid: Grid, sharded: bool) -> lis
         if all(piece.counts_on(grid.tp.rank) for piece in pieces):
             counted.append(shard.grad_rows)  # one kernel for all pieces
             continue
-        for piece, block in row_blocks(shard.parameter, shard.first_row, shard.grad_rows):
+        for piece, block in row_slices(shard.parameter, shard.first_row, shard.grad_rows):
             if piece.counts_on(grid.tp.rank):
                 counted.append(block.tensor)
     return counted
@@ -62,7 +62,7 @@ def non_finite_gradients(shards: Sequence[Shard], grid: Grid) -> list[str]:
     own = []
     for shard in shards:
         if not torch.isfinite(shard.grad_rows).all():
-            for piece, block in row_blocks(shard.parameter, shard.first_row, shard.grad_rows):
+            for piece, block in row_slices(shard.parameter, shard.first_row, shard.grad_rows):
                 bad = int((~torch.isfinite(block.tensor)).sum())
                 if bad:
                     own.append(f"{piece.name} ({bad} of {block.tensor.numel()} elements on rank {grid.world.rank})")

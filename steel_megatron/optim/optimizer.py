@@ -16,7 +16,7 @@ from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm, non
 from steel_megatron.optim.loss_scaler import LossScaler
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import Block, row_blocks, without_padding
+from steel_megatron.parallel.parameter import TensorSlice, row_slices, without_padding
 
 MASTER = "optimizer.master."  # before the layout-independent name, in a checkpoint
 
@@ -120,7 +120,7 @@ class Optimizer:
             return "torch"
         return choice("adamw", self.grid.device.type).implementation
 
-    def blocks(self) -> dict[str, Block]:
+    def slices(self) -> dict[str, TensorSlice]:
         """The state as blocks of layout-independent tensors: ``optimizer.{exp_avg,exp_avg_sq,master}.{piece}``.
 
         Masters are there when the model is not fp32. The blocks are views: loading into them sets the state.
@@ -128,7 +128,7 @@ class Optimizer:
         found = {}
         for slot in self.slots:
             for kind, tensor in slot.states().items():
-                for piece, block in row_blocks(slot.shard.parameter, slot.shard.first_row, tensor):
+                for piece, block in row_slices(slot.shard.parameter, slot.shard.first_row, tensor):
                     real = without_padding(piece, block)
                     if real is not None:
                         found[f"optimizer.{kind}.{piece.name}"] = real

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steel_megatron.parallel.parameter import Piece, blocks_of
+from steel_megatron.parallel.parameter import Piece, slices_of
 
 _BLOCK_ELEMENTS = 1 << 18  # part of the definition of the weights: changing it changes every initialisation
 
@@ -28,7 +28,7 @@ def initialize_parameters(parameters: Iterable[Tensor], seed: int) -> None:
     """
     with ThreadPoolExecutor(max(torch.get_num_threads(), 1)) as pool, torch.no_grad():
         for parameter in parameters:
-            for piece, block in blocks_of(parameter):
+            for piece, block in slices_of(parameter):
                 _fill(block.tensor, piece, seed, pool)
 
 

@@ -108,7 +108,7 @@ def spec_of(parameter: Tensor) -> ParamSpec:
 
 
 @dataclass(frozen=True)
-class Block:
+class TensorSlice:
     """A tensor that is a block of a larger, named one: the unit of a checkpoint."""
 
     tensor: Tensor
@@ -116,17 +116,17 @@ class Block:
     offset: tuple[int, ...]
 
 
-def blocks_of(parameter: Tensor, data: Tensor | None = None) -> Iterator[tuple[Piece, Block]]:
+def slices_of(parameter: Tensor, data: Tensor | None = None) -> Iterator[tuple[Piece, TensorSlice]]:
     """The pieces of a parameter as views of ``data`` (same shape; the parameter's own values when None)."""
     data = parameter.detach() if data is None else data
     row = 0
     for piece in spec_of(parameter).pieces:
         view = data[row : row + piece.shape[0]]
-        yield piece, Block(view, piece.global_shape, piece.offset)
+        yield piece, TensorSlice(view, piece.global_shape, piece.offset)
         row += piece.shape[0]
 
 
-def row_blocks(parameter: Tensor, first: int, rows: Tensor) -> Iterator[tuple[Piece, Block]]:
+def row_slices(parameter: Tensor, first: int, rows: Tensor) -> Iterator[tuple[Piece, TensorSlice]]:
     """The pieces that the parameter's rows from ``first`` on touch, as blocks viewing ``rows`` (n, …).
 
     The sharded optimizer holds such a run of rows of each parameter; because it cuts between rows, each part is
@@ -137,11 +137,11 @@ def row_blocks(parameter: Tensor, first: int, rows: Tensor) -> Iterator[tuple[Pi
         low, high = max(first, start), min(last, start + piece.shape[0])
         if low < high:
             offset = (piece.offset[0] + low - start, *piece.offset[1:])
-            yield piece, Block(rows[low - first : high - first], piece.global_shape, offset)
+            yield piece, TensorSlice(rows[low - first : high - first], piece.global_shape, offset)
         start += piece.shape[0]
 
 
-def without_padding(piece: Piece, block: Block) -> Block | None:
+def without_padding(piece: Piece, block: TensorSlice) -> TensorSlice | None:
     """The part of a block that is not a vocabulary's padding, in the tensor without it; None if nothing is left.
 
     How much padding there is depends on the layout, so checkpoints hold none.
@@ -151,7 +151,7 @@ def without_padding(piece: Piece, block: Block) -> Block | None:
     rows = min(piece.rows - block.offset[0], block.tensor.shape[0])
     if rows <= 0:
         return None
-    return Block(block.tensor[:rows], (piece.rows, *block.global_shape[1:]), block.offset)
+    return TensorSlice(block.tensor[:rows], (piece.rows, *block.global_shape[1:]), block.offset)
 
 
 def parameters_with_spec(modules: Iterable[nn.Module]) -> list[nn.Parameter]:

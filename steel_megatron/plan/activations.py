@@ -19,15 +19,15 @@ from steel_megatron.model.activations import (
     total_bytes,
 )
 from steel_megatron.model.recompute import Recompute
-from steel_megatron.ops.chunks import CPU_ELEMENTS
 from steel_megatron.ops.cpu_products import cpu_in_fp32
 from steel_megatron.ops.cross_entropy import GPU_ELEMENTS
 from steel_megatron.ops.matmul import working_elements
 from steel_megatron.ops.native.scaled_matmul import WORKSPACE_BYTES
+from steel_megatron.ops.strips import CPU_ELEMENTS
 from steel_megatron.parallel.parameter import param_dtype
 from steel_megatron.parallel.pipeline.actions import Action, Kind
 from steel_megatron.parallel.pipeline.layout import StageLayers
-from steel_megatron.parallel.tensor.linear_cross_entropy import chunk_tokens
+from steel_megatron.parallel.tensor.linear_cross_entropy import strip_tokens
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
     )
     if not part.last:
         return cost
-    chunk = chunk_tokens(sizes.V, width, device_type(config), tokens)
+    chunk = strip_tokens(sizes.V, width, device_type(config), tokens)
     chunked = tokens > chunk
     # The chunk's logits, and the head's normalised input beside the gradient that takes its place.
     head_working = min(chunk, tokens) * sizes.V * width + tokens * sizes.Hs * width if chunked else 0

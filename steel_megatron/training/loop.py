@@ -22,7 +22,7 @@ from steel_megatron.parallel.processes import operations
 from steel_megatron.training.faults.non_finite import NonFiniteSteps, Step
 from steel_megatron.training.intervals import every
 from steel_megatron.training.source_sums import source_losses, source_tokens
-from steel_megatron.training.startup.setup import Parts
+from steel_megatron.training.startup.setup import Components
 from steel_megatron.training.state import RunState
 
 # What is known of a step: numbers by their name in metrics.jsonl. Callbacks earlier in the list may add to it.
@@ -66,7 +66,7 @@ class Callback:
 class Trainer:
     """Runs optimizer steps until the run's length is reached or a callback asks to stop.
 
-    ``parts`` are the objects that :func:`~.startup.setup.build_parts` made. A callback ends the run by setting
+    ``components`` are what that :func:`~.startup.setup.build_components` made. A callback ends the run by setting
     ``stop_reason`` where every rank does so at the same step, else ``stop_request`` (a signal, a clock), which
     reaches all ranks when the step's numbers are next read: with steps of 5 s or more at the end of the step under way.
     """
@@ -74,13 +74,13 @@ class Trainer:
     def __init__(
         self,
         config: RunConfig,
-        parts: Parts,
+        components: Components,
         state: RunState,
         callbacks: Sequence[Callback],
         non_finite: NonFiniteSteps | None = None,
     ) -> None:
         self.config = config
-        self.parts = parts
+        self.components = components
         self.state = state
         self.callbacks = list(callbacks)
         self.non_finite = non_finite or NonFiniteSteps()
@@ -95,7 +95,7 @@ class Trainer:
     def fit(self) -> RunState:
         """Trains; returns the state reached. :meth:`close` is the caller's."""
         self.call("on_start")
-        while self.state.step < self.parts.batch_size.total_steps and not self.stop_reason:
+        while self.state.step < self.components.batch_size.total_steps and not self.stop_reason:
             self.call("on_step_begin")
             self.train_step()
             self.call("on_step_end")
@@ -112,31 +112,31 @@ class Trainer:
 
     def train_step(self) -> None:
         """One optimizer step over the global batch; the loss is its sum over tokens by its count of tokens."""
-        state, parts = self.state, self.parts
+        state, components = self.state, self.components
         operations.at(f"step {state.step + 1}")
         if not self.unread:
             self.begun = time.perf_counter()
-        waited = parts.train_data.wait_seconds
-        size = parts.batch_size.global_batch_at(state.consumed_samples)
-        learning_rate = parts.learning_rate.at(state.step, state.consumed_samples, state.consumed_tokens)
+        waited = components.train_data.wait_seconds
+        size = components.batch_size.global_batch_at(state.consumed_samples)
+        learning_rate = components.learning_rate.at(state.step, state.consumed_samples, state.consumed_tokens)
         # Keeps the summed loss near 1 whatever the batch, so that fp16 gradients neither overflow nor vanish.
         norm = 1.0 / (size * self.config.training.seq_length)
-        batches = parts.train_data.global_batch(state.consumed_samples, size)
-        parts.data_parallel.zero_grads()
-        reader = parts.train_data.reader
-        scale = parts.optimizer.loss_scale * norm
-        sums = parts.engine.train(batches, parts.micro_batches(size), scale, len(reader.order.names))
-        parts.data_parallel.finish_grads()
+        batches = components.train_data.global_batch(state.consumed_samples, size)
+        components.data_parallel.zero_grads()
+        reader = components.train_data.reader
+        scale = components.optimizer.loss_scale * norm
+        sums = components.engine.train(batches, components.micro_batches(size), scale, len(reader.order.names))
+        components.data_parallel.finish_grads()
         totals = self.reduce(sums)
-        step = Step(state.step + 1, state.consumed_samples, size, parts.optimizer.loss_scale)
+        step = Step(state.step + 1, state.consumed_samples, size, components.optimizer.loss_scale)
         try:
             gradient_scale = 1.0 / (norm * totals[1].clamp(min=1.0))
-            result = parts.optimizer.step(learning_rate, gradient_scale, loss=totals[0])
+            result = components.optimizer.step(learning_rate, gradient_scale, loss=totals[0])
         except LossScaleError as error:
             raise self.non_finite.error(self, step) from error
         if result.fault:
             self.non_finite.leave_out(self, step)
-        parts.data_parallel.gather_parameters()
+        components.data_parallel.gather_parameters()
         state.step += 1
         state.consumed_samples += size
         state.consumed_tokens += size * self.config.training.seq_length
@@ -153,14 +153,14 @@ class Trainer:
             "loss_tokens": None,
             "source_loss": None,
             "source_tokens": source_tokens(reader, state.consumed_samples, self.config.training.seq_length),
-            "data_wait": parts.train_data.wait_seconds - waited,
+            "data_wait": components.train_data.wait_seconds - waited,
         }
         self.unread.append((row, torch.cat([result.grad_norm.view(1), totals])))
 
     def due(self) -> bool:
         """Whether it is time to read: to log, for a callback, at the end, or since the host is far enough ahead."""
         step = self.state.step
-        if self.stop_reason or step >= min(self.next_reading, self.parts.batch_size.total_steps):
+        if self.stop_reason or step >= min(self.next_reading, self.components.batch_size.total_steps):
             return True
         return every(self.config.logging.log_interval, step) or any(callback.reads(self) for callback in self.callbacks)
 
@@ -171,18 +171,18 @@ class Trainer:
             NonFiniteGradientError: the gradient of one of them is not finite. No weight has changed since.
         """
         rows = [row for row, _ in self.unread]
-        with operations.waiting("reading what the device has computed", "world", self.parts.grid.world.ranks):
+        with operations.waiting("reading what the device has computed", "world", self.components.grid.world.ranks):
             numbers = torch.stack([numbers for _, numbers in self.unread]).tolist()
         self.unread.clear()
         self.step_seconds = (time.perf_counter() - self.begun) / len(rows)
-        names = self.parts.train_data.reader.order.names
+        names = self.components.train_data.reader.order.names
         for row, (grad_norm, loss_total, tokens, z_loss, *by_source, _) in zip(rows, numbers, strict=True):
             row["loss"], row["grad_norm"], row["loss_tokens"] = loss_total / max(tokens, 1.0), grad_norm, int(tokens)
             row["source_loss"] = source_losses(by_source, names)
             if self.config.training.z_loss_coeff:
                 row["z_loss"] = z_loss / max(tokens, 1.0)
             try:
-                self.parts.optimizer.check(row["step"], grad_norm)
+                self.components.optimizer.check(row["step"], grad_norm)
             except NonFiniteGradientError as error:
                 size = row["global_batch_size"]
                 step = Step(row["step"], row["consumed_samples"] - size, size, row["loss_scale"])
@@ -196,7 +196,7 @@ class Trainer:
 
     def agree_to_stop(self) -> bool:
         """Whether any rank has been asked to stop; from then on all are in haste. A collective call."""
-        if not self.in_haste and any_rank(bool(self.stop_request), self.parts.grid.world):
+        if not self.in_haste and any_rank(bool(self.stop_request), self.components.grid.world):
             self.in_haste = True
             self.stop_reason = self.stop_reason or self.stop_request or "another rank asked to stop"
         return self.in_haste
@@ -207,7 +207,7 @@ class Trainer:
         fp64 (… + 1): behind the sums the ranks' mean of the seconds per step that they measured when they last read;
         not read here.
         """
-        grid = self.parts.grid
+        grid = self.components.grid
         counts = grid.tp.rank == 0 and grid.pp.rank == grid.pp.size - 1
         totals = torch.cat([sums * counts, sums.new_full((1,), self.step_seconds / grid.world.size)])
         return all_reduce(totals, grid.world).wait()

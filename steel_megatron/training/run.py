@@ -40,7 +40,7 @@ from steel_megatron.training.output.lock import FolderLock
 from steel_megatron.training.output.steady_output import steady_output
 from steel_megatron.training.startup.kernels import tell_other_choices
 from steel_megatron.training.startup.run_files import RunFiles
-from steel_megatron.training.startup.setup import Parts, build_data, build_parts, load_start
+from steel_megatron.training.startup.setup import Components, build_components, build_data, load_start
 from steel_megatron.training.startup.skipping import take_up_skips
 from steel_megatron.training.startup.start import check_start, find_start, lasting, tell_complete
 from steel_megatron.training.startup.vocabulary import run_tokenizer
@@ -93,31 +93,31 @@ def run(config: RunConfig, grid: Grid, tokenizer: Tokenizer | None, started: flo
         datasets = build_data(config, grid, tokenizer, batch_size, state, recorded_phases, next_sample)
         closings.callback(datasets.close)
         start.check(config, datasets.tokenizer.fingerprint)
-        parts = build_parts(config, grid, batch_size, datasets, initialise=start.store is None)
-        load_start(config, parts, start)
+        components = build_components(config, grid, batch_size, datasets, initialise=start.store is None)
+        load_start(config, components, start)
         if start.store is not None and not start.weights_only:
             tell_other_choices(start.facts.get("kernels", {}), grid)
         if tell_complete(start, batch_size) and start.leaving is not None:
             return state  # what would be set aside, and metrics beyond this step, stay where they are
         if folder is not None:
             start.leave(folder, events)
-        callbacks = callbacks_of(config, parts, folder, started, start.overrides)
+        callbacks = callbacks_of(config, components, folder, started, start.overrides)
         if folder is not None and lock is not None:
             files = RunFiles(lasting(config), folder, tokenizer, lock)
             files.write()
             callbacks.insert(0, files)
-        log.info("%s", describe(config, parts))
+        log.info("%s", describe(config, components))
         non_finite = NonFiniteSteps(tokenizer, state.step)
         if continued is not None:
             non_finite.take_up(continued)
-        trainer = Trainer(config, parts, state, callbacks, non_finite)
+        trainer = Trainer(config, components, state, callbacks, non_finite)
         closings.callback(trainer.close)
         return trainer.fit()
 
 
 def callbacks_of(
     config: RunConfig,
-    parts: Parts,
+    components: Components,
     folder: Path | None,
     started: float,
     overrides: Sequence[dict[str, Any]] = (),
@@ -127,7 +127,7 @@ def callbacks_of(
     Args:
         overrides: of the checkpoint's model so far, for further checkpoints.
     """
-    training, logging_, grid = config.training, config.logging, parts.grid
+    training, logging_, grid = config.training, config.logging, components.grid
     main = grid.world.rank == 0
     progress = main and sys.stderr.isatty()
     callbacks: list[Callback] = []
@@ -136,7 +136,7 @@ def callbacks_of(
         callbacks.append(Profiling(traces, logging_.profile_step_start, logging_.profile_step_end, grid.world.rank))
     peak = device_peak_tflops(grid.device, training.precision, logging_.peak_tflops)
     callbacks += [Exits(training, started), Throughput(model_flops(config.model, training.seq_length), peak)]
-    if parts.valid_data is not None:
+    if components.valid_data is not None:
         callbacks.append(Validation(training.eval_interval, training.eval_iters, progress))
     if main and folder is not None:
         callbacks.append(MetricsFile(folder / "metrics.jsonl"))
@@ -154,22 +154,22 @@ def callbacks_of(
     return callbacks
 
 
-def describe(config: RunConfig, parts: Parts) -> str:
+def describe(config: RunConfig, components: Components) -> str:
     """What is about to be trained, for the log."""
-    grid, training = parts.grid, config.training
-    parameters = sum(parameter.numel() for parameter in parts.data_parallel.parameters)
+    grid, training = components.grid, config.training
+    parameters = sum(parameter.numel() for parameter in components.data_parallel.parameters)
     layout = f"tp {grid.tp.size} × pp {grid.pp.size} × dp {grid.dp.size}"
-    optimizer = "sharded over dp (ZeRO-1)" if parts.data_parallel.sharded else "whole on every rank"
+    optimizer = "sharded over dp (ZeRO-1)" if components.data_parallel.sharded else "whole on every rank"
     return "\n".join(
         [
             f"model: {parameters:,} parameters on this rank, vocabulary {config.model.vocab_size:,} "
             f"padded to {config.model.padded_vocab_size(grid.tp.size):,}, {training.precision}",
             f"layout: {grid.world.size} processes on {grid.device.type}, {layout}; optimizer {optimizer}",
             f"batch: {training.micro_batch_size} × {grid.dp.size} dp, {training.global_batch_size} samples of "
-            f"{training.seq_length} tokens per step; {parts.batch_size.total_steps:,} steps, "
-            f"{parts.batch_size.total_tokens:,} tokens",
+            f"{training.seq_length} tokens per step; {components.batch_size.total_steps:,} steps, "
+            f"{components.batch_size.total_tokens:,} tokens",
             *_products(training.precision, grid.device.type),
-            parts.datasets.describe(),
+            components.datasets.describe(),
         ]
     )
 

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import ConfigError, RunConfig, check_layout, check_run, nearest
-from steel_megatron.model.blocks import model_blocks
+from steel_megatron.model.slices import model_slices
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
 from steel_megatron.training.loop import Callback, Metrics, Trainer
-from steel_megatron.training.startup.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState
 
 # Tolerances in fp32: relative for loss and gradient norm, absolute for weights.
@@ -166,7 +166,7 @@ def write_sample_data(folder: Path, vocabulary: int) -> str:
     return str(prefix)
 
 
-class Record(Callback):
+class StepRecorder(Callback):
     """Keeps what each step measured."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -191,10 +191,10 @@ def run_layout(config: RunConfig, grid: Grid, layout: Layout, weights: Path) -> 
     state = RunState()
     datasets = build_data(config, grid, None, batch_size, state)
     try:
-        parts = build_parts(config, grid, batch_size, datasets, initialise=True)
-        Trainer(config, parts, state, [Record(outcome)]).fit()
-        parts.data_parallel.wait_parameters()
-        CheckpointStore(weights).save(0, model_blocks(parts.chunks), {})
+        components = build_components(config, grid, batch_size, datasets, initialise=True)
+        Trainer(config, components, state, [StepRecorder(outcome)]).fit()
+        components.data_parallel.wait_parameters()
+        CheckpointStore(weights).save(0, model_slices(components.chunks), {})
     finally:
         datasets.close()
     return outcome

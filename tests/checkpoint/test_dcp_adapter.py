@@ -17,12 +17,12 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from helpers.partitions import (
     DTYPES,
-    block_of,
     counts,
-    empty_block,
+    empty_slice,
     held_by_ranks,
     random_partition,
     same_bits,
+    slice_of,
     tensor_of,
     view_of,
 )
@@ -31,7 +31,7 @@ from steel_megatron.checkpoint import dcp_adapter
 from steel_megatron.checkpoint.boxes import Box
 from steel_megatron.checkpoint.dcp_adapter import read_blocks, stored_tensors, write_blocks
 from steel_megatron.config import CheckpointError
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 
 SHAPES = {"matrix": (7, 6), "vector": (11,), "cube": (3, 4, 5), "number": (), "row": (1, 9)}
 
@@ -56,7 +56,7 @@ def assert_stored(folder: Path, whole: dict[str, torch.Tensor]) -> None:
 
 def loaded_right(folder: Path, whole: dict[str, torch.Tensor], wanted: dict[str, list[Box]]) -> None:
     """Loads some boxes of every tensor and compares them."""
-    into = {name: [empty_block(whole[name], box) for box in boxes] for name, boxes in wanted.items()}
+    into = {name: [empty_slice(whole[name], box) for box in boxes] for name, boxes in wanted.items()}
     read_blocks(folder, into, None)
     for name, blocks in into.items():
         for block, box in zip(blocks, wanted[name], strict=True):
@@ -74,7 +74,7 @@ def test_any_partition_loads_into_any_other(seed: int, chunk_bytes: int) -> None
         patch.setattr(dcp_adapter, "CHUNK_BYTES", chunk_bytes)
         layers = int(random.integers(1, 3))
         stored = {n: held_by_ranks(tuple(t.shape), random, 1, layers)[0] for n, t in whole.items()}
-        write_blocks(folder, {n: [block_of(whole[n], box) for box in boxes] for n, boxes in stored.items()}, None)
+        write_blocks(folder, {n: [slice_of(whole[n], box) for box in boxes] for n, boxes in stored.items()}, None)
         assert_stored(folder, whole)
         loaded_right(folder, whole, {n: random_partition(tuple(t.shape), random, 4) for n, t in whole.items()})
 
@@ -87,7 +87,7 @@ def save_shares(root: Path) -> None:
         random = np.random.default_rng(layers)  # the same on every rank
         whole = tensors(layers)
         held = {n: held_by_ranks(tuple(t.shape), random, ranks, layers)[rank] for n, t in whole.items()}
-        blocks = {n: [block_of(whole[n], box) for box in boxes] for n, boxes in held.items()}
+        blocks = {n: [slice_of(whole[n], box) for box in boxes] for n, boxes in held.items()}
         write_blocks(root / str(layers), blocks, None)
 
 
@@ -112,7 +112,7 @@ def test_four_ranks_save_and_any_number_loads(tmp_path: Path) -> None:
 
 def save_replicated(folder: Path) -> int:
     whole = {f"layer{n}": tensor_of((64, 64), torch.float32, n) for n in range(8)}
-    write_blocks(folder, {n: block_of(t, Box((0, 0), (64, 64))) for n, t in whole.items()}, None)
+    write_blocks(folder, {n: slice_of(t, Box((0, 0), (64, 64))) for n, t in whole.items()}, None)
     return sum(path.stat().st_size for path in folder.glob(f"__{dist.get_rank()}_*"))
 
 
@@ -127,7 +127,7 @@ def test_torchs_own_tools_read_what_is_written(tmp_path: Path) -> None:
     whole = tensors(3)
     random = np.random.default_rng(1)
     boxes = {name: random_partition(tuple(tensor.shape), random, 1) for name, tensor in whole.items()}
-    write_blocks(tmp_path, {name: [block_of(whole[name], box) for box in boxes[name]] for name in whole}, None)
+    write_blocks(tmp_path, {name: [slice_of(whole[name], box) for box in boxes[name]] for name in whole}, None)
     dcp_to_torch_save(tmp_path, tmp_path / "one.pt")
     found = torch.load(tmp_path / "one.pt")
     assert found.keys() == whole.keys()
@@ -138,9 +138,12 @@ def test_a_part_of_a_large_buffer_is_stored_alone_and_left_as_it_was(tmp_path: P
     buffer = torch.arange(1 << 20, dtype=torch.float32)
     rows = buffer[1000:1600].view(20, 30)
     before = buffer.clone()
-    write_blocks(tmp_path, {"w": Block(rows, (20, 30), (0, 0)), "t": Block(rows.T, (30, 20), (0, 0))}, None)
+    write_blocks(tmp_path, {"w": TensorSlice(rows, (20, 30), (0, 0)), "t": TensorSlice(rows.T, (30, 20), (0, 0))}, None)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 2 * rows.nbytes + 8000
-    into = {"w": Block(torch.empty(20, 30), (20, 30), (0, 0)), "t": Block(torch.empty(30, 20), (30, 20), (0, 0))}
+    into = {
+        "w": TensorSlice(torch.empty(20, 30), (20, 30), (0, 0)),
+        "t": TensorSlice(torch.empty(30, 20), (30, 20), (0, 0)),
+    }
     read_blocks(tmp_path, into, None)
     assert torch.equal(into["w"].tensor, rows)
     assert torch.equal(into["t"].tensor, rows.T)
@@ -149,27 +152,27 @@ def test_a_part_of_a_large_buffer_is_stored_alone_and_left_as_it_was(tmp_path: P
 
 def test_parameters_that_want_gradients_are_stored_and_loaded(tmp_path: Path) -> None:
     parameter = torch.nn.Parameter(torch.randn(4, 3))
-    write_blocks(tmp_path, {"w": Block(parameter, (4, 3), (0, 0))}, None)
+    write_blocks(tmp_path, {"w": TensorSlice(parameter, (4, 3), (0, 0))}, None)
     other = torch.nn.Parameter(torch.zeros(4, 3))
-    read_blocks(tmp_path, {"w": Block(other, (4, 3), (0, 0))}, None)
+    read_blocks(tmp_path, {"w": TensorSlice(other, (4, 3), (0, 0))}, None)
     assert torch.equal(parameter, other)
     assert other.requires_grad
 
 
 def test_values_are_converted_to_the_type_of_the_block(tmp_path: Path) -> None:
     values = torch.randn(5, 3)
-    write_blocks(tmp_path, {"w": Block(values, (5, 3), (0, 0))}, None)
-    into = Block(torch.empty(2, 3, dtype=torch.bfloat16), (5, 3), (3, 0))
+    write_blocks(tmp_path, {"w": TensorSlice(values, (5, 3), (0, 0))}, None)
+    into = TensorSlice(torch.empty(2, 3, dtype=torch.bfloat16), (5, 3), (3, 0))
     read_blocks(tmp_path, {"w": into}, None)
     assert torch.equal(into.tensor, values[3:].bfloat16())
 
 
 def test_empty_blocks_are_neither_written_nor_read(tmp_path: Path) -> None:
     values = torch.randn(4, 3)
-    empty = Block(torch.empty(0, 3), (4, 3), (4, 0))
-    write_blocks(tmp_path, {"w": [empty, Block(values, (4, 3), (0, 0))], "none": empty}, None)
+    empty = TensorSlice(torch.empty(0, 3), (4, 3), (4, 0))
+    write_blocks(tmp_path, {"w": [empty, TensorSlice(values, (4, 3), (0, 0))], "none": empty}, None)
     assert stored_tensors(tmp_path).keys() == {"w"}
-    into = Block(torch.empty(3, 3), (4, 3), (1, 0))
+    into = TensorSlice(torch.empty(3, 3), (4, 3), (1, 0))
     read_blocks(tmp_path, {"w": [empty, into], "none": empty}, None)
     assert torch.equal(into.tensor, values[1:])
 
@@ -179,7 +182,7 @@ def test_checksums_of_torch_are_as_before(tmp_path: Path, computed: bool) -> Non
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(computed)
     try:
-        write_blocks(tmp_path, {"w": Block(torch.ones(3), (3,), (0,))}, None)
+        write_blocks(tmp_path, {"w": TensorSlice(torch.ones(3), (3,), (0,))}, None)
         assert torch.serialization.get_crc32_options() == computed
     finally:
         torch.serialization.set_crc32_options(before)
@@ -187,7 +190,7 @@ def test_checksums_of_torch_are_as_before(tmp_path: Path, computed: bool) -> Non
 
 def test_metadata_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_blocks(tmp_path / name, {name: Block(torch.ones(3), (3,), (0,))}, None)
+        write_blocks(tmp_path / name, {name: TensorSlice(torch.ones(3), (3,), (0,))}, None)
         shutil.copyfile(tmp_path / name / ".metadata", tmp_path / ".metadata")
         assert stored_tensors(tmp_path).keys() == {name}
 
@@ -210,11 +213,11 @@ REASONS = {
 
 def save_what_does_not_agree(root: Path) -> dict[str, str]:
     """What each case was told."""
-    good = Block(torch.ones(4, 2), (4, 2), (0, 0))
+    good = TensorSlice(torch.ones(4, 2), (4, 2), (0, 0))
     bad: dict[str, Any] = {
-        "shape": Block(torch.ones(4, 2), (5, 2), (0, 0)),
-        "dtype": Block(torch.ones(4, 2, dtype=torch.bfloat16), (4, 2), (0, 0)),
-        "outside": Block(torch.ones(4, 2), (4, 2), (1, 0)),
+        "shape": TensorSlice(torch.ones(4, 2), (5, 2), (0, 0)),
+        "dtype": TensorSlice(torch.ones(4, 2, dtype=torch.bfloat16), (4, 2), (0, 0)),
+        "outside": TensorSlice(torch.ones(4, 2), (4, 2), (1, 0)),
         "nonsense": None,
     }
     told = {}

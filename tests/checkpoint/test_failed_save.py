@@ -20,15 +20,15 @@ from steel_megatron.checkpoint import store as store_module
 from steel_megatron.checkpoint.files import record_of
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointError
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 
 BIG = torch.arange(1 << 16, dtype=torch.float32).view(256, 256)
 
 
-def big_blocks(step: int, rank: int = 0, ranks: int = 1) -> dict[str, Block]:
+def big_blocks(step: int, rank: int = 0, ranks: int = 1) -> dict[str, TensorSlice]:
     """256 KB in rows over the ranks, besides the small ones."""
     first, end = rank * 256 // ranks, (rank + 1) * 256 // ranks
-    return blocks_at(step, rank, ranks) | {"model.big": Block(BIG[first:end], (256, 256), (first, 0))}
+    return blocks_at(step, rank, ranks) | {"model.big": TensorSlice(BIG[first:end], (256, 256), (first, 0))}
 
 
 def told(action: Callable[[], object]) -> str:
@@ -131,7 +131,7 @@ def load_with_failures(root: Path) -> list[str]:
     rank = dist.get_rank()
     store = CheckpointStore(root)
     into = blocks_at(0, rank, 2)
-    extra = {"model.more": Block(torch.zeros(2), (2,), (0,))} if rank == 1 else {}
+    extra = {"model.more": TensorSlice(torch.zeros(2), (2,), (0,))} if rank == 1 else {}
     heard = [told(lambda: store.load(1, into | extra)), told(lambda: store.load(7, into))]
     dist.barrier()
     if rank == 0:

@@ -18,7 +18,7 @@ from helpers.processes import run_processes
 from helpers.small_checkpoints import SHAPES, assert_holds, blocks_at, save_steps, value_of
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointError
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 
 
 def test_what_is_saved_is_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -46,7 +46,7 @@ def test_the_marker_lists_every_file_with_size_and_hash(tmp_path: Path) -> None:
 def test_load_fills_the_blocks_in_place(tmp_path: Path) -> None:
     store = save_steps(tmp_path, 3)
     memory = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
-    store.load(3, {name: Block(tensor, SHAPES[name], (0,) * tensor.dim()) for name, tensor in memory.items()})
+    store.load(3, {name: TensorSlice(tensor, SHAPES[name], (0,) * tensor.dim()) for name, tensor in memory.items()})
     for name, tensor in memory.items():
         assert torch.equal(tensor, value_of(name, 3))
 
@@ -58,7 +58,7 @@ def test_the_weights_alone_are_a_whole_model(tmp_path: Path) -> None:
     assert torch.equal(into["model.w"].tensor, value_of("model.w", 3))
 
 
-def misfit(store: CheckpointStore, into: dict[str, Block], **options: bool) -> str:
+def misfit(store: CheckpointStore, into: dict[str, TensorSlice], **options: bool) -> str:
     with pytest.raises(CheckpointError, match="does not fit the model") as caught:
         store.load(1, into, **options)
     return str(caught.value)
@@ -66,14 +66,14 @@ def misfit(store: CheckpointStore, into: dict[str, Block], **options: bool) -> s
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     store = save_steps(tmp_path, 1)
-    extra = blocks_at(1) | {"model.gate": Block(torch.zeros(2), (2,), (0,))}
+    extra = blocks_at(1) | {"model.gate": TensorSlice(torch.zeros(2), (2,), (0,))}
     assert "model.gate is missing" in misfit(store, extra)
-    other = blocks_at(1) | {"model.w": Block(torch.zeros(8, 3), (8, 12), (0, 3))}
+    other = blocks_at(1) | {"model.w": TensorSlice(torch.zeros(8, 3), (8, 12), (0, 3))}
     assert "model.w is (8, 6), the model needs (8, 12)" in misfit(store, other)
     fewer = {name: block for name, block in blocks_at(1).items() if not name.endswith(".b")}
     assert "the model has no b" in misfit(store, fewer)
     store.load(1, fewer, whole=False)
-    many = {f"model.{n}": Block(torch.zeros(2), (2,), (0,)) for n in range(20)}
+    many = {f"model.{n}": TensorSlice(torch.zeros(2), (2,), (0,)) for n in range(20)}
     text = misfit(store, many)
     assert "and 17 more" in text  # 20 missing and 2 left over, 5 named
     assert "facts.json" in text
@@ -107,7 +107,7 @@ def test_a_folder_without_checkpoints(tmp_path: Path) -> None:
 
 def test_a_step_is_saved_again_over_the_old_one(tmp_path: Path) -> None:
     store = save_steps(tmp_path, 1)
-    store.save(1, {"model.other": Block(torch.ones(3), (3,), (0,))}, {"again": True})
+    store.save(1, {"model.other": TensorSlice(torch.ones(3), (3,), (0,))}, {"again": True})
     assert store.facts(1) == {"again": True}
     assert store.tensors(1).keys() == {"model.other"}
     assert store.verify(1) == []
@@ -161,7 +161,7 @@ def save_and_look(root: Path) -> tuple[int | None, bytes | None]:
     for step in (1, 2):
         store.save(step, blocks_at(step, rank, ranks), {"step": step}, f"{step} of {rank}".encode())
     into = {
-        name: Block(torch.zeros_like(b.tensor), b.global_shape, b.offset)
+        name: TensorSlice(torch.zeros_like(b.tensor), b.global_shape, b.offset)
         for name, b in blocks_at(0, rank, ranks).items()
     }
     store.load(2, into)

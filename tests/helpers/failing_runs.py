@@ -134,7 +134,7 @@ def before(owner: Any, name: str, action: Callable[..., None]) -> None:
 def _setup(here: Plant) -> None:
     from steel_megatron.training import run
 
-    before(run, "build_parts", lambda *_, **__: here(lambda: ValueError("planted in setup")))
+    before(run, "build_components", lambda *_, **__: here(lambda: ValueError("planted in setup")))
 
 
 def _forward(here: Plant) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.checkpoint.boxes import Box
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool, torch.float64)
 
@@ -63,16 +63,16 @@ def view_of(tensor: Tensor, box: Box) -> Tensor:
     return tensor
 
 
-def block_of(tensor: Tensor, box: Box) -> Block:
+def slice_of(tensor: Tensor, box: Box) -> TensorSlice:
     """A box of a tensor as a block with memory of its own."""
-    return Block(view_of(tensor, box).clone(), tuple(tensor.shape), box.offset)
+    return TensorSlice(view_of(tensor, box).clone(), tuple(tensor.shape), box.offset)
 
 
-def empty_block(tensor: Tensor, box: Box) -> Block:
+def empty_slice(tensor: Tensor, box: Box) -> TensorSlice:
     """A block to load a box into, filled with what the tensor does not hold there."""
     content = view_of(tensor, box).contiguous().reshape(-1).view(torch.uint8)
     opposite = ~view_of(tensor, box) if tensor.dtype == torch.bool else (~content).view(tensor.dtype).view(box.shape)
-    return Block(opposite.clone(), tuple(tensor.shape), box.offset)
+    return TensorSlice(opposite.clone(), tuple(tensor.shape), box.offset)
 
 
 def counts(shape: tuple[int, ...], boxes: list[Box]) -> np.ndarray:

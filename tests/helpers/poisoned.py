@@ -9,7 +9,7 @@ import numpy as np
 
 from helpers.tiny_run import run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 from steel_megatron.samples.mixing.phases import Phase
 from steel_megatron.samples.order import Order
 from steel_megatron.tokens.indexed import IndexedWriter
@@ -43,7 +43,7 @@ def poisoned_weights(folder: Path, config: Path, value: float = float("nan")) ->
     names = sorted(name for name in store.tensors(1) if name.startswith("model."))
     tensors = dict(store.read_tensors(1, names))
     tensors[EMBEDDING][POISON] = value
-    blocks = {name: Block(tensor, tuple(tensor.shape), (0,) * tensor.dim()) for name, tensor in tensors.items()}
+    blocks = {name: TensorSlice(tensor, tuple(tensor.shape), (0,) * tensor.dim()) for name, tensor in tensors.items()}
     CheckpointStore(poisoned).save(0, blocks, store.facts(1) | {"state": {}})
     return poisoned
 

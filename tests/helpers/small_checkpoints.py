@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 
 SHAPES = {"model.w": (8, 6), "model.b": (6,), "optimizer.exp_avg.w": (8, 6), "optimizer.exp_avg.b": (6,)}
 
@@ -18,7 +18,7 @@ def value_of(name: str, step: int) -> torch.Tensor:
     return torch.arange(torch.Size(shape).numel()).view(shape) + 100.0 * step + len(name)
 
 
-def blocks_at(step: int, rank: int = 0, ranks: int = 1) -> dict[str, Block]:
+def blocks_at(step: int, rank: int = 0, ranks: int = 1) -> dict[str, TensorSlice]:
     """This rank's rows of the weights and of the state; every rank holds all of ``model.b``."""
     blocks = {}
     for name, shape in SHAPES.items():
@@ -26,7 +26,7 @@ def blocks_at(step: int, rank: int = 0, ranks: int = 1) -> dict[str, Block]:
             first, end = 0, shape[0]
         else:
             first, end = rank * shape[0] // ranks, (rank + 1) * shape[0] // ranks
-        blocks[name] = Block(value_of(name, step)[first:end], shape, (first, *[0] * (len(shape) - 1)))
+        blocks[name] = TensorSlice(value_of(name, step)[first:end], shape, (first, *[0] * (len(shape) - 1)))
     return blocks
 
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.init import initialize_parameters
 from steel_megatron.parallel.parameter import (
-    Block,
     Init,
     ParamSpec,
     Piece,
+    TensorSlice,
     attach_spec,
-    blocks_of,
     parameters_with_spec,
+    slices_of,
 )
 from steel_megatron.parallel.tensor.cross_entropy import vocab_parallel_cross_entropy
 from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, RowParallelLinear
@@ -101,14 +101,16 @@ def whole_tensors(model: nn.Module, attribute: str | None = None) -> dict[str, T
     found: dict[str, Tensor] = {}
     for parameter in parameters_with_spec([model]):
         data = parameter.detach() if attribute is None else getattr(parameter, attribute)
-        for piece, block in blocks_of(parameter, data):
+        for piece, block in slices_of(parameter, data):
             whole = torch.zeros(piece.global_shape)
             whole[tuple(slice(o, o + n) for o, n in zip(piece.offset, piece.shape, strict=True))] = block.tensor.float()
             found[piece.name] = whole if piece.rows is None else whole[: piece.rows]
     return found
 
 
-def assert_blocks_equal(blocks: Iterable[tuple[Piece, Block]], whole: dict[str, Tensor], **tolerance: float) -> int:
+def assert_blocks_equal(
+    blocks: Iterable[tuple[Piece, TensorSlice]], whole: dict[str, Tensor], **tolerance: float
+) -> int:
     """Compares blocks with the same places of whole tensors; padding rows must be 0. Returns the elements compared."""
     elements = 0
     for piece, block in blocks:

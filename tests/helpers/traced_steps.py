@@ -17,7 +17,7 @@ from steel_megatron.config import RunConfig, check_run, load_run_config
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.startup.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState
 
 STEPS = 2
@@ -88,9 +88,9 @@ def run_on_cpu(config: RunConfig, grid: Grid) -> dict[str, Any]:
         with recorder, recorder.scopes.following():
             batch_size, state = BatchSize(config.training), RunState()
             datasets = build_data(config, grid, None, batch_size, state)
-            parts = build_parts(config, grid, batch_size, datasets, initialise=True)
+            components = build_components(config, grid, batch_size, datasets, initialise=True)
             try:
-                return traced(Trainer(config, parts, state, []), recorder)
+                return traced(Trainer(config, components, state, []), recorder)
             finally:
                 datasets.close()
     finally:

@@ -21,18 +21,18 @@ from steel_megatron.huggingface.export import export_checkpoint
 from steel_megatron.huggingface.families import read_options
 from steel_megatron.huggingface.folder import INDEX, SINGLE, StateFolder
 from steel_megatron.huggingface.import_ import import_folder
-from steel_megatron.model.blocks import model_blocks
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.model.slices import model_slices
+from steel_megatron.parallel.parameter import TensorSlice
 from steel_megatron.tokenizer import build_tokenizer
 
 
 def save_run(model, folder, step: int = 10, masters: bool = False, fingerprint: str | None = None, **knobs):
     """A run's folder with a checkpoint as training writes it."""
-    blocks = model_blocks([model])
+    blocks = model_slices([model])
     if masters:  # what rounding took away is still in the masters
         for name, block in list(blocks.items()):
             exact = block.tensor.float() * (1 + 2**-12)
-            blocks[name.replace("model.", "optimizer.master.")] = Block(exact, block.global_shape, block.offset)
+            blocks[name.replace("model.", "optimizer.master.")] = TensorSlice(exact, block.global_shape, block.offset)
     config = RunConfig(model=model.config)
     config.training.precision = "bf16" if next(model.parameters()).dtype == torch.bfloat16 else "fp32"
     for name, value in knobs.items():

@@ -15,8 +15,8 @@ from helpers.tiny_gpt import tiny_config, tiny_gpt
 from steel_megatron.model.block import through_blocks
 from steel_megatron.model.context import Context
 from steel_megatron.ops.attention import Packing
-from steel_megatron.ops.chunks import CPU_ELEMENTS
 from steel_megatron.ops.cpu_products import VARIABLE
+from steel_megatron.ops.strips import CPU_ELEMENTS
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
 

@@ -19,7 +19,7 @@ UNIT = 2.0**-7  # a bf16 number's distance to the next, at most, by its size
 
 
 def moments(run: Run) -> dict[str, torch.Tensor]:
-    return {name: b.tensor.clone() for name, b in run.optimizer.blocks().items() if ".exp_avg" in name}
+    return {name: b.tensor.clone() for name, b in run.optimizer.slices().items() if ".exp_avg" in name}
 
 
 @pytest.mark.parametrize("knobs", [BF16, {"exp_avg_dtype": "bf16"}, {"exp_avg_sq_dtype": "bf16"}])
@@ -57,7 +57,7 @@ def test_a_second_moment_falls_with_its_gradients():
 def equal_share(run: Run, whole: dict[str, torch.Tensor]) -> float:
     """Of the run's elements of moments, those with the bits of the whole tensors' elements."""
     same = count = 0
-    for name, block in run.optimizer.blocks().items():
+    for name, block in run.optimizer.slices().items():
         if ".exp_avg" in name:
             place = tuple(slice(o, o + n) for o, n in zip(block.offset, block.tensor.shape, strict=True))
             same += int((block.tensor == whole[name][place]).sum())

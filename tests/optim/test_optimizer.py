@@ -17,7 +17,7 @@ from helpers.toy_run import LR, SAMPLES, SCALE, STEPS, Run
 from steel_megatron.config import OptimizerConfig, ParallelConfig
 from steel_megatron.optim.grad_norm import NonFiniteGradientError, gradient_norm
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import row_blocks, spec_of
+from steel_megatron.parallel.parameter import row_slices, spec_of
 
 
 def torch_train(tied: bool, clip: float, steps: int = STEPS) -> tuple[ToyModel, list[float]]:
@@ -152,14 +152,14 @@ def resume(grid: Grid, precision: str, shard: bool) -> None:
     """State saved after two steps and loaded into a fresh run gives the same bits as going on."""
     run = Run(grid, precision=precision, shard=shard)
     run.train(0, 2)
-    blocks = {name: block.tensor.clone() for name, block in run.optimizer.blocks().items()}
+    blocks = {name: block.tensor.clone() for name, block in run.optimizer.slices().items()}
     weights = [parameter.detach().clone() for parameter in run.model.parameters()]
     scalars = copy.deepcopy(run.optimizer.scalars())
     run.train(2, 4)
     fresh = Run(grid, precision=precision, shard=shard)
     for parameter, saved in zip(fresh.model.parameters(), weights, strict=True):
         parameter.data.copy_(saved if precision == "fp32" else torch.zeros_like(saved))
-    for name, block in fresh.optimizer.blocks().items():
+    for name, block in fresh.optimizer.slices().items():
         block.tensor.copy_(blocks[name])
     fresh.optimizer.load_scalars(scalars)
     fresh.optimizer.reload_parameters()
@@ -189,7 +189,7 @@ def every_layout() -> None:
         assert norms == pytest.approx(expected_norms, rel=1e-5), (tp, sequence_parallel, tied, shard)
         whole = whole_tensors(model)
         for slot in run.optimizer.slots:
-            blocks = row_blocks(slot.shard.parameter, slot.shard.first_row, slot.master)
+            blocks = row_slices(slot.shard.parameter, slot.shard.first_row, slot.master)
             assert_blocks_equal(blocks, whole, rtol=1e-4, atol=1e-5)
         check_state_is_complete(run, whole)
     norm_counts_each_element_once(Grid.create(ParallelConfig(tensor_model_parallel_size=2)))
@@ -200,7 +200,7 @@ def every_layout() -> None:
 
 def check_state_is_complete(run: Run, whole: dict[str, Tensor]) -> None:
     """The ranks' blocks cover every tensor's every element."""
-    blocks = run.optimizer.blocks()
+    blocks = run.optimizer.slices()
     for name, tensor in whole.items():
         covered = torch.zeros(tensor.shape)
         block = blocks.get(f"optimizer.exp_avg.{name}")

@@ -16,7 +16,7 @@ from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import row_blocks
+from steel_megatron.parallel.parameter import row_slices
 
 SHAPE: dict[str, Any] = {
     "num_layers": 2,
@@ -90,7 +90,7 @@ def compare(overrides: dict[str, Any]) -> int:
         norm = gradient_norm(counted_gradients(data_parallel.shards, grid, data_parallel.sharded), grid)
         torch.testing.assert_close(norm, expected_norm, rtol=1e-4, atol=0)
         for part in data_parallel.shards:
-            blocks = row_blocks(part.parameter, part.first_row, part.grad_rows)
+            blocks = row_slices(part.parameter, part.first_row, part.grad_rows)
             assert_blocks_equal(blocks, expected, rtol=1e-3, atol=2e-5 * float(expected_norm))
         count += 1
     return count

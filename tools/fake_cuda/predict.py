@@ -143,8 +143,8 @@ def trace_rank(config: RunConfig, rank: int, world: int, gpu: FakeGPU) -> RankTr
                 recorder.clear()
                 trainer.train_step()
                 size = trainer.unread[-1][0]["global_batch_size"]
-                steps.append(StepTrace(trainer.parts.micro_batches(size), recorder.operations, recorder.messages))
-            grid = trainer.parts.grid
+                steps.append(StepTrace(trainer.components.micro_batches(size), recorder.operations, recorder.messages))
+            grid = trainer.components.grid
             axes = {axis.ranks: axis.name for axis in (grid.world, grid.ends, grid.pp, grid.dp, grid.tp)}
             minimum = least_traffic(config, trainer)
             return RankTrace((steps[1], steps[2]), states, recorder.peak, axes, minimum)
@@ -153,21 +153,23 @@ def trace_rank(config: RunConfig, rank: int, world: int, gpu: FakeGPU) -> RankTr
 def least_traffic(config: RunConfig, trainer: Trainer) -> tuple[Counter[str], Counter[str]]:
     """The fused minimum of this rank, of a micro-batch and of what is done once per step."""
     model, training, parallel = config.model, config.training, config.parallel
-    parts = trainer.parts
+    components = trainer.components
     width, eight_bit = param_dtype(training.precision).itemsize, training.fp8_format is not None
-    tp, sp = parts.grid.tp.size, parts.grid.sequence_parallel
+    tp, sp = components.grid.tp.size, components.grid.sequence_parallel
     sizes = Sizes.of(model, tp, sp, training.seq_length, eight_bit)
     tokens = training.micro_batch_size * training.seq_length
     micro_batch: Counter[str] = Counter()
-    for part in stage_layers(model, parallel, training.seq_length)[parts.grid.pp.rank]:
+    for part in stage_layers(model, parallel, training.seq_length)[components.grid.pp.rank]:
         micro_batch += micro_batch_traffic(model, sizes, part, tokens, width)
     moments = (config.optimizer.exp_avg_dtype, config.optimizer.exp_avg_sq_dtype)
     step = step_traffic(
-        parts.data_parallel.grads.numel(),
-        sum(shard.grad_rows.numel() for shard in parts.data_parallel.shards),
+        components.data_parallel.grads.numel(),
+        sum(shard.grad_rows.numel() for shard in components.data_parallel.shards),
         width,
         sum(param_dtype(moment).itemsize for moment in moments),
-        sum(p.numel() for chunk in parts.chunks for p in chunk.blocks.parameters() if p.dim() == 2) if eight_bit else 0,
+        sum(p.numel() for chunk in components.chunks for p in chunk.blocks.parameters() if p.dim() == 2)
+        if eight_bit
+        else 0,
     )
     return micro_batch, step
 

@@ -37,7 +37,7 @@ from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
 from steel_megatron.training.callbacks.validation import Validation
 from steel_megatron.training.engine import Engine, GPTStage
 from steel_megatron.training.loop import Trainer
-from steel_megatron.training.startup.setup import build_data, build_parts
+from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState
 
 
@@ -63,8 +63,8 @@ def fake_rank(
             grid = Grid.create(config.parallel, device) if world > 1 else Grid.single(device)
             batch_size, state = BatchSize(config.training), RunState()
             datasets = build_data(config, grid, None, batch_size, state)
-            parts = build_parts(config, grid, batch_size, datasets, initialise=initialise)
-            yield Trainer(config, parts, state, []), recorder
+            components = build_components(config, grid, batch_size, datasets, initialise=initialise)
+            yield Trainer(config, components, state, []), recorder
     finally:
         if datasets is not None:
             datasets.close()

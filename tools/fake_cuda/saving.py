@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.planner import SavePlan
 
-from steel_megatron.checkpoint.dcp_adapter import _BlockSavePlanner
-from steel_megatron.model.blocks import model_blocks
+from steel_megatron.checkpoint.dcp_adapter import _SliceSavePlanner
+from steel_megatron.model.slices import model_slices
 from steel_megatron.training.loop import Trainer
 
 
 def local_plan(trainer: Trainer) -> SavePlan:
     """What this rank would bring into a checkpoint of the model and the optimizer."""
-    parts = trainer.parts
-    parts.data_parallel.wait_parameters()
-    planner = _BlockSavePlanner()
-    planner.set_up_planner(dict(model_blocks(parts.chunks) | parts.optimizer.blocks()))
+    components = trainer.components
+    components.data_parallel.wait_parameters()
+    planner = _SliceSavePlanner()
+    planner.set_up_planner(dict(model_slices(components.chunks) | components.optimizer.slices()))
     return planner.create_local_plan()
 
 
 def problems_of_plans(plans: Sequence[SavePlan]) -> list[str]:
     """What is wrong with the checkpoint that all ranks' plans make: every element is written once."""
-    planner = _BlockSavePlanner()
+    planner = _SliceSavePlanner()
     planner.set_up_planner({}, is_coordinator=True)
     _, metadata = planner.create_global_plan(list(plans))
     problems = []

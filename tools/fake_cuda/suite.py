@@ -102,7 +102,7 @@ def run_rank(config: RunConfig, rank: int, world: int, dataset: str, outcome: Ou
     try:
         with fake_rank(config, rank, world, HOPPER, dataset, initialise=True) as (trainer, recorder):
             record.messages, record.waits = recorder.messages, recorder.waits
-            callbacks = callbacks_of(trainer.config, trainer.parts, None, time.monotonic())
+            callbacks = callbacks_of(trainer.config, trainer.components, None, time.monotonic())
             trainer.callbacks = [_Strictness(recorder), *callbacks]
             trainer.fit()
             outcome.operations += len(recorder.operations)

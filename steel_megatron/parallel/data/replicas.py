@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import row_blocks, spec_of
+from steel_megatron.parallel.parameter import row_slices, spec_of
 
 
 class GradRows(Protocol):
@@ -58,7 +58,7 @@ def sum_over_tensor_parallel(shards: Sequence[GradRows], grid: Grid) -> None:
         if spec_of(shard.parameter).sequence_parallel:
             parts.append((shard.grad_rows, 0, 1))
             continue
-        for piece, block in row_blocks(shard.parameter, shard.first_row, shard.grad_rows):
+        for piece, block in row_slices(shard.parameter, shard.first_row, shard.grad_rows):
             if piece.replicas > 1:
                 parts.append((block.tensor, grid.tp.rank // piece.replicas, grid.tp.size // piece.replicas))
     if not parts:

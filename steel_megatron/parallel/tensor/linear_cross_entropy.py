@@ -1,6 +1,6 @@
 """The head's matmul and the cross entropy as one operation that never holds the logits of all tokens.
 
-Shapes: T tokens, H hidden, V this rank's rows of the head (V/R of the padded vocabulary), C tokens of a chunk.
+Shapes: T tokens, H hidden, V this rank's rows of the head (V/R of the padded vocabulary), C tokens of a strip.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from steel_megatron.parallel.tensor.cross_entropy import joined_statistics, own_
 from steel_megatron.parallel.tensor.regions import enter_region
 from steel_megatron.parallel.tensor.weight_grad import await_parameter, linear_weight_gradient, main_grad_of
 
-# The most that the logits of a chunk take. Each chunk reads and writes all of the weight's gradient, 1.2 GB in fp32 for
+# The most that the logits of a strip take. Each strip reads and writes all of the weight's gradient, 1.2 GB in fp32 for
 # a vocabulary of 152,000 at width 2,048; on a CPU what counts is that the logits stay near the caches.
 CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 2 << 30}
-GPU_MULTIPLE = 256  # tokens of a chunk on a GPU: whole tiles of its matmuls
+GPU_MULTIPLE = 256  # tokens of a strip on a GPU: whole tiles of its matmuls
 
 
-def tokens_per_chunk(weight_VH: Tensor, tokens: int) -> int:
-    """C: tokens of a chunk of ``tokens`` in all; see :func:`chunk_tokens`."""
-    return chunk_tokens(len(weight_VH), weight_VH.element_size(), weight_VH.device.type, tokens)
+def tokens_per_strip(weight_VH: Tensor, tokens: int) -> int:
+    """C: tokens of a strip of ``tokens`` in all; see :func:`strip_tokens`."""
+    return strip_tokens(len(weight_VH), weight_VH.element_size(), weight_VH.device.type, tokens)
 
 
-def chunk_tokens(vocabulary: int, width: int, device_type: str, tokens: int) -> int:
+def strip_tokens(vocabulary: int, width: int, device_type: str, tokens: int) -> int:
     """C by this rank's rows of the head and the bytes of a logit: as many as fit in :data:`CHUNK_BYTES`.
 
-    On a GPU the chunks are equal to within a multiple of :data:`GPU_MULTIPLE`: a short last one would read and write
+    On a GPU the strips are equal to within a multiple of :data:`GPU_MULTIPLE`: a short last one would read and write
     the weight's gradient as well, for little work.
     """
     most = max(CHUNK_BYTES[device_type] // (vocabulary * width), 1)
@@ -43,11 +43,11 @@ def chunk_tokens(vocabulary: int, width: int, device_type: str, tokens: int) -> 
     return math.ceil(share / GPU_MULTIPLE) * GPU_MULTIPLE
 
 
-def needs_chunks(weight_VH: Tensor, tokens: int) -> bool:
-    """Whether the logits do not fit in one chunk, and the weight's gradient can be made in the forward pass."""
+def needs_strips(weight_VH: Tensor, tokens: int) -> bool:
+    """Whether the logits do not fit in one strip, and the weight's gradient can be made in the forward pass."""
     if torch.is_grad_enabled() and main_grad_of(weight_VH) is None:
         return False
-    return tokens > tokens_per_chunk(weight_VH, tokens)
+    return tokens > tokens_per_strip(weight_VH, tokens)
 
 
 def linear_cross_entropy(
@@ -60,13 +60,13 @@ def linear_cross_entropy(
     vocab_size: int,
     loss_gradient: float,
     z_loss: float = 0.0,
-    chunk: int | None = None,
+    strip: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """fp32 (sum of both losses over the mask's tokens; each token's cross entropy; each token's z-loss).
 
     Those of the tokens are (T,), 0 outside the mask, and have no gradient.
 
-    For each chunk of C tokens, over R tensor-parallel ranks:
+    For each strip of C tokens, over R tensor-parallel ranks:
 
         logits_r = X W_rᵀ       (C, V)
         Z, t                    as in :func:`~steel_megatron.parallel.tensor.cross_entropy.vocab_parallel_cross_entropy`
@@ -84,15 +84,15 @@ def linear_cross_entropy(
         weight_VH: has a gradient buffer (``main_grad``) if gradients are enabled.
         labels_T: int64 in [0, vocab_size).
         mask_T: bool; tokens that count.
-        chunk: C; :func:`tokens_per_chunk` when None.
+        strip: C; :func:`tokens_per_strip` when None.
     """
     await_parameter(weight_VH)
     x_TH = enter_region(x, grid).reshape(-1, x.shape[-1])
     gradients = torch.is_grad_enabled()
     if gradients and main_grad_of(weight_VH) is None:
         raise ValueError("the weight has no gradient buffer: its gradient has nowhere to go in the forward pass")
-    chunk = chunk or tokens_per_chunk(weight_VH, len(x_TH))
-    settings = (grid, vocab_size, z_loss, chunk, loss_gradient if gradients else None)
+    strip = strip or tokens_per_strip(weight_VH, len(x_TH))
+    settings = (grid, vocab_size, z_loss, strip, loss_gradient if gradients else None)
     return _LinearCrossEntropy.apply(x_TH, weight_VH, labels_T, mask_T, settings)
 
 
@@ -106,15 +106,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         mask_T: Tensor,
         settings: tuple[Grid, int, float, int, float | None],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        grid, vocab_size, z_loss, chunk, loss_gradient = settings
+        grid, vocab_size, z_loss, strip, loss_gradient = settings
         first, real = own_columns(len(weight_VH), grid.tp, vocab_size)
         weights_T = mask_T.float()
         losses_T, z_losses_T = torch.empty_like(weights_T), torch.empty_like(weights_T)
         grad_TH = torch.empty_like(x_TH) if loss_gradient is not None else None
-        # All chunks write theirs here: two would be there at a time else.
-        room_CV = x_TH.new_empty(min(chunk, len(x_TH)), len(weight_VH))
-        for start in range(0, len(x_TH), chunk):
-            rows = slice(start, start + chunk)
+        # All strips write theirs here: two would be there at a time else.
+        room_CV = x_TH.new_empty(min(strip, len(x_TH)), len(weight_VH))
+        for start in range(0, len(x_TH), strip):
+            rows = slice(start, start + strip)
             logits_CV = room_CV[: len(x_TH[rows])]
             linear_into(logits_CV, x_TH[rows], weight_VH)
             own = statistics(logits_CV, labels_T[rows], first, real)

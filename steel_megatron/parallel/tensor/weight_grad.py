@@ -16,10 +16,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from steel_megatron.ops.chunks import row_chunks
 from steel_megatron.ops.cpu_products import in_fp32
 from steel_megatron.ops.embedding import add_rows
 from steel_megatron.ops.matmul import add_weight_gradient, weight_gradient
+from steel_megatron.ops.strips import row_strips
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def linear_weight_gradient(weight: Tensor, grad_TO: Tensor, x_TI: Tensor) -> Ten
     else:
         product = grad_TO.t() @ x_TI
         # torch casts what it adds to a tensor first: parts of it, so that no fp32 copy of the whole is made.
-        for rows in row_chunks(len(product), product.shape[1] // 8, product.device):
+        for rows in row_strips(len(product), product.shape[1] // 8, product.device):
             main_grad[rows].add_(product[rows])
     return None
 
@@ -61,7 +61,7 @@ def bias_gradient(bias: Tensor, grad_TO: Tensor) -> Tensor | None:
     if main_grad is None:
         return grad_TO.sum(0)
     # A CPU casts what it sums: parts of it, so that no fp32 copy of the whole is made.
-    for rows in row_chunks(len(grad_TO), grad_TO.shape[1], grad_TO.device):
+    for rows in row_strips(len(grad_TO), grad_TO.shape[1], grad_TO.device):
         main_grad.add_(grad_TO[rows].sum(0, dtype=main_grad.dtype))
     return None
 

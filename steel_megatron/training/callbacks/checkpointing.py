@@ -11,7 +11,7 @@ from steel_megatron.checkpoint.rng import capture_random_state
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.checkpoint.version import code_version
 from steel_megatron.config import CheckpointConfig, StorageError
-from steel_megatron.model.blocks import model_blocks
+from steel_megatron.model.slices import model_slices
 from steel_megatron.ops.backends import chosen
 from steel_megatron.parallel.collectives import any_rank
 from steel_megatron.training.intervals import every
@@ -45,14 +45,14 @@ class Checkpointing(Callback):
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         if self.reads(trainer) or self.overdue(trainer):
-            self.save(trainer, last=trainer.state.step >= trainer.parts.batch_size.total_steps)
+            self.save(trainer, last=trainer.state.step >= trainer.components.batch_size.total_steps)
 
     def overdue(self, trainer: Trainer) -> bool:
         """Whether the time since the last checkpoint is up on any rank, so that all save at the same step."""
         minutes = self.config.save_interval_in_mins
         if not minutes or trainer.stop_reason:  # the end of the run saves anyway
             return False
-        return any_rank(time.monotonic() - self.saved_time > minutes * 60, trainer.parts.grid.world)
+        return any_rank(time.monotonic() - self.saved_time > minutes * 60, trainer.components.grid.world)
 
     def on_end(self, trainer: Trainer) -> None:
         if trainer.state.step != self.saved_step:
@@ -69,9 +69,9 @@ class Checkpointing(Callback):
         Raises:
             StorageError: the file system did not take the last one, or any with ``strict_saves``.
         """
-        parts = trainer.parts
-        parts.data_parallel.wait_parameters()
-        blocks = model_blocks(parts.chunks) | parts.optimizer.blocks()
+        components = trainer.components
+        components.data_parallel.wait_parameters()
+        blocks = model_slices(components.chunks) | components.optimizer.slices()
         facts = saved_facts(trainer) | {"overrides": self.overrides}
         try:
             self.store.save(trainer.state.step, blocks, facts, capture_random_state())
@@ -92,7 +92,7 @@ class Checkpointing(Callback):
                 rule="the run's last state is kept" if last else "with --strict-saves every checkpoint is written",
                 fix="make room and give the same command again: it goes on from the newest checkpoint",
             ) from error
-        if trainer.parts.grid.world.rank == 0:
+        if trainer.components.grid.world.rank == 0:
             log.warning(
                 "%s\n  %s; training goes on, and the next interval tries again (--strict-saves stops instead)",
                 error.given,
@@ -102,15 +102,15 @@ class Checkpointing(Callback):
 
 def saved_facts(trainer: Trainer) -> dict[str, Any]:
     """The part of a checkpoint that is not tensors."""
-    parts = trainer.parts
-    grid = parts.grid
+    components = trainer.components
+    grid = components.grid
     return {
         "state": trainer.state.to_dict(),
-        "batches": parts.batch_size.record(trainer.state.step),
+        "batches": components.batch_size.record(trainer.state.step),
         "config": trainer.config.to_dict(),
-        "optimizer": parts.optimizer.scalars(),
-        "phases": parts.datasets.phases,
-        "tokenizer_fingerprint": parts.datasets.tokenizer.fingerprint,
+        "optimizer": components.optimizer.scalars(),
+        "phases": components.datasets.phases,
+        "tokenizer_fingerprint": components.datasets.tokenizer.fingerprint,
         "code_version": code_version(),
         "skipped_steps": trainer.non_finite.record,
         "kernels": chosen(grid.device.type),

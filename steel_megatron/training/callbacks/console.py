@@ -27,7 +27,7 @@ class Console(Callback):
     def on_start(self, trainer: Trainer) -> None:
         if self.show_progress:
             self.bar = tqdm(
-                total=trainer.parts.batch_size.total_steps,
+                total=trainer.components.batch_size.total_steps,
                 initial=trainer.state.step,
                 desc="training",
                 unit="step",
@@ -45,7 +45,7 @@ class Console(Callback):
         last = rows[-1]
         if self.bar is not None:
             self.bar.set_postfix_str(f"loss {last['loss']:.3f}", refresh=False)
-        step, total = trainer.state.step, trainer.parts.batch_size.total_steps
+        step, total = trainer.state.step, trainer.components.batch_size.total_steps
         if every(self.interval, step) or step == total or "valid_loss" in last or trainer.stop_reason:
             self.write(line(last, total, self.waited / max(self.seconds, 1e-9)))
             self.seconds = self.waited = 0.0

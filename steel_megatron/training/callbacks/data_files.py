@@ -48,11 +48,11 @@ class DataFiles(Callback):
     def check(self, trainer: Trainer) -> None:
         """Raises DataError for the first file that is not what it was."""
         self.looked = time.monotonic()
-        reader = trainer.parts.train_data.reader
+        reader = trainer.components.train_data.reader
         needed = reader.order.names_from(reader.skips.frontier(trainer.state.consumed_samples))
-        check_files(trainer.parts.train_data, needed)
-        if trainer.parts.valid_data is not None:
-            check_files(trainer.parts.valid_data, trainer.parts.valid_data.reader.order.names)
+        check_files(trainer.components.train_data, needed)
+        if trainer.components.valid_data is not None:
+            check_files(trainer.components.valid_data, trainer.components.valid_data.reader.order.names)
 
 
 def check_files(loader: Loader, names: list[str]) -> None:
@@ -65,6 +65,6 @@ def check_files(loader: Loader, names: list[str]) -> None:
 
 def epochs_of(trainer: Trainer) -> dict[str, int]:
     """The epoch that each source is in, by arithmetic."""
-    reader = trainer.parts.train_data.reader
+    reader = trainer.components.train_data.reader
     counts = reader.counts(trainer.state.consumed_samples)
     return {name: counts[name] // windows for name, windows in reader.order.windows.items() if windows}

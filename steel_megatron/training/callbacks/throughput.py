@@ -74,15 +74,15 @@ class Throughput(Callback):
     def add(self, trainer: Trainer, metrics: Metrics) -> None:
         """Adds a step's figures to its metrics."""
         seconds = metrics["step_seconds"]
-        devices = trainer.parts.grid.world.size
+        devices = trainer.components.grid.world.size
         rate = metrics["global_batch_size"] * trainer.config.training.seq_length / seconds
         tflops = rate * self.flops.total / devices / 1e12
         self.recent = [*self.recent[-49:], seconds]
-        left = trainer.parts.batch_size.total_steps - metrics["step"]
+        left = trainer.components.batch_size.total_steps - metrics["step"]
         metrics["tokens_per_second"] = rate
         metrics["tflops_per_device"] = tflops
         metrics["mfu"] = tflops / self.peak_tflops if self.peak_tflops else None
         causal = self.flops.total_causal / self.flops.total
         metrics["mfu_causal"] = tflops * causal / self.peak_tflops if self.peak_tflops else None
-        metrics["memory_gb"] = peak_memory_bytes(trainer.parts.grid.device) / 1e9
+        metrics["memory_gb"] = peak_memory_bytes(trainer.components.grid.device) / 1e9
         metrics["eta_seconds"] = left * sorted(self.recent)[len(self.recent) // 2]

@@ -33,7 +33,7 @@ class Validation(Callback):
         return every(self.interval, trainer.state.step)
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
-        last = trainer.state.step >= trainer.parts.batch_size.total_steps
+        last = trainer.state.step >= trainer.components.batch_size.total_steps
         if trainer.in_haste or not (last or self.reads(trainer)):
             return
         found = self.evaluate(trainer)
@@ -49,11 +49,11 @@ class Validation(Callback):
         None if a rank was asked to stop meanwhile. Ranks look for that between two global batches, and wait for the
         device there, so that the host is never ahead of it by more than one.
         """
-        parts, data = trainer.parts, trainer.parts.valid_data
+        components, data = trainer.components, trainer.components.valid_data
         assert data is not None, "the callback is only added when there is validation data"
         size = trainer.config.training.global_batch_size or 1
         batches = data.global_batch(0, self.iterations * size)
-        count = parts.micro_batches(size)
+        count = components.micro_batches(size)
         names = data.reader.order.names
         totals: list[float] = []  # of fp64
         progress = tqdm(range(self.iterations), "validation", unit="batch", leave=False, disable=not self.show_progress)
@@ -62,7 +62,7 @@ class Validation(Callback):
             if trainer.agree_to_stop():
                 log.info("validation left after %d of %d batches: %s", done, self.iterations, trainer.stop_reason)
                 return None
-            own = parts.engine.evaluate(itertools.islice(batches, count), count, len(names))
+            own = components.engine.evaluate(itertools.islice(batches, count), count, len(names))
             here = trainer.reduce(own).tolist()
             totals = [total + one for total, one in zip(totals or itertools.repeat(0.0), here, strict=False)]
         loss, tokens, _, *sums, _ = totals

@@ -18,7 +18,7 @@ from steel_megatron.optim.grad_norm import NonFiniteGradientError
 from steel_megatron.reports.inspect_run import inspect_sample
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.faults.probe import Findings, probe
-from steel_megatron.training.startup.setup import Parts
+from steel_megatron.training.startup.setup import Components
 from steel_megatron.training.state import RunState
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Run(Protocol):
     """What is needed of a trainer."""
 
     config: RunConfig
-    parts: Parts
+    components: Components
     state: RunState
 
 
@@ -72,12 +72,12 @@ class NonFiniteSteps:
         if len(self.record) >= allowed:
             raise self.error(run, step)
         found = self._search(run, step)
-        numbers = _numbers(run.parts, step)
+        numbers = _numbers(run.components, step)
         where = found.where(run.config.model.num_layers) or "not found again"
         self.record.append(
             {"step": step.number, "samples": written(_as_ranges(numbers)), "at_fault": found.samples, "where": where}
         )
-        if run.parts.grid.world.rank == 0:
+        if run.components.grid.world.rank == 0:
             log.warning(
                 "%s\n  this step is left out, the %s of at most %d (--max-skipped-steps)",
                 self._told(run, step, found, numbers),
@@ -88,7 +88,7 @@ class NonFiniteSteps:
     def error(self, run: Run, step: Step) -> NonFiniteGradientError:
         """What to raise for a step after which no weight has changed (a collective call)."""
         found = self._search(run, step)
-        numbers = _numbers(run.parts, step)
+        numbers = _numbers(run.components, step)
         given = self._told(run, step, found, numbers)
         if self.record:
             steps = ", ".join(str(entry["step"]) for entry in self.record)
@@ -101,7 +101,7 @@ class NonFiniteSteps:
 
     def _search(self, run: Run, step: Step) -> Findings:
         gradient = step.loss_scale / (step.size * run.config.training.seq_length)
-        return probe(run.parts, step.first, step.size, gradient)
+        return probe(run.components, step.first, step.size, gradient)
 
     def _told(self, run: Run, step: Step, found: Findings, numbers: list[int]) -> str:
         head = f"step {step.number}: the gradient is not finite"
@@ -129,7 +129,7 @@ class NonFiniteSteps:
     def _documents(self, run: Run, number: int) -> str:
         """A sample's source and documents, and the beginning of its text."""
         try:
-            report = inspect_sample(run.parts.datasets, number, self.tokenizer)
+            report = inspect_sample(run.components.datasets, number, self.tokenizer)
         except (SteelError, OSError) as error:
             return f"sample {number:,}: {str(error).splitlines()[0]}"
         documents = list(dict.fromkeys(stretch.document for stretch in report.stretches))
@@ -178,7 +178,7 @@ class NonFiniteSteps:
         lower = f"--lr {optimizer.lr / 10:g}"
         if optimizer.min_lr > optimizer.lr / 10:
             lower += f" --min-lr {optimizer.lr / 10:g}"
-        rate = run.parts.learning_rate.at(step.number - 1, run.state.consumed_samples, run.state.consumed_tokens)
+        rate = run.components.learning_rate.at(step.number - 1, run.state.consumed_samples, run.state.consumed_tokens)
         since += f": the run has diverged at a learning rate of {rate:g}" if not begun_with else ""
         if not earlier:
             return f"{since}; start again with {lower}"
@@ -187,9 +187,9 @@ class NonFiniteSteps:
         return f"{since}; give the same command again with --ckpt-step {back} --branch {name} {lower}"
 
 
-def _numbers(parts: Parts, step: Step) -> list[int]:
+def _numbers(components: Components, step: Step) -> list[int]:
     """The numbers in the order of a step's samples."""
-    skips = parts.train_data.reader.skips
+    skips = components.train_data.reader.skips
     return [skips.number(place) for place in range(step.first, step.first + step.size)]
 
 

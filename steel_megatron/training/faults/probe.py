@@ -21,10 +21,10 @@ from steel_megatron.model.block import Block
 from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.grad_norm import non_finite_gradients
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import blocks_of, parameters_with_spec
+from steel_megatron.parallel.parameter import parameters_with_spec, slices_of
 from steel_megatron.samples.batches import Batch
 from steel_megatron.training.engine import GPTStage
-from steel_megatron.training.startup.setup import Parts
+from steel_megatron.training.startup.setup import Components
 
 T = TypeVar("T")
 
@@ -199,7 +199,7 @@ class Probe:
             tensor.register_hook(look_back)
 
 
-def probe(parts: Parts, first: int, size: int, loss_gradient: float) -> Findings:
+def probe(components: Components, first: int, size: int, loss_gradient: float) -> Findings:
     """Forward and backward pass of the run's samples ``first`` to ``first + size - 1`` with the weights as they are.
 
     A collective call. The gradients are those of these samples afterwards; weights and optimizer are not touched.
@@ -207,36 +207,36 @@ def probe(parts: Parts, first: int, size: int, loss_gradient: float) -> Findings
     Args:
         loss_gradient: what the loss's backward pass starts from, loss scale included.
     """
-    graphed, parts.engine.graphed = parts.engine.graphed, None  # a replay has no hooks
-    weights = non_finite_weights(parts)
+    graphed, components.engine.graphed = components.engine.graphed, None  # a replay has no hooks
+    weights = non_finite_weights(components)
     try:
-        with Probe(parts.engine.stages) as looking:
-            parts.data_parallel.zero_grads()
-            batches = parts.train_data.global_batch(first, size)
-            sources = len(parts.train_data.reader.order.names)
-            parts.engine.train(batches, parts.micro_batches(size), loss_gradient, sources)
-            parts.data_parallel.finish_grads()
+        with Probe(components.engine.stages) as looking:
+            components.data_parallel.zero_grads()
+            batches = components.train_data.global_batch(first, size)
+            sources = len(components.train_data.reader.order.names)
+            components.engine.train(batches, components.micro_batches(size), loss_gradient, sources)
+            components.data_parallel.finish_grads()
     finally:
-        parts.engine.graphed = graphed
+        components.engine.graphed = graphed
     found = Findings(weights=weights)
-    for forward, backward in gathered((looking.found.forward, looking.found.backward), parts.grid):
+    for forward, backward in gathered((looking.found.forward, looking.found.backward), components.grid):
         for sample, place in forward.items():
             found.forward[sample] = min(found.forward.get(sample, place), place)
         for sample, place in backward.items():
             found.backward[sample] = max(found.backward.get(sample, place), place)
-    found.gradients = non_finite_gradients(parts.data_parallel.shards, parts.grid)
+    found.gradients = non_finite_gradients(components.data_parallel.shards, components.grid)
     return found
 
 
-def non_finite_weights(parts: Parts) -> list[str]:
+def non_finite_weights(components: Components) -> list[str]:
     """The weights that have such elements, by name; the same on all ranks (a collective call)."""
     own = []
-    parts.data_parallel.wait_parameters()
-    for parameter in parameters_with_spec(parts.chunks):
-        for piece, block in blocks_of(parameter):
+    components.data_parallel.wait_parameters()
+    for parameter in parameters_with_spec(components.chunks):
+        for piece, block in slices_of(parameter):
             if not bool(block.tensor.detach().isfinite().all()):
                 own.append(piece.name)
-    return sorted({name for names in gathered(own, parts.grid) for name in names})
+    return sorted({name for names in gathered(own, components.grid) for name in names})
 
 
 def gathered(value: T, grid: Grid) -> list[T]:

@@ -13,17 +13,17 @@ import torch
 from steel_megatron.checkpoint.rng import restore_random_state
 from steel_megatron.config import RunConfig
 from steel_megatron.model.block import use_pieces
-from steel_megatron.model.blocks import WEIGHT, model_blocks
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.model.recompute import Recompute
+from steel_megatron.model.slices import WEIGHT, model_slices
 from steel_megatron.model.stages import stage_layers
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import MASTER, Optimizer
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import Block, param_dtype, parameters_with_spec
+from steel_megatron.parallel.parameter import TensorSlice, param_dtype, parameters_with_spec
 from steel_megatron.samples.build import Datasets, build_datasets
 from steel_megatron.samples.loader import Loader
 from steel_megatron.samples.mixing.phases import check_resume
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Parts:
+class Components:
     """What a trainer works with."""
 
     grid: Grid
@@ -101,7 +101,9 @@ def build_data(
     return datasets
 
 
-def build_parts(config: RunConfig, grid: Grid, batch_size: BatchSize, datasets: Datasets, initialise: bool) -> Parts:
+def build_components(
+    config: RunConfig, grid: Grid, batch_size: BatchSize, datasets: Datasets, initialise: bool
+) -> Components:
     """Model and optimizer; ``initialise`` False leaves the weights to a checkpoint."""
     training, parallel = config.training, config.parallel
     choose_kernels(training, grid, config.model)
@@ -130,7 +132,7 @@ def build_parts(config: RunConfig, grid: Grid, batch_size: BatchSize, datasets: 
         )
     optimizer = Optimizer(data_parallel, config.optimizer, training, grid)
     engine = Engine(chunks, data_parallel, grid, training, parallel, graph)
-    return Parts(grid, chunks, data_parallel, engine, optimizer, learning_rate, batch_size, datasets)
+    return Components(grid, chunks, data_parallel, engine, optimizer, learning_rate, batch_size, datasets)
 
 
 def build_chunks(config: RunConfig, grid: Grid, seed: int | None) -> list[GPT]:
@@ -153,37 +155,37 @@ def build_chunks(config: RunConfig, grid: Grid, seed: int | None) -> list[GPT]:
     ]
 
 
-def load_start(config: RunConfig, parts: Parts, start: Start) -> None:
+def load_start(config: RunConfig, components: Components, start: Start) -> None:
     """Fills model, optimizer and random states from the checkpoint that the run starts from."""
     if start.store is None:
         return
     whole = not start.weights_only and not config.checkpoint.no_load_optim
-    blocks = model_blocks(parts.chunks)
+    blocks = model_slices(components.chunks)
     if not start.weights_only:
-        used = parts.train_data.reader.skips.frontier(start.facts["state"]["consumed_samples"])
+        used = components.train_data.reader.skips.frontier(start.facts["state"]["consumed_samples"])
         cuts = cut_changes(start.facts["config"], config)
-        check_resume(start.facts["phases"], parts.datasets.phases, used, cuts)
+        check_resume(start.facts["phases"], components.datasets.phases, used, cuts)
     if whole:
-        blocks |= parts.optimizer.blocks()
+        blocks |= components.optimizer.slices()
     start.store.load(start.step, as_stored(blocks, start.store.tensors(start.step)))
     if whole:
-        parts.optimizer.load_scalars(start.facts["optimizer"])
-        parts.optimizer.reload_parameters()
+        components.optimizer.load_scalars(start.facts["optimizer"])
+        components.optimizer.reload_parameters()
     else:
-        parts.optimizer.reset_masters()
+        components.optimizer.reset_masters()
     random_state = None if start.weights_only or config.checkpoint.no_load_rng else start.store.random_state(start.step)
     if random_state is not None:
         restore_random_state(random_state)
     log.info("%s %s, step %d", "weights from" if start.weights_only else "continuing", start.store.root, start.step)
 
 
-def as_stored(blocks: dict[str, Block], stored: Container[str]) -> dict[str, list[Block]]:
+def as_stored(blocks: dict[str, TensorSlice], stored: Container[str]) -> dict[str, list[TensorSlice]]:
     """The blocks by the names of the stored tensors that they are read from.
 
     The two differ when the precision has changed: a run in fp32 has no masters, so its weights are read from the
     masters of a bf16 run; and the masters of a bf16 run from the weights of an fp32 run.
     """
-    named: dict[str, list[Block]] = {}
+    named: dict[str, list[TensorSlice]] = {}
     for name, block in blocks.items():
         if name.startswith(WEIGHT) and block.tensor.dtype == torch.float32:
             master = MASTER + name.removeprefix(WEIGHT)

@@ -9,9 +9,9 @@ from torch import Tensor
 from helpers.processes import run_processes
 from helpers.tiny_gpt import random_tokens, tiny_config
 from steel_megatron.config import OptimizerConfig, ParallelConfig, TrainingConfig
-from steel_megatron.model.blocks import model_blocks
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
+from steel_megatron.model.slices import model_slices
 from steel_megatron.optim.optimizer import Optimizer
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.data.data_parallel import DataParallel
@@ -42,7 +42,7 @@ GATHER = collectives.all_gather_flat
 def train(options: dict, overlap: bool, recompute: str, late: bool) -> dict[str, Tensor]:
     """Three steps on this rank's samples; the weights at the end. The head works in chunks of tokens."""
     collectives.all_gather_flat = Late if late else GATHER
-    linear_cross_entropy.tokens_per_chunk = lambda weight, tokens: 7
+    linear_cross_entropy.tokens_per_strip = lambda weight, tokens: 7
     grid = Grid.create(ParallelConfig())
     model = GPT(tiny_config(**options), grid, dtype=torch.float32, seed=3, recompute=Recompute(recompute))
     data_parallel = DataParallel([model], grid, shard=True, bucket_size=2000, overlap_param_gather=overlap)
@@ -57,7 +57,7 @@ def train(options: dict, overlap: bool, recompute: str, late: bool) -> dict[str,
         optimizer.step(1e-2, 1.0 / 48)
         data_parallel.gather_parameters()
     data_parallel.wait_parameters()
-    return {name: block.tensor.clone() for name, block in model_blocks([model]).items()}
+    return {name: block.tensor.clone() for name, block in model_slices([model]).items()}
 
 
 def compare(recompute: str) -> None:

@@ -22,7 +22,7 @@ from helpers.toy_model import (
 from steel_megatron.config import ParallelConfig
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Axis, Grid
-from steel_megatron.parallel.parameter import blocks_of, row_blocks, spec_of
+from steel_megatron.parallel.parameter import row_slices, slices_of, spec_of
 from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, RowParallelLinear
 from steel_megatron.parallel.tensor.products import linear
 from steel_megatron.parallel.tensor.vocab import VocabParallelEmbedding
@@ -70,7 +70,7 @@ def compare_layouts(tensor_sizes: tuple[int, ...]) -> int:
         torch.testing.assert_close(total, expected_loss, rtol=1e-5, atol=1e-5)
         for part in data_parallel.shards:
             assert_blocks_equal(
-                row_blocks(part.parameter, part.first_row, part.grad_rows), expected, rtol=1e-4, atol=1e-5
+                row_slices(part.parameter, part.first_row, part.grad_rows), expected, rtol=1e-4, atol=1e-5
             )
         count += 1
     return count
@@ -83,12 +83,12 @@ def test_tensor_parallel_equals_one_rank(world_size, tensor_sizes):
 
 @pytest.mark.parametrize("tp", [1, 2, 4])
 def test_initial_weights_do_not_depend_on_the_layout(tp):
-    whole = {piece.name: block.tensor for p in ToyModel(mesh_of(1)).parameters() for piece, block in blocks_of(p)}
+    whole = {piece.name: block.tensor for p in ToyModel(mesh_of(1)).parameters() for piece, block in slices_of(p)}
     whole = {name: tensor[:VOCAB] if len(tensor) == 64 else tensor for name, tensor in whole.items()}
     covered = 0
     for rank in range(tp):
         for parameter in ToyModel(mesh_of(tp, rank)).parameters():
-            covered += assert_blocks_equal(blocks_of(parameter), whole, rtol=0, atol=0)
+            covered += assert_blocks_equal(slices_of(parameter), whole, rtol=0, atol=0)
     assert covered >= sum(tensor.numel() for tensor in whole.values())
 
 

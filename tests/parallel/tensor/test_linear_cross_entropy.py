@@ -16,9 +16,9 @@ from steel_megatron.parallel.collectives import own_tokens
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.tensor.linear_cross_entropy import (
     CHUNK_BYTES,
-    chunk_tokens,
     linear_cross_entropy,
-    needs_chunks,
+    needs_strips,
+    strip_tokens,
 )
 
 SAMPLES, LENGTH, HIDDEN = 3, 12, 24
@@ -81,7 +81,7 @@ def test_bf16_gradients_add_up_in_fp32(monkeypatch, backend):
     own, leaf = torch.nn.Parameter(weight), x.clone().requires_grad_()
     own.main_grad = torch.zeros(weight.shape)
     found, *_ = linear_cross_entropy(
-        leaf, own, labels, mask, Grid.single(), vocab_size=80, loss_gradient=GRADIENT, chunk=7
+        leaf, own, labels, mask, Grid.single(), vocab_size=80, loss_gradient=GRADIENT, strip=7
     )
     found.backward(torch.tensor(GRADIENT))
     torch.testing.assert_close(found.double(), total, rtol=1e-2, atol=0)
@@ -121,7 +121,7 @@ def test_any_shape_against_fp64(backend, tokens, hidden, vocab_size, padding, ch
             vocab_size=vocab_size,
             loss_gradient=GRADIENT,
             z_loss=z_loss,
-            chunk=chunk,
+            strip=chunk,
         )
         found.backward(torch.tensor(GRADIENT))
         # Logits and their gradient are rounded to the type once each, and the gradient of x once more.
@@ -166,7 +166,7 @@ def test_no_more_logits_than_those_of_a_chunk(monkeypatch, backend, z_loss):
     labels, mask = torch.arange(tokens), torch.ones(tokens, dtype=torch.bool)
     with LargestTensor() as largest:
         total, *_ = linear_cross_entropy(
-            leaf, own, labels, mask, Grid.single(), vocab_size=400, loss_gradient=1.0, z_loss=z_loss, chunk=chunk
+            leaf, own, labels, mask, Grid.single(), vocab_size=400, loss_gradient=1.0, z_loss=z_loss, strip=chunk
         )
         total.backward()
     assert chunk * vocabulary <= largest.elements < 2 * chunk * vocabulary
@@ -181,7 +181,7 @@ def test_no_more_logits_than_those_of_a_chunk(monkeypatch, backend, z_loss):
 )
 def test_chunks_fit_and_on_a_gpu_there_is_none_too_many(tokens, vocabulary, width, device):
     most = CHUNK_BYTES[device] // (vocabulary * width)
-    chunk = chunk_tokens(vocabulary, width, device, tokens)
+    chunk = strip_tokens(vocabulary, width, device, tokens)
     assert 1 <= chunk <= most
     if device == "cuda":
         whole = most - most % 256
@@ -194,9 +194,9 @@ def test_chunks_fit_and_on_a_gpu_there_is_none_too_many(tokens, vocabulary, widt
 
 def test_chunks_of_a_small_gpu_batch():
     """8 x 2048 tokens of the 1 B model: three chunks, not ten; a small micro-batch is whole."""
-    assert chunk_tokens(151_680, 2, "cuda", 16_384) == 5632
-    assert chunk_tokens(151_680, 2, "cuda", 4096) > 4096
-    assert chunk_tokens(1 << 24, 4, "cuda", 4096) == 32  # too wide for a multiple
+    assert strip_tokens(151_680, 2, "cuda", 16_384) == 5632
+    assert strip_tokens(151_680, 2, "cuda", 4096) > 4096
+    assert strip_tokens(1 << 24, 4, "cuda", 4096) == 32  # too wide for a multiple
 
 
 def test_without_gradients_nothing_is_added():
@@ -225,12 +225,12 @@ def test_wrong_use_is_refused():
     x, weight, labels, mask = inputs(80, 80)
     own, leaf = torch.nn.Parameter(weight), x.requires_grad_()
     call = {"vocab_size": 80, "loss_gradient": 2.0}
-    assert not needs_chunks(own, 10**9)
+    assert not needs_strips(own, 10**9)
     with pytest.raises(ValueError, match="no gradient buffer"):
         linear_cross_entropy(leaf, own, labels, mask, Grid.single(), **call)
     own.main_grad = torch.zeros(weight.shape)
-    assert needs_chunks(own, 10**9)
-    assert not needs_chunks(own, 10)
+    assert needs_strips(own, 10**9)
+    assert not needs_strips(own, 10)
     total, *_ = linear_cross_entropy(leaf, own, labels, mask, Grid.single(), **call)
     total.backward(retain_graph=True)  # from 1 instead of 2: found without a wait, by the gradient norm
     assert leaf.grad.isnan().any()

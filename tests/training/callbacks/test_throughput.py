@@ -39,7 +39,7 @@ def test_cpu_and_fp32_have_no_peak_unless_given():
 def test_the_formula():
     trainer = SimpleNamespace(
         config=SimpleNamespace(training=SimpleNamespace(seq_length=10)),
-        parts=SimpleNamespace(
+        components=SimpleNamespace(
             grid=SimpleNamespace(world=SimpleNamespace(size=2), device=torch.device("cpu")),
             batch_size=SimpleNamespace(total_steps=9),
         ),

@@ -15,7 +15,7 @@ from steel_megatron.cli.run_data import config_of, progress_of
 from steel_megatron.config import KNOBS, RunConfig
 from steel_megatron.config.knob import FIXED, LISTED, TOLD, UNSAID
 from steel_megatron.config.knob import MODEL as OF_MODEL
-from steel_megatron.parallel.parameter import Block
+from steel_megatron.parallel.parameter import TensorSlice
 from steel_megatron.training.output.metrics_rows import read_metrics
 from steel_megatron.training.startup.changes import changes, cut_changes
 
@@ -198,7 +198,8 @@ def test_weights_alone_are_not_continued(run):
     store = CheckpointStore(run)
     names = [name for name in store.tensors(4) if name.startswith("model.")]
     blocks = {
-        name: Block(tensor, tuple(tensor.shape), (0,) * tensor.ndim) for name, tensor in store.read_tensors(4, names)
+        name: TensorSlice(tensor, tuple(tensor.shape), (0,) * tensor.ndim)
+        for name, tensor in store.read_tensors(4, names)
     }
     weights_alone = json.loads(facts.read_text()) | {"optimizer": {}, "phases": [], "state": {"step": 0}}
     CheckpointStore(imported).save(0, blocks, weights_alone)

@@ -11,7 +11,7 @@ import torch
 CPU_ELEMENTS = 1 << 17
 
 
-def row_chunks(rows: int, row_numel: int, device: torch.device) -> Iterator[slice]:
+def row_strips(rows: int, row_numel: int, device: torch.device) -> Iterator[slice]:
     """Slices that cover ``rows`` rows of ``row_numel`` elements: cache-sized on a CPU, all at once on a GPU."""
     step = max(rows, 1) if device.type != "cpu" else max(CPU_ELEMENTS // max(row_numel, 1), 1)
     for start in range(0, rows, step):
