@@ -5,6 +5,7 @@ from __future__ import annotations
 from steel_megatron.config.check_cuda_graph import check_cuda_graph
 from steel_megatron.config.check_precision import check_precision
 from steel_megatron.config.errors import ConfigError
+from steel_megatron.config.layer_types import check_layer_types
 from steel_megatron.config.load import check_ranges
 from steel_megatron.config.logging import LoggingConfig
 from steel_megatron.config.model import ModelConfig
@@ -37,6 +38,7 @@ def check_model(model: ModelConfig) -> None:
             fix="change --rotary-percent or the head size",
         )
     _check_rope_scaling(model)
+    check_layer_types(model)
 
 
 def _check_rope_scaling(model: ModelConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import FIXED, MODEL, TOLD, knob
+from steel_megatron.config.layer_types import DENSE, FULL, SLIDING, kind_of
 from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, share
 
 
@@ -98,6 +99,36 @@ class ModelConfig:
     depth_scaled_init: bool = knob(
         True, "Divide the deviation of the two output projections of each block by sqrt(2 × layers)."
     )
+
+    layer_types: list[str] | None = knob(
+        None,
+        "Kind of attention of each layer, or of the first few, whose pattern then repeats; full_attention when unset.",
+        choices=(FULL, SLIDING),
+        changed=MODEL,
+    )
+    window_size: int | None = knob(
+        None,
+        "What a token of a sliding_attention layer sees: itself and those before it, so many in all.",
+        unit="tokens",
+        allowed=LENGTH,
+        changed=MODEL,
+    )
+    mlp_layer_types: list[str] | None = knob(
+        None,
+        "Kind of feed-forward of each layer, or of the first few, whose pattern then repeats; dense when unset.",
+        choices=(DENSE,),
+        changed=FIXED,
+    )
+
+    @property
+    def attention_kinds(self) -> list[str]:
+        """The kind of each layer's attention."""
+        return [kind_of(self.layer_types, layer, FULL) for layer in range(self.num_layers)]
+
+    @property
+    def feed_forward_kinds(self) -> list[str]:
+        """The kind of each layer's feed-forward part."""
+        return [kind_of(self.mlp_layer_types, layer, DENSE) for layer in range(self.num_layers)]
 
     @property
     def head_dim(self) -> int:

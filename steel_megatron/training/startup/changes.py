@@ -10,6 +10,7 @@ from typing import Any
 
 from steel_megatron.config import KNOBS, CheckpointError, ModelConfig, RunConfig
 from steel_megatron.config.knob import FIXED, LISTED, MODEL, TOLD, Knob
+from steel_megatron.config.layer_types import shortest
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ def _in_effect(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     known = {field.name for field in fields(ModelConfig)}
     model = ModelConfig(**{name: value for name, value in sections["model"].items() if name in known})
     values["num_query_groups"], values["kv_channels"] = model.query_groups, model.head_dim
+    values["layer_types"], values["mlp_layer_types"] = map(shortest, (model.attention_kinds, model.feed_forward_kinds))
     for name in _unused(model):
         values.pop(name, None)
     return values

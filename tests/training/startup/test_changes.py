@@ -11,7 +11,7 @@ import pytest
 from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.cli.inspect_command import samples_of_step
-from steel_megatron.cli.run_data import config_of, progress_of
+from steel_megatron.cli.run_data import config_of, position_of
 from steel_megatron.config import KNOBS, RunConfig
 from steel_megatron.config.knob import FIXED, LISTED, TOLD, UNSAID
 from steel_megatron.config.knob import MODEL as OF_MODEL
@@ -184,7 +184,7 @@ def test_commands_that_look_at_a_run_know_the_batches_that_were(run):
     config = run.with_name("run.yaml")
     train(config, "--global-batch-size", "16", "--train-iters", "12", "--exit-interval", "6")
     (run / "metrics.jsonl").unlink()
-    found, progress = config_of(run), progress_of(run)
+    found, progress = config_of(run), position_of(run)
     assert [samples_of_step(run, found, progress, step) for step in (4, 5, 7)] == [
         list(range(24, 32)),
         list(range(32, 48)),
