@@ -11,8 +11,9 @@ from steel_megatron.config.errors import (
     StalledRunError,
     SteelError,
     StorageError,
+    nearest,
 )
-from steel_megatron.config.flags import Parser, add_run_flags, nearest
+from steel_megatron.config.flags import Parser, add_run_flags
 from steel_megatron.config.instruction_set import (
     INSTRUCTION_SET_VARIABLE,
     INSTRUCTION_SETS,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class SteelError(Exception):
     """An error a user can act on.
@@ -48,3 +51,9 @@ class StorageError(CheckpointError):
 
 class StalledRunError(SteelError):
     """Ranks wait for one that does not come."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """'did you mean …?' for the known word most like ``word``; empty when none is near."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {matches[0]}?" if matches else ""

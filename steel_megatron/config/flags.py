@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from steel_megatron.config.errors import ConfigError
+from steel_megatron.config.errors import ConfigError, nearest
 from steel_megatron.config.knob import Knob
 from steel_megatron.config.ranges import Number, fix_of
+from steel_megatron.config.registry import Registry
 from steel_megatron.config.run import KNOBS, SECTIONS
 
 # Megatron-LM's spellings of values that are knobs of another name here.
@@ -68,12 +68,6 @@ def dashed(argv: Iterable[str]) -> list[str]:
     return words
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """'did you mean …?' for the known word most like ``word``; empty when none is near."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {matches[0]}?" if matches else ""
-
-
 def add_run_flags(parser: argparse.ArgumentParser, sections: Iterable[str] = tuple(SECTIONS)) -> None:
     """Adds ``--config``, ``--preset`` and a flag for every knob of the sections, grouped as the sections are.
 
@@ -103,6 +97,8 @@ def _add_knob(group: argparse._ArgumentGroup, knob: Knob) -> None:
     number = knob.kind in (int, float)
     notes = [note for note in (knob.unit, str(knob.range) if number else "") if note]
     text = knob.doc + (f" [{'; '.join(notes)}]" if notes else "")
+    if isinstance(knob.choices, Registry):
+        text += f" [{', '.join(knob.choices)}, package.module:Name or path.py:Name]"
     if knob.default is not None:
         text += f" (default: {knob.default})"
     common: dict[str, Any] = {"dest": knob.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
@@ -115,7 +111,7 @@ def _add_knob(group: argparse._ArgumentGroup, knob: Knob) -> None:
         action = "extend" if knob.adds else "store"
         metavar = knob.name.upper().split("_")[-1]
         group.add_argument(knob.flag, action=action, nargs="+", type=kind, metavar=metavar, **common)
-    elif knob.choices:
+    elif knob.choices and not isinstance(knob.choices, Registry):
         group.add_argument(knob.flag, choices=knob.choices, **common)
     else:
         group.add_argument(knob.flag, type=kind, metavar=knob.kind.__name__.upper(), **common)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from steel_megatron.config.ranges import Range
+from steel_megatron.config.registry import Registry
 
 # What becomes of a knob when a run takes up a checkpoint that was made with another value.
 FIXED = "fixed"  # refused: the weights have no place in the model
@@ -23,7 +24,7 @@ def knob(
     doc: str,
     *,
     unit: str = "",
-    choices: tuple[str, ...] = (),
+    choices: tuple[str, ...] | Registry[Any] = (),
     allowed: Range | None = None,
     changed: str = LISTED,
     adds: bool = False,
@@ -34,7 +35,7 @@ def knob(
         default: its default; a list default is copied for each instance.
         doc: one sentence for ``--help`` and the docs.
         unit: what a number counts ("tokens", "steps", "minutes"), if not plain.
-        choices: the values allowed, for strings.
+        choices: the values allowed, for strings; of a registry, also what is given from outside.
         allowed: the values allowed, for numbers, which all have a range; of each item for lists of numbers.
         changed: ``FIXED``, ``MODEL``, ``TOLD``, ``LISTED`` or ``UNSAID``.
         adds: a list whose flag may be given several times, each adding to it.
@@ -57,7 +58,7 @@ class Knob:
     default: Any
     doc: str
     unit: str
-    choices: tuple[str, ...]
+    choices: tuple[str, ...] | Registry[Any]
     allowed: Range | None
     changed: str
     adds: bool

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from steel_megatron.config.errors import ConfigError
-from steel_megatron.config.flags import nearest
+from steel_megatron.config.errors import ConfigError, nearest
 from steel_megatron.config.knob import Knob, knobs_of
 from steel_megatron.config.ranges import check_range, fix_of, parse_number
+from steel_megatron.config.registry import Registry
 from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
 from steel_megatron.config.texts import parse_yaml, read_text
 
@@ -111,7 +111,7 @@ def convert(knob: Knob, value: Any, where: str) -> Any:
             return None
         raise ConfigError(f"{where} is empty", rule=f"{knob.name} takes {_wanted(knob)}")
     if knob.is_list:
-        items = value.split() if isinstance(value, str) else value
+        items = value.split() if isinstance(value, str) and not isinstance(knob.choices, Registry) else value
         if not isinstance(items, (list, tuple)):
             items = [items]
         return [_convert_one(knob, item, where) for item in items]
@@ -119,6 +119,8 @@ def convert(knob: Knob, value: Any, where: str) -> Any:
 
 
 def _convert_one(knob: Knob, value: Any, where: str) -> Any:
+    if isinstance(knob.choices, Registry):
+        return knob.choices.spelled(value, where)
     if knob.kind is str:
         converted: Any = str(value)
         if isinstance(value, (dict, list)):

@@ -92,7 +92,9 @@ def test_saved_configuration_reads_back_the_same(tmp_path_factory, data):
             bool: st.booleans(),
             int: st.integers(int(allowed.low or 0), int(allowed.high or 2**60)).filter(allowed.holds),
             float: st.floats(allowed.low, allowed.high, allow_nan=False, allow_infinity=False).filter(allowed.holds),
-            str: st.sampled_from(knob.choices) if knob.choices else st.text(st.characters(codec="utf-8"), max_size=9),
+            str: st.sampled_from([*knob.choices])
+            if knob.choices
+            else st.text(st.characters(codec="utf-8"), max_size=9),
         }[knob.kind]
         config.set(knob.name, data.draw(st.lists(one) if knob.is_list else one))
     path = tmp_path_factory.mktemp("config") / "config.yaml"
