@@ -22,16 +22,16 @@ from steel_megatron.tokens.manifest import Manifest
 from steel_megatron.tokens.merge.run import merge
 from steel_megatron.tokens.tokenise.run import tokenize
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "jobs" / "files.tar.gz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "jobs"
 MADE_WITH = "0.1.0"
 PART_BYTES = 600  # as make.py has it
 COMMANDS = {"convert": "converted.jsonl", "clean": "cleaned.jsonl", "dedup": "dedup", "tokenize": "ids"}
 
 
-@pytest.fixture
-def golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(params=["files", "files_07d5f40"])
+def golden(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files where they were made: paths are relative but for those of dedup, which are put in."""
-    with tarfile.open(GOLDEN) as archive:
+    with tarfile.open(GOLDEN / f"{request.param}.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     for path in [*tmp_path.glob("done/dedup/*.json*"), tmp_path / "half" / "dedup" / ".work" / "plan.json"]:
         if b"@ROOT@" in (content := path.read_bytes()):

@@ -1,7 +1,7 @@
-"""Made files.tar.gz beside it, once, with the code of commit ecd3879 (version 0.1.0).
+"""Made files.tar.gz beside it, once, with the code of commit ecd3879, and files_07d5f40.tar.gz with that of 07d5f40.
 
-It stands for what users have on their disks: tests/jobs/test_golden.py reads it and goes on with it. Made again, it
-would hold today's forms.
+Both are version 0.1.0; between them journals, marks of parts and rejects got new forms. They stand for what users have
+on their disks: tests/jobs/test_golden.py reads them and goes on with them. Made again, they would hold today's forms.
 
 Usage, in an empty folder: python make.py; tar -czf files.tar.gz * (whole runs are in done/, stopped ones in half/).
 """
