@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``steel clean``."""
     width = max(map(len, OPERATIONS))
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "operations:\n" + "\n".join(
-        f"  {name:<{width}}  {operation.about}" for name, operation in sorted(OPERATIONS.items())
-    )
+    abouts = {name: OPERATIONS.load(name).about for name in sorted(OPERATIONS.shipped)}
+    abouts |= {name: f"from {place}" for name, place in OPERATIONS.installed.items()}
+    parser.epilog = "operations:\n" + "\n".join(f"  {name:<{width}}  {about}" for name, about in abouts.items())
     parser.add_argument("--recipe", metavar="YAML", help="A data-juicer recipe, such as recipes/zh_web.yaml.")
     parser.add_argument(
         "--input",

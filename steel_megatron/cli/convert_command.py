@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.config import PROCESSES, Number, add_number
+from steel_megatron.config import PROCESSES, ConfigError, Number, add_number
 from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus
 from steel_megatron.corpus.corpus import REASONS
+from steel_megatron.corpus.registry import CORPORA
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     width = max(map(len, corpora))
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "corpora:\n" + "\n".join(f"  {corpus.name:<{width}}  {corpus.about}" for corpus in corpora.values())
-    parser.add_argument("--corpus", required=True, choices=list(corpora), help="What the files are (see below).")
+    parser.epilog += "".join(f"\n  {name:<{width}}  from {place}" for name, place in CORPORA.installed.items())
+    parser.add_argument(
+        "--corpus",
+        required=True,
+        metavar="NAME",
+        help="What the files are: one of those below, or of your own: package.module:CORPUS or path.py:CORPUS.",
+    )
     parser.add_argument(
         "--input",
         nargs="+",
@@ -34,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Exit status 1 when a record was rejected or a file is not what its name says.",
     )
     options = parser.add_argument_group("options of some corpora")
+    options.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="An option of a corpus of your own; may be given several times.",
+    )
     shared = {option.name: option for corpus in corpora.values() for option in corpus.options}
     for name, option in shared.items():
         owners = ", ".join(corpus.name for corpus in corpora.values() if option in corpus.options)
@@ -52,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Converts; 1 with ``--strict`` when a record was rejected, else 0."""
     show_messages()
     given = {name.removeprefix("option_"): value for name, value in vars(args).items() if name.startswith("option_")}
+    given |= dict(_pair(text) for text in args.option)
     done = convert_corpus(
         args.corpus,
         args.input,
@@ -82,3 +97,10 @@ def run(args: argparse.Namespace) -> int:
         for reason, count in manifest.rejects.items():
             print(f"  {count:>9,} {reason}: {says.get(reason, '')}")
     return 1 if args.strict and (done.rejected or manifest.suspects) else 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ConfigError(f"--option {text}", rule="it is NAME=VALUE", fix="name the option, as --option text_key=body")
+    return name.replace("-", "_"), value

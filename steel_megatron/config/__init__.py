@@ -41,6 +41,7 @@ from steel_megatron.config.ranges import (
     exact_number,
     share,
 )
+from steel_megatron.config.registry import Registry, shipped_in
 from steel_megatron.config.run import KNOBS, SECTIONS, RunConfig
 from steel_megatron.config.texts import parse_yaml, read_text
 from steel_megatron.config.training import TrainingConfig
@@ -70,6 +71,7 @@ __all__ = [
     "ParallelConfig",
     "Parser",
     "Range",
+    "Registry",
     "RunConfig",
     "StalledRunError",
     "SteelError",
@@ -94,4 +96,5 @@ __all__ = [
     "read_text",
     "save_run_config",
     "share",
+    "shipped_in",
 ]

@@ -90,7 +90,6 @@ class Registry(Generic[Thing]):
         self.takes_parameters = parameters
         self._fits = fits
         self._told = shipped
-        self._loaded: dict[str, Thing] = {}
 
     @cached_property
     def shipped(self) -> Places:
@@ -162,10 +161,22 @@ class Registry(Generic[Thing]):
         Raises:
             ConfigError: there is none, its module fails, or it is no such thing.
         """
-        name, _ = split(given)
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name, where or self.what)
-        return self._loaded[name]
+        name, where = split(given)[0], where or self.what
+        module_name, attribute = self._place(name, where)
+        thing: Any = _module(module_name, f"{where}: {name}")
+        for part in attribute.split("."):
+            if not hasattr(thing, part):
+                public = [each for each in vars(thing) if not each.startswith("_")]
+                raise ConfigError(
+                    f"{where}: {name}: there is no {part!r} in {module_name}",
+                    rule=f"it is {self.wanted}",
+                    fix=nearest(part, public),
+                )
+            thing = getattr(thing, part)
+        if not self._fits(thing):
+            raise ConfigError(f"{where}: {name} is a {type(thing).__name__}", rule=f"it is {self.wanted}")
+        found: Thing = thing
+        return found
 
     def make(self, given: str, *arguments: Any, where: str = "", **named: Any) -> Any:
         """What stands behind a name, called with the arguments and then with the parameters that are given with it.
@@ -186,25 +197,25 @@ class Registry(Generic[Thing]):
             ) from None
         return thing(*arguments, **named, **parameters)
 
-    def _load(self, name: str, where: str) -> Thing:
+    def code(self, given: str) -> str:
+        """A hash of the file of an entry from outside, so that other code is known; "" for a shipped one.
+
+        Raises:
+            ConfigError: as :meth:`load`.
+        """
+        if not self.outside(given):
+            return ""
+        name, _ = split(given)
+        file = _module(self._place(name, self.what)[0], f"{self.what}: {name}").__file__
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+    def _place(self, name: str, where: str) -> tuple[str, str]:
+        """Module or file, and attribute."""
         place = self.shipped.get(name) or (name if _says_where(name) else self.installed.get(name))
         if place is None:
             raise ConfigError(f"{where}: unknown {self.what} {name!r}", rule=self.rule(), fix=self.fix(name))
-        module_name, _, attribute = place.rpartition(":")
-        thing: Any = _module(module_name, f"{where}: {name}")
-        for part in attribute.split("."):
-            if not hasattr(thing, part):
-                public = [each for each in vars(thing) if not each.startswith("_")]
-                raise ConfigError(
-                    f"{where}: {name}: there is no {part!r} in {module_name}",
-                    rule=f"it is {self.wanted}",
-                    fix=nearest(part, public),
-                )
-            thing = getattr(thing, part)
-        if not self._fits(thing):
-            raise ConfigError(f"{where}: {name} is a {type(thing).__name__}", rule=f"it is {self.wanted}")
-        found: Thing = thing
-        return found
+        module, _, attribute = place.rpartition(":")
+        return module, attribute
 
 
 def split(given: str) -> tuple[str, dict[str, Any]]:
@@ -255,11 +266,12 @@ def _module(name: str, where: str) -> ModuleType:
 
 
 def _module_of_file(path: Path, where: str) -> ModuleType:
-    """A file as a module of its own; the same file is the same module."""
+    """A file as a module of its own: the same one until the file changes."""
     if not path.is_file():
         raise ConfigError(f"{where}: no file {path}", fix=f"a relative path starts in {Path.cwd()}")
     whole = path.resolve()
-    name = f"steel_given_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}_{whole.stem}"
+    made_of = hashlib.sha256(f"{whole}\n".encode() + whole.read_bytes()).hexdigest()
+    name = f"steel_given_{made_of[:12]}_{whole.stem}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, whole)
         assert spec is not None

@@ -1,33 +1,31 @@
-"""The corpora that ``steel convert`` knows: every module of ``corpora/`` that holds a ``CORPUS``."""
+"""The corpora that ``steel convert`` knows: modules of ``corpora/`` that hold a ``CORPUS``, and those from outside.
+
+A new file in ``corpora/`` is found without being named anywhere.
+"""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from functools import cache
-
-from steel_megatron.config import ConfigError, nearest
-from steel_megatron.corpus import corpora
+from steel_megatron.config import Registry, shipped_in
 from steel_megatron.corpus.corpus import Corpus
 
+CORPORA: Registry[Corpus] = Registry(
+    "corpus",
+    "steel_megatron.corpora",
+    shipped_in("corpus/corpora", "CORPUS"),
+    wanted="a Corpus of steel_megatron.corpus",
+    fits=lambda thing: isinstance(thing, Corpus),
+)
 
-@cache
+
 def all_corpora() -> dict[str, Corpus]:
-    """Name → corpus, sorted by name. A new file in ``corpora/`` is found without being named anywhere."""
-    modules = sorted(module.name for module in pkgutil.iter_modules(corpora.__path__))
-    found = [importlib.import_module(f"{corpora.__name__}.{name}").CORPUS for name in modules]
-    return {corpus.name: corpus for corpus in sorted(found, key=lambda corpus: corpus.name)}
+    """Name → corpus of those that are shipped, sorted by name."""
+    return {name: CORPORA.load(name) for name in sorted(CORPORA.shipped)}
 
 
 def find_corpus(name: str) -> Corpus:
-    """The corpus of that name.
+    """The corpus of that name, or that lies where the name says (``module:CORPUS``, ``file.py:CORPUS``).
 
     Raises:
         ConfigError: there is none.
     """
-    known = all_corpora()
-    if name not in known:
-        raise ConfigError(
-            f"unknown corpus {name!r}", rule=f"corpora are {', '.join(known)}", fix=nearest(name, known) or ""
-        )
-    return known[name]
+    return CORPORA.load(name, "--corpus")

@@ -2,8 +2,20 @@
 
 from steel_megatron.corpus.cleaning.data_juicer import run_data_juicer
 from steel_megatron.corpus.cleaning.drops import DROPS, read_drops
-from steel_megatron.corpus.cleaning.operation import OPERATIONS
+from steel_megatron.corpus.cleaning.operation import OPERATIONS, Filter, Judgement, Mapper
 from steel_megatron.corpus.cleaning.recipe import Recipe, read_recipe
 from steel_megatron.corpus.cleaning.run import Cleaned, clean
 
-__all__ = ["DROPS", "OPERATIONS", "Cleaned", "Recipe", "clean", "read_drops", "read_recipe", "run_data_juicer"]
+__all__ = [
+    "DROPS",
+    "OPERATIONS",
+    "Cleaned",
+    "Filter",
+    "Judgement",
+    "Mapper",
+    "Recipe",
+    "clean",
+    "read_drops",
+    "read_recipe",
+    "run_data_juicer",
+]

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from steel_megatron._text import Text
-from steel_megatron.config import ConfigError, nearest
+from steel_megatron.config import ConfigError, Registry, nearest
 
 NO_LIMIT = sys.maxsize
+CODE = "code_of_operation"  # beside its parameters: the hash of the file of an operation from outside
 EXTRA = 'pip install "steel-megatron[corpus]"'
 # data-juicer's parameters of how an operation is run, which change no text here.
 EXECUTION = frozenset(
@@ -95,16 +96,32 @@ class Filter(Operation):
 
 
 Some = TypeVar("Some", bound=type[Operation])
-OPERATIONS: dict[str, type[Operation]] = {}
+_SHIPPED: dict[str, str] = {}  # name → module:class
+
+
+def _shipped() -> dict[str, str]:
+    from steel_megatron.corpus.cleaning import filters, mappers, model_filters  # noqa: F401 (they enter operations)
+
+    return dict(_SHIPPED)
+
+
+OPERATIONS: Registry[type[Operation]] = Registry(
+    "operation",
+    "steel_megatron.operations",
+    _shipped,
+    wanted="a dataclass made from Mapper or Filter of steel_megatron.corpus.cleaning",
+    fits=lambda thing: isinstance(thing, type) and issubclass(thing, (Mapper, Filter)),
+)
 
 
 def register(name: str) -> Callable[[Some], Some]:
-    """Enters an operation under its name in recipes."""
+    """Enters an operation under its name in recipes; one from outside is given by where it lies, and so called."""
 
     def enter(operation: Some) -> Some:
         operation.name = name
         operation.about = (operation.__doc__ or "").partition("\n")[0]
-        OPERATIONS[name] = operation
+        if operation.__module__.startswith(f"{__package__}."):
+            _SHIPPED[name] = f"{operation.__module__}:{operation.__qualname__}"
         return operation
 
     return enter
@@ -116,21 +133,24 @@ def build_operation(name: str, parameters: Mapping[str, Any]) -> Operation:
     Raises:
         ConfigError: no such operation or parameter, or a value of another type.
     """
-    kind = OPERATIONS.get(name)
-    if kind is None:
+    if name not in OPERATIONS:
         near = nearest(name, OPERATIONS)
         raise ConfigError(
             f"operation {name!r} does not run natively",
-            rule=f"native operations are {', '.join(sorted(OPERATIONS))}",
+            rule=f"native operations are {', '.join(sorted(OPERATIONS))}, or of your own: package.module:Class or "
+            "path.py:Class",
             fix=f"{near + ' Otherwise' if near else 'leave it out, or'} use --engine data-juicer for this recipe",
         )
+    kind = OPERATIONS.load(name, "--recipe")
+    if not kind.name:
+        kind.name = name
     fields = {field.name: field for field in dataclasses.fields(kind) if not field.name.startswith("_")}
     given = {}
     for key, value in parameters.items():
         if key in fields:
             _check_type(name, key, value, fields[key].default)
             given[key] = value
-        elif key == "text_key" and value in (None, "text"):
+        elif key == CODE or (key == "text_key" and value in (None, "text")):
             continue
         elif key not in EXECUTION:
             raise ConfigError(

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import PROCESSES, ConfigError, parse_yaml, read_text
-from steel_megatron.corpus.cleaning import filters, mappers, model_filters  # noqa: F401 (they enter the operations)
-from steel_megatron.corpus.cleaning.operation import Operation, build_operation
+from steel_megatron.corpus.cleaning.operation import CODE, OPERATIONS, Operation, build_operation
 
 log = logging.getLogger(__name__)
 Step = tuple[str, dict[str, Any]]  # an operation's name and its parameters
@@ -75,11 +74,12 @@ def read_recipe(path: str) -> Recipe:
 def _step(path: str, entry: Any) -> Step:
     """``- name``, ``- name:`` or ``- name: {parameter: value}``."""
     if isinstance(entry, str):
-        return entry, {}
+        entry = {entry: None}
     if isinstance(entry, dict) and len(entry) == 1:
         ((name, parameters),) = entry.items()
         if isinstance(name, str) and (parameters is None or isinstance(parameters, dict)):
-            return name, dict(parameters or {})
+            code = {CODE: OPERATIONS.code(name)} if name in OPERATIONS and OPERATIONS.outside(name) else {}
+            return name, {**(parameters or {}), **code}
     raise ConfigError(
         f"{path}: {entry!r} under 'process'", rule="each entry is an operation's name with a mapping of its parameters"
     )

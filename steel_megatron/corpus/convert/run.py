@@ -24,7 +24,7 @@ from steel_megatron.corpus.convert.output import (
 from steel_megatron.corpus.convert.part import ConvertJob, PartResult, convert_part, finished_part
 from steel_megatron.corpus.convert.parts import PART_BYTES, Part, plan_parts
 from steel_megatron.corpus.corpus import Corpus
-from steel_megatron.corpus.registry import find_corpus
+from steel_megatron.corpus.registry import CORPORA, find_corpus
 from steel_megatron.jobs.durable import beside
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.inputs import Input, find_inputs
@@ -77,10 +77,12 @@ def convert_corpus(
     packing = packing_of_name(target)
     engine = Engine(workers=workers)
     settings = _settings(corpus, options or {})
+    if CORPORA.outside(corpus_name):
+        settings["code_of_corpus"] = CORPORA.code(corpus_name)
     found = find_inputs(inputs, corpus.suffixes, archives=True, output=target)
     files, odd = found.files, found.tell()
     records = [InputRecord.of(file) for file in files]
-    wanted = ConvertManifest(corpus.name, settings, source or corpus.name, tuple(records), suspects=odd)
+    wanted = ConvertManifest(corpus_name, settings, source or corpus.name, tuple(records), suspects=odd)
     before = None if overwrite else finished_before(target, wanted)
     if before is not None:
         rejects = before.rejects_path(target)
@@ -88,7 +90,7 @@ def convert_corpus(
 
     with work_folder(beside(target, ".parts"), target) as folder:
         parts, passed_over = plan_parts(files, corpus, workers, part_bytes)
-        job = ConvertJob(corpus.name, settings, wanted.source, packing, str(folder))
+        job = ConvertJob(corpus_name, settings, wanted.source, packing, str(folder))
         results = engine.run(
             f"convert {corpus.name}", convert_part, job, parts, done=lambda part: finished_part(job, part)
         )

@@ -14,7 +14,6 @@ from helpers.texts_to_clean import CHARACTERS, FRAGMENTS
 from steel_megatron._text import Text, suspicious
 from steel_megatron.config import ConfigError
 from steel_megatron.corpus.cleaning.operation import Filter, Mapper, build_operation
-from steel_megatron.corpus.cleaning.recipe import read_recipe  # noqa: F401 (it enters the operations)
 
 MESSY = st.lists(st.sampled_from(CHARACTERS + FRAGMENTS) | st.text(max_size=3), max_size=12).map("".join)
 
