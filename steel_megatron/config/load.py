@@ -168,12 +168,25 @@ def _wanted(knob: Knob) -> str:
     return kind if knob.allowed is None else f"{kind}, {knob.allowed}"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes line ends of other alphabets (U+0085, U+2028, U+2029) as escapes, which otherwise come back as spaces."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if set(text) & set("\x85\u2028\u2029") else None
+    )
+
+
+_Dumper.add_representer(str, _text)
+
+
 def save_run_config(config: RunConfig, path: Path) -> None:
     """Writes the effective configuration as YAML that :func:`load_run_config` reads back to the same."""
     temporary = path.with_name(path.name + f".tmp{os.getpid()}")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
-            yaml.safe_dump(config.to_dict(), file, sort_keys=False, allow_unicode=True)
+            yaml.dump(config.to_dict(), file, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -102,6 +102,13 @@ def test_saved_configuration_reads_back_the_same(tmp_path_factory, data):
     assert dataclasses.asdict(load_run_config(path)) == dataclasses.asdict(config)
 
 
+def test_line_ends_of_other_alphabets_are_kept(tmp_path):
+    config = RunConfig()
+    config.set("data_cache_path", "a\x85b\u2028c\n")
+    save_run_config(config, tmp_path / "config.yaml")
+    assert load_run_config(tmp_path / "config.yaml").get("data_cache_path") == "a\x85b\u2028c\n"
+
+
 @pytest.mark.parametrize("given", [{"file": ""}, {"preset": ""}])
 def test_an_empty_file_or_preset_is_not_taken_for_none(given):
     with pytest.raises(ConfigError, match="is not empty"):
