@@ -176,7 +176,7 @@ def swiglu(shape: Shape) -> list[Case]:
         return F.silu(gate) * up
 
     contenders: dict[str, Function] = {
-        "steel": lambda gate_up: activation.gated_activation(gate_up, "swiglu"),
+        "steel": lambda gate_up: activation.activate(gate_up, "swiglu"),
         "torch": plain,
         "compile": compiled(plain),
     }
@@ -187,9 +187,9 @@ def plain_activations(shape: Shape) -> list[Case]:
     """Forward reads x and writes y; backward reads x and the gradient and writes one."""
     x, cases = shape.random(shape.tokens, shape.ffn), []
     for name, title in (("gelu", "GELU"), ("gelu_tanh", "GELU by tanh"), ("squared_relu", "squared ReLU")):
-        plain = activation.PLAIN[name]
+        plain = activation.activation_of(name).function
         contenders: dict[str, Function] = {
-            "steel": lambda x, name=name: activation.plain_activation(x, name),
+            "steel": lambda x, name=name: activation.activate(x, name),
             "torch": plain,
             "compile": compiled(plain),
         }

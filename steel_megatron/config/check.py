@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from steel_megatron.config.activations import is_gated
 from steel_megatron.config.check_cuda_graph import check_cuda_graph
 from steel_megatron.config.check_precision import check_precision
 from steel_megatron.config.errors import ConfigError
@@ -18,6 +19,7 @@ from steel_megatron.config.training import RECOMPUTE_MODULES, TrainingConfig
 def check_model(model: ModelConfig) -> None:
     """Raises :class:`ConfigError` for a shape that cannot be built."""
     check_ranges(model)
+    is_gated(model.activation)
     heads, groups = model.num_attention_heads, model.query_groups
     if model.kv_channels is None and model.hidden_size % heads:
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steel_megatron.config.activations import ACTIVATIONS, is_gated
 from steel_megatron.config.knob import FIXED, MODEL, TOLD, knob
 from steel_megatron.config.layer_types import DENSE, FULL, SLIDING, kind_of
 from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, share
@@ -81,8 +82,8 @@ class ModelConfig:
     norm_epsilon: float = knob(1e-5, "Epsilon inside the normalisation.", changed=MODEL, allowed=POSITIVE)
     activation: str = knob(
         "swiglu",
-        "MLP activation; the …glu ones are gated.",
-        choices=("swiglu", "geglu", "gelu", "gelu_tanh", "relu", "squared_relu", "silu"),
+        "MLP activation; the …glu ones are gated, and others with {gated: true} behind the name.",
+        choices=ACTIVATIONS,
         changed=FIXED,
     )
     add_bias_linear: bool = knob(False, "Biases in every linear layer of the blocks.", changed=FIXED)
@@ -143,7 +144,7 @@ class ModelConfig:
     @property
     def gated(self) -> bool:
         """Whether the MLP has a gate beside its up projection."""
-        return self.activation in ("swiglu", "geglu")
+        return is_gated(self.activation)
 
     @property
     def tied(self) -> bool:

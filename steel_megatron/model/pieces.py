@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from steel_megatron.config import ConfigError
-from steel_megatron.ops.activation import PLAIN
+from steel_megatron.ops.activation import Activation
 from steel_megatron.ops.constants import mark_constants
 from steel_megatron.ops.rope import Rotation
 from steel_megatron.parallel.tensor.weight_grad import await_parameter
@@ -85,9 +85,9 @@ class Pieces:
         angles = None if rotation is None else (rotation.cos, rotation.sin)
         return self._heads(qkv_BSC, list(sizes), head_dim, angles, affine)
 
-    def activate(self, up: Tensor, name: str) -> Tensor:
-        """The activation of that name; the gated ones halve the channels."""
-        return self._activate(up, name)
+    def activate(self, up: Tensor, activation: Activation) -> Tensor:
+        """The gated ones halve the channels."""
+        return self._activate(up, activation.function, activation.gated)
 
 
 def normalise(x: Tensor, weight: Tensor, bias: Tensor | None, epsilon: float) -> Tensor:
@@ -132,15 +132,12 @@ def turn(x_BSND: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([*(part.to(x_BSND.dtype) for part in turned), rest], dim=-1)
 
 
-def activate(up: Tensor, name: str) -> Tensor:
-    """See :mod:`steel_megatron.ops.activation`."""
-    if name in GATES:
+def activate(up: Tensor, function: Callable[[Tensor], Tensor], gated: bool) -> Tensor:
+    """See :class:`steel_megatron.ops.activation.Activation`."""
+    if gated:
         gate, up = up.chunk(2, dim=-1)
-        return GATES[name](gate) * up
-    return PLAIN[name](up)
-
-
-GATES: dict[str, Callable[[Tensor], Tensor]] = {"swiglu": F.silu, "geglu": F.gelu}
+        return function(gate) * up
+    return function(up)
 
 
 def _try(normalise: Callable[..., Tensor], device: torch.device) -> None:

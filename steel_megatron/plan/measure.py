@@ -20,7 +20,7 @@ from torch.utils.benchmark import Timer
 from steel_megatron.config import ModelConfig, OptimizerConfig, TrainingConfig, load_run_config
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import backends, measured
-from steel_megatron.ops.activation import gated_activation
+from steel_megatron.ops.activation import activate
 from steel_megatron.ops.attention import Packing, attention
 from steel_megatron.ops.cross_entropy import cross_entropy
 from steel_megatron.ops.embedding import add_rows
@@ -249,7 +249,7 @@ def _rope(config: ModelConfig, batch: int, length: int, device: torch.device, dt
 
 def _activation(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
     gate_up = _random(batch, length, 2 * config.ffn_hidden_size, device=device, dtype=dtype)
-    return _differentiable(lambda x: gated_activation(x, "swiglu"), [gate_up])
+    return _differentiable(lambda x: activate(x, "swiglu"), [gate_up])
 
 
 def _cross_entropy(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:

@@ -17,6 +17,7 @@ from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import RunConfig, check_run
 from steel_megatron.model.flops import model_flops
 from steel_megatron.ops import cpu_products
+from steel_megatron.ops.activation import check_activation
 from steel_megatron.ops.determinism import deterministic_mode
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.schedule import LearningRate
@@ -61,6 +62,7 @@ def train(config: RunConfig) -> RunState:
     set_up_logging(launch.rank if launch else 0)
     check_run(config, launch.world_size if launch else 1)
     LearningRate(config.optimizer, config.training)  # refuses a warm-up that is longer than the run
+    check_activation(config.model.activation)
     check_start(config.checkpoint)
     tokenizer = run_tokenizer(config)
     with deterministic_mode(config.training.deterministic_mode):

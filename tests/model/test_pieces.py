@@ -54,6 +54,7 @@ def compare(options: dict[str, Any]) -> None:
         {"qk_layernorm": True, "rotary_percent": 0.5},
         {"normalization": "LayerNorm", "activation": "geglu", "add_bias_linear": True, "qk_layernorm": True},
         {"position_embedding_type": "learned_absolute", "activation": "gelu", "num_query_groups": 4},
+        {"activation": "helpers.outside:mish {gated: true}"},
     ],
 )
 def test_what_the_pieces_compute(options):

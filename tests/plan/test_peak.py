@@ -45,8 +45,9 @@ def memory() -> ModuleType:
         {"recompute_granularity": "selective", "exp_avg_dtype": "bf16"},
         {"recompute_granularity": "full", "kernel_backend": "torch"},
         {"precision": "fp32", "activation": "gelu", "accumulate_allreduce_grads_in_fp32": False},
+        {"activation": "helpers.outside:mish {gated: true}"},
     ],
-    ids=["bf16", "selective", "full", "fp32"],
+    ids=["bf16", "selective", "full", "fp32", "activation from outside"],
 )
 def test_one_process(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: ModuleType, knobs: dict[str, Any]

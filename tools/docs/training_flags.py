@@ -12,6 +12,7 @@ from pathlib import Path
 from steel_megatron.config import KNOBS, SECTIONS
 from steel_megatron.config.flags import ALIASES
 from steel_megatron.config.knob import Knob
+from steel_megatron.config.registry import Registry
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training_flags.md"
 
@@ -58,9 +59,16 @@ def page() -> str:
 def row(knob: Knob) -> str:
     """One line of a section's table."""
     default = "" if knob.default is None else f"`{_plain(knob.default)}`"
-    meaning = knob.doc + (f" One of {', '.join(f'`{choice}`' for choice in knob.choices)}." if knob.choices else "")
+    meaning = knob.doc + _choices(knob)
     allowed = "" if knob.allowed is None else str(knob.allowed)
     return f"| `{knob.flag}` | {default} | {knob.unit} | {allowed} | {meaning.replace('|', '&#124;')} |"
+
+
+def _choices(knob: Knob) -> str:
+    open_list = isinstance(knob.choices, Registry)
+    names = ", ".join(f"`{choice}`" for choice in (knob.choices.shipped if open_list else knob.choices))
+    more = ["your own: `package.module:Name`, `path.py:Name`"] if open_list else []
+    return f" One of {', or '.join(filter(None, [names, *more]))}." if knob.choices else ""
 
 
 def _plain(value: object) -> str:

@@ -12,7 +12,7 @@ from steel_megatron.config import ModelConfig
 from steel_megatron.model.attention.layer import output_init
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.model.recompute import made_again
-from steel_megatron.ops.activation import gated_activation, plain_activation
+from steel_megatron.ops.activation import activation_of
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import HFName, Init
 from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, RowParallelLinear
@@ -32,12 +32,11 @@ class MLP(nn.Module):
         recompute: bool,
     ) -> None:
         super().__init__()
-        self.activation = config.activation
-        self.gated = config.gated
+        self.activation = activation_of(config.activation)
         self.pieces: Pieces | None = None
         self.recompute = recompute
         stem, llama, gpt2 = f"blocks.{layer}.mlp", f"model.layers.{layer}.mlp", f"transformer.h.{layer}.mlp"
-        names = ("gate", "up") if self.gated else ("up",)
+        names = ("gate", "up") if config.gated else ("up",)
         outs = [
             Out(
                 f"{stem}.{what}",
@@ -74,4 +73,4 @@ class MLP(nn.Module):
     def _activate(self, up: Tensor) -> Tensor:
         if self.pieces is not None:
             return self.pieces.activate(up, self.activation)
-        return (gated_activation if self.gated else plain_activation)(up, self.activation)
+        return self.activation(up)
