@@ -65,9 +65,9 @@ def row(knob: Knob) -> str:
 
 
 def _choices(knob: Knob) -> str:
-    open_list = isinstance(knob.choices, Registry)
-    names = ", ".join(f"`{choice}`" for choice in (knob.choices.shipped if open_list else knob.choices))
-    more = ["your own: `package.module:Name`, `path.py:Name`"] if open_list else []
+    shipped = knob.choices.shipped if isinstance(knob.choices, Registry) else knob.choices
+    names = ", ".join(f"`{choice}`" for choice in shipped)
+    more = ["your own: `package.module:Name`, `path.py:Name`"] if shipped is not knob.choices else []
     return f" One of {', or '.join(filter(None, [names, *more]))}." if knob.choices else ""
 
 
