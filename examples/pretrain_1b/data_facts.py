@@ -6,30 +6,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+from steel_megatron.jobs.manifest import JobManifest
+
 
 def convert_facts(output: Path) -> dict[str, Any]:
     """From ``steel convert``."""
-    manifest = json.loads(Path(f"{output}.manifest.json").read_bytes())
+    manifest = JobManifest.read(output)
     return {
-        "files": len(manifest["inputs"]) - len(manifest["passed_over"]),
-        "raw_bytes": sum(file["bytes"] for file in manifest["inputs"]),
-        "records": manifest["records"],
-        "documents": manifest["documents"],
-        "text_bytes": manifest["text_bytes"],
-        "rejects": manifest["rejects"],
-        "sha256": manifest["output_sha256"],
+        "files": len({file.name for file in manifest.inputs} - set(manifest.passed_over)),
+        "raw_bytes": sum(file.bytes for file in manifest.inputs),
+        "records": manifest.records,
+        "documents": manifest.documents,
+        "text_bytes": manifest.text_bytes,
+        "rejects": manifest.rejects,
+        "sha256": manifest.outputs["documents"].sha256,
     }
 
 
 def clean_facts(output: Path) -> dict[str, Any]:
     """From ``steel clean``; a drop's reason is ``operation: reason``."""
-    report = json.loads(Path(f"{output}.report.json").read_bytes())
-    drops = {
-        f"{operation}: {reason}": count
-        for operation, reasons in report["reasons"].items()
-        for reason, count in reasons.items()
-    }
-    return {"documents": report["documents"], "drops": drops}
+    manifest = JobManifest.read(output)
+    return {"documents": manifest.documents, "drops": manifest.rejects}
 
 
 def dedup_facts(folder: Path) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _tokenize_step(source: Source, before: Step, work: Path, tokenizer: str, how
         [Path(f"{prefix}.bin"), Path(f"{prefix}.idx")],
         partial(tokenize_facts, prefix),
         how=how,
-        inputs=[tokenizer],
+        inputs=[str(path) for path in [Path(tokenizer), *sorted(Path(tokenizer).rglob("*"))] if path.is_file()],
         needs=[before],
         reads=[text],
         frees=[text],

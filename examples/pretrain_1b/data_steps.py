@@ -6,10 +6,8 @@ finished step's input may be removed; it is made again only when a later step ha
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import DataError
+from steel_megatron.jobs.durable import write_json
+from steel_megatron.jobs.inputs import find_inputs
+from steel_megatron.jobs.parts import InputFile
 
 
 @dataclass
@@ -90,13 +91,7 @@ class Runner:
         record = {"key": self.key(step), "command": command[3:], "seconds": round(time.monotonic() - started, 1)}
         path = self._record_path(step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        text = json.dumps({**record, "facts": step.facts()}, indent=2, ensure_ascii=False)
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        write_json(path, {**record, "facts": step.facts()})
 
     def facts(self, step: Step) -> dict[str, Any]:
         record = self.record(step)
@@ -116,7 +111,8 @@ class Runner:
         """A hash of all that the step's result depends on; WORK may be moved."""
         if step.name not in self.keys:
             flags = [flag.replace(str(self.work), "WORK") for flag in step.flags]
-            files = [(path, os.path.getsize(path), os.stat(path).st_mtime_ns) for path in files_of(step.inputs)]
+            versions = ((file, file.version) for file in files_of(step.inputs))
+            files = [(file.path, file.bytes, int(text) if text.isdigit() else text) for file, text in versions]
             content = json.dumps([flags, files, [self.key(needed) for needed in step.needs]])
             self.keys[step.name] = hashlib.sha256(content.encode()).hexdigest()
         return self.keys[step.name]
@@ -125,13 +121,10 @@ class Runner:
         return self.work / "steps" / f"{step.name.replace(' ', '.')}.json"
 
 
-def files_of(patterns: list[str]) -> list[str]:
-    """The files that patterns name, those of folders with all below; sorted."""
-    found: list[str] = []
-    for pattern in patterns:
-        for path in [pattern] if os.path.exists(pattern) else glob.glob(pattern, recursive=True):
-            if os.path.isfile(path):
-                found.append(path)
-            else:
-                found += [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-    return sorted(found)
+def files_of(patterns: list[str]) -> list[InputFile]:
+    """The files that ``steel`` finds for these, sorted.
+
+    Raises:
+        DataError: there is none for one of them.
+    """
+    return sorted((InputFile.of(found) for found in find_inputs(patterns).files), key=lambda file: file.path)

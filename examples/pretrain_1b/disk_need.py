@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +36,9 @@ def need_of(source: Source, token_bytes: int) -> Need:
         token_bytes: 2 or 4, bytes of an id in a dataset.
     """
     raw = text = 0
-    for path in files_of(list(source.inputs)):
-        size = os.path.getsize(path)
-        raw += size
-        text += int(size * TEXT_PER_BYTE.get(Path(path).suffix, 1.0))
+    for file in files_of(list(source.inputs)):
+        raw += file.bytes
+        text += int(file.bytes * TEXT_PER_BYTE.get(Path(file.path).suffix, 1.0))
     return Need(source.name, raw, text, int(text * PACKED), int(text / BYTES_PER_TOKEN * token_bytes))
 
 
@@ -77,7 +75,7 @@ def check_disk(config: DataConfig, work: Path, keep: bool, token_bytes: int, any
     """
     needs = [need_of(source, token_bytes) for source in config.sources]
     peak, end = peak_bytes(needs, config, keep)
-    there = sum(os.path.getsize(path) for path in files_of([str(work)]))
+    there = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
     free = shutil.disk_usage(work).free
     rows = [("source", "raw", "text", "packed", "tokens")]
     rows += [(n.name, *(size_text(size) for size in (n.raw, n.text, n.packed, n.tokens))) for n in needs]

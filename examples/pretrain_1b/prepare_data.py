@@ -73,9 +73,13 @@ def prepare(args: argparse.Namespace) -> None:
 
 def check_inputs(config: DataConfig) -> None:
     """Every source has files, before the first of them is read for hours."""
-    missing = [
-        f"{source.name}: {given}" for source in config.sources for given in source.inputs if not files_of([given])
-    ]
+    missing = []
+    for source in config.sources:
+        for given in source.inputs:
+            try:
+                files_of([given])
+            except DataError:
+                missing.append(f"{source.name}: {given}")
     if missing:
         raise DataError(
             "no files at\n  " + "\n  ".join(missing),

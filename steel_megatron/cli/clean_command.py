@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import PROCESSES, ConfigError, add_number
 from steel_megatron.corpus.cleaning import OPERATIONS, Cleaned, clean, read_drops, read_recipe, run_data_juicer
@@ -49,12 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
     parser.add_argument("--tokenizer-type", metavar="TYPE", help="Kind of tokenizer, where the files do not say it.")
     parser.add_argument("--tokenizer-model", metavar="PATH", help="Tokenizer that counts tokens for the report.")
-    parser.add_argument(
-        "--engine",
-        choices=["native", "data-juicer"],
-        default="native",
-        help="native, or data-juicer itself for recipes with other operations (default: native).",
-    )
+    add_engine(parser, {"native": "as local", "data-juicer": "data-juicer itself, for recipes with other operations"})
     parser.add_argument(
         "--data-juicer",
         default="",
@@ -106,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         inputs,
         output,
         workers=workers,
+        engine="local" if args.engine == "native" else args.engine,
         overwrite=args.overwrite,
         tokenizer=f"{args.tokenizer_type or ''}:{args.tokenizer_model}" if counter else "",
         count_tokens=counter,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import PROCESSES, ConfigError, Number, add_number
 from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.gz or FILE.jsonl.zst.")
     parser.add_argument("--source", metavar="NAME", help='What "source" says in each line (default: the corpus).')
     add_number(parser, "--workers", PROCESSES, "Processes that convert.", default=1)
+    add_engine(parser)
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
     parser.add_argument(
         "--strict",
@@ -74,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         options={name: str(value) for name, value in given.items() if value is not None},
         source=args.source,
         workers=args.workers,
+        engine=args.engine,
         overwrite=args.overwrite,
     )
     manifest, corpus = done.manifest, find_corpus(args.corpus)
@@ -86,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if manifest.passed_over:
         print(
-            f"{len(manifest.passed_over):,} files passed over, which hold no records of {manifest.corpus}; "
+            f"{len(manifest.passed_over):,} files passed over, which hold no records of {args.corpus}; "
             f"first {manifest.passed_over[0]}"
         )
     for name, what in manifest.suspects.items():

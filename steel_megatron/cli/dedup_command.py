@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import POSITIVE, PROCESSES, Amount, add_number, at_least, share
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
-from steel_megatron.jobs.engine import ENGINES
 from steel_megatron.jobs.sizes import parse_size
 
 
@@ -42,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="What all workers of a machine may take together (above 0; default: 4G).",
     )
-    parser.add_argument(
-        "--engine", choices=ENGINES, default="local", help="Processes of this machine, or Ray tasks (default: local)."
-    )
+    add_engine(parser)
     add_number(
         parser,
         "--threshold",

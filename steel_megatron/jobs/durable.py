@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from steel_megatron.config.errors import DataError
+from steel_megatron.jobs.hashes import FileRecord
+from steel_megatron.jobs.progress import Progress
 
 PARTIAL = ".partial"  # ends the name of what is not whole yet
 COPY_BYTES = 8 << 20
@@ -69,10 +71,10 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     write_text(path, json.dumps(content, ensure_ascii=False, indent=indent) + "\n")
 
 
-def concatenate(
-    pieces: Iterable[Path], joined: IO[bytes], on_block: Callable[[int], Any] = lambda count: None
-) -> tuple[int, str]:
-    """Writes files one behind the other; returns the bytes and the SHA-256 of all.
+def join(
+    pieces: Iterable[Path], joined: IO[bytes], name: str = "", on_block: Callable[[int], Any] = lambda count: None
+) -> FileRecord:
+    """Writes files one behind the other; returns size and hash of all under a name.
 
     Args:
         on_block: called with counts of bytes.
@@ -85,7 +87,7 @@ def concatenate(
                 joined.write(block)
                 size += len(block)
                 on_block(len(block))
-    return size, digest.hexdigest()
+    return FileRecord(name, size, digest.hexdigest())
 
 
 class Outputs:
@@ -105,6 +107,18 @@ class Outputs:
         """A file to write, on the disk when the block ends; gone when it fails."""
         with _written(partial_of(self.paths[ending])) as file:
             yield file
+
+    def join(self, ending: str, pieces: Iterable[Path]) -> FileRecord:
+        """A file of others one behind the other."""
+        paths = list(pieces)
+        with (
+            self.writing(ending) as file,
+            Progress("join parts", sum(path.stat().st_size for path in paths)) as progress,
+        ):
+            return join(paths, file, self.paths[ending].name, progress.add)
+
+    def write_json(self, ending: str, content: Any) -> None:
+        self.write_text(ending, json.dumps(content, ensure_ascii=False, indent=2))
 
     def write_text(self, ending: str, text: str) -> None:
         with self.writing(ending) as file:

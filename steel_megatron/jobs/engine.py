@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,8 +53,8 @@ class Engine:
         Args:
             what: is done, in a word or two.
             function: at module level.
-            state: goes to each worker once. A field ``counter`` is set to one that takes bytes while a task is at
-                work; else a task counts by its ``size`` when it is done.
+            state: goes to each worker once. A field ``folder`` is that of the work. A field ``counter`` is set to one
+                that takes bytes while a task is at work; else a task counts by its ``size`` when it is done.
             done: the result of a task that is done, as it stands in the work folder.
             at_once: fewer workers than :attr:`workers`.
         """
@@ -80,6 +81,7 @@ class Engine:
 def _ray() -> Any:
     try:
         import ray
+        from ray import remote  # noqa: F401 - a folder of that name is no Ray
     except ImportError:
         raise ConfigError(
             "--engine ray, but Ray is not installed", rule="the engine hands its tasks to Ray", fix="pip install ray"
@@ -95,13 +97,13 @@ def ray_map(
     if not ray.is_initialized():
         remote = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
         ray.init(log_to_driver=False, logging_level=logging.WARNING, **remote)
-    task_of = ray.remote(function)
-    shared = ray.put(state)
+    task_of, here = ray.remote(_at), os.getcwd()
+    shared = ray.put((function, state))
     waiting = iter(items)
     handed: list[Any] = []
     while True:
         while len(handed) < HELD * workers and (item := next(waiting, None)) is not None:
-            handed.append(task_of.remote(shared, item))
+            handed.append(task_of.remote(here, shared, item))
         if not handed:
             return
         try:
@@ -110,3 +112,16 @@ def ray_map(
             if isinstance(error.cause, (SteelError, OSError)):
                 raise error.cause from None
             raise DataError(f"a Ray task failed:\n{error}") from None
+
+
+def _at(folder: str, shared: tuple[Callable[[Any, Item], Result], Any], item: Item) -> Result:
+    """Runs a function where relative paths mean what they mean to the caller."""
+    os.chdir(folder)
+    function, state = shared
+    if not os.path.isdir(work := getattr(state, "folder", folder)):
+        raise DataError(
+            f"{work} is not there on {platform.node()}",
+            rule="with --engine ray every machine sees the output under the same path",
+            fix="use a shared file system",
+        )
+    return function(state, item)

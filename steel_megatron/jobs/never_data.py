@@ -67,5 +67,5 @@ def _is_ours(witness: str, read: Reader, folder: str) -> bool:
         content = json.loads(read(folder + witness) or b"")
     except ValueError:
         return False
-    keys = {"plan", "sources"} if witness == DEDUP_REPORT else {"tokenizer_class"}
+    keys = {"sources", "near_by_jaccard"} if witness == DEDUP_REPORT else {"tokenizer_class"}
     return isinstance(content, dict) and keys <= content.keys()

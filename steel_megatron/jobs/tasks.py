@@ -44,7 +44,7 @@ class Task:
         return self.stem.with_name(self.stem.name + suffix)
 
     def marked(self) -> dict[str, Any] | None:
-        """What :meth:`finish` was given; None where there is no mark that can be read."""
+        """The counts of the finished task; None where there is no mark that can be read."""
         try:
             content = json.loads(self.file(self.mark).read_bytes())
         except (FileNotFoundError, ValueError):
@@ -64,13 +64,8 @@ class Task:
         whole = (self._is_whole(suffix, recorded.get(suffix), same_boot) for suffix in suffixes)
         return counts if all(whole) else None
 
-    def begin(self) -> list[Path]:
-        """Paths to write the files to, of this attempt alone: one of a killed run may still be going on."""
-        token = f".{secrets.token_hex(4)}{PARTIAL}"
-        return [self.file(suffix + token) for suffix in self.suffixes]
-
-    def finish(self, paths: list[Path], counts: Mapping[str, Any]) -> None:
-        """Gives the files of :meth:`begin` their names, and marks the task as done."""
+    def _finish(self, paths: list[Path], counts: Mapping[str, Any]) -> None:
+        """Gives the files their names, and marks the task as done."""
         records = {}
         for suffix, path in zip(self.suffixes, paths, strict=True):
             records[suffix] = [path.stat().st_size, xxh3_of(path)]
@@ -81,15 +76,21 @@ class Task:
         os.replace(partial, self.file(self.mark))
 
     @contextmanager
-    def attempt(self) -> Iterator[list[Path]]:
-        """:meth:`begin`; what was written goes when the block fails."""
-        paths = self.begin()
+    def attempt(self) -> Iterator[tuple[list[Path], dict[str, Any]]]:
+        """Paths to write the files to, and the counts to be filled; then the task is done. A failed one leaves nothing.
+
+        The paths are of this attempt alone: one of a killed run may still be going on.
+        """
+        token = f".{secrets.token_hex(4)}{PARTIAL}"
+        paths = [self.file(suffix + token) for suffix in self.suffixes]
+        counts: dict[str, Any] = {}
         try:
-            yield paths
+            yield paths, counts
         except BaseException:
             for path in paths:
                 path.unlink(missing_ok=True)
             raise
+        self._finish(paths, counts)
 
     def _is_whole(self, suffix: str, record: list[Any] | None, same_boot: bool) -> bool:
         path = self.file(suffix)

@@ -122,18 +122,6 @@ def can_be_cut(location: str | os.PathLike[str]) -> bool:
         return file.seekable() and packing_of(head) is None and not unread_packing(head)
 
 
-def line_stretches(location: str, size: int, part_bytes: int) -> list[tuple[int, int]]:
-    """First byte and end of stretches of about ``part_bytes``, cut behind line ends; none of a file of no byte."""
-    cuts = [0]
-    with open_file(location) as file:
-        while cuts[-1] + 2 * part_bytes <= size:
-            file.seek(cuts[-1] + part_bytes)
-            while (piece := file.readline(1 << 20)) and not piece.endswith(b"\n"):
-                pass
-            cuts.append(file.tell())
-    return [(start, stop) for start, stop in zip(cuts, [*cuts[1:], size], strict=True) if start < stop]
-
-
 def refuse_unread(path: str | os.PathLike[str]) -> None:
     """
     Raises:

@@ -230,7 +230,7 @@ def test_the_configuration_takes_all_samples(samples: Path) -> None:
 
     config = read_config(FOLDER / "data.yaml", samples, [])
     assert {source.name for source in config.sources} == set(json.loads((samples / "samples.json").read_text()))
-    taken = sorted(path for source in config.sources for path in files_of(list(source.inputs)))
+    taken = sorted(file.path for source in config.sources for file in files_of(list(source.inputs)))
     assert taken == sorted(str(path) for path in samples.rglob("*") if path.is_file() and path.name != "samples.json")
 
 

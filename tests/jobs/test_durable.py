@@ -10,7 +10,8 @@ import pytest
 
 from steel_megatron.config import RunConfig, save_run_config
 from steel_megatron.config.os_errors import explained
-from steel_megatron.jobs.durable import Outputs, concatenate, whole, write_json, write_text
+from steel_megatron.jobs.durable import Outputs, join, whole, write_json, write_text
+from steel_megatron.jobs.hashes import FileRecord
 from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.unpack import read_chunks
 
@@ -40,9 +41,10 @@ def test_packed_pieces_joined_are_what_was_written(tmp_path: Path, packing: str)
             file.write(b"%d\n" % number)
     seen: list[int] = []
     with whole(tmp_path / "joined") as file:
-        size, sha256 = concatenate(pieces, file, seen.append)
+        made = join(pieces, file, "joined", seen.append)
     content = (tmp_path / "joined").read_bytes()
-    assert (size, sha256, sum(seen)) == (len(content), hashlib.sha256(content).hexdigest(), len(content))
+    assert made == FileRecord("joined", len(content), hashlib.sha256(content).hexdigest())
+    assert sum(seen) == len(content)
     assert b"".join(read_chunks(tmp_path / "joined")) == b"0\n1\n2\n"
 
 

@@ -15,6 +15,7 @@ from steel_megatron import __version__
 from steel_megatron.corpus import convert_corpus
 from steel_megatron.corpus.cleaning import clean, read_drops, read_recipe
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
+from steel_megatron.jobs.manifest import JobManifest
 from steel_megatron.jobs.unpack import read_chunks
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokens.indexed import IndexedDataset
@@ -59,10 +60,7 @@ def content_of(folder: Path, name: str) -> dict[str, Any]:
         if not path.is_file() or not where.startswith(name):
             continue
         if path.suffix == ".json":
-            content = json.loads(path.read_bytes())
-            for key in ("encoder", "code_version", "format", "plan"):
-                content.pop(key, None)
-            found[where] = content
+            found[where] = told_by(json.loads(path.read_bytes()))
         elif path.name.endswith("rejects.jsonl"):
             rejects = map(json.loads, path.read_bytes().splitlines())
             found[where] = {n: reject | {"detail": ""} for n, reject in enumerate(rejects)}  # words may get better
@@ -71,10 +69,25 @@ def content_of(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def told_by(content: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest or report says, in today's form, whichever form it has."""
+    if "recipe" in content:  # the report of clean, whose manifest stands beside it
+        content["inputs"] = [file if isinstance(file, str) else file["path"] for file in content["inputs"]]
+    elif "encoder" not in content:
+        content |= JobManifest.of(content).content()
+        for counts in (*content.get("files", ()), *content.get("sources", {}).values()):
+            counts.pop("output_bytes")  # packed, which depends on where the parts are cut
+        old = ("plan", "made_of", "corpus", "options", "source", "output_bytes", "output_sha256")
+        content = {key: value for key, value in content.items() if key not in old}
+    return {key: value for key, value in content.items() if key not in ("encoder", "code_version", "format")}
+
+
 def same(made: Any, wanted: Any) -> bool:
-    """JSON may say more than it did."""
+    """JSON may say more than it did: what it did not say is empty or 0."""
     if isinstance(wanted, dict) and isinstance(made, dict):
-        return all(key in made and same(made[key], value) for key, value in wanted.items())
+        return all(key in made and (value in ("", 0) or same(made[key], value)) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(made, list):
+        return len(made) == len(wanted) and all(map(same, made, wanted))
     return bool(made == wanted)
 
 

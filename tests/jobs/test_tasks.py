@@ -32,10 +32,10 @@ PART_BYTES = 20_000
 
 def finished(folder: Path, **counts: int) -> Task:
     task = Task(folder / "a", (".x", ".y"))
-    with task.attempt() as paths:
+    with task.attempt() as (paths, filled):
         paths[0].write_bytes(b"one")
         paths[1].write_bytes(b"two")
-        task.finish(paths, counts)
+        filled |= counts
     return task
 
 
@@ -56,7 +56,7 @@ def test_a_failed_attempt_leaves_nothing(tmp_path: Path) -> None:
 
 
 def _fail_in(task: Task) -> None:
-    with task.attempt() as [path]:
+    with task.attempt() as ([path], _):
         path.write_bytes(b"half")
         raise OSError("full")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,9 +24,9 @@ from steel_megatron.corpus.readers.json_value import parse_object
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
 from steel_megatron.jobs.packed import open_packed
+from steel_megatron.jobs.parts import Part, key_of
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.tasks import Task
-from steel_megatron.jobs.unpack import read_chunks
 
 FORMAT = 1  # of what is written; another number makes parts of an earlier version be done again
 TEXT_CHARACTERS = 2000  # of a dropped text
@@ -35,20 +34,6 @@ DOCUMENTS, DROPPED = ".documents", ".drops"
 READ, WRITE = "read", "write"  # stages before the first and behind the last operation
 
 CountTokens = Callable[[str], int]
-
-
-@dataclass(frozen=True)
-class CleanPart:
-    """A stretch of a file of JSON lines; of a packed file the whole. ``version`` changes when the file does."""
-
-    path: str
-    version: str
-    start: int
-    stop: int | None
-    size: int
-
-    def __str__(self) -> str:
-        return f"{self.path} from byte {self.start:,} on"
 
 
 @dataclass(frozen=True)
@@ -63,15 +48,15 @@ class CleanJob:
     count_tokens: CountTokens | None = None
     counter: Any = None  # shared count of bytes read
 
-    def task(self, part: CleanPart) -> Task:
-        """The files of a part, named after all that decides their content."""
-        made_of = [FORMAT, __version__, self.steps, self.text_key, self.packed, self.tokenizer, asdict(part)]
-        text = json.dumps(made_of, sort_keys=True, default=str)
-        key = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-        return Task(Path(self.folder) / key, (DOCUMENTS, DROPPED))
+    def task(self, part: Part) -> Task:
+        """The files of a part, named after all that their content depends on."""
+        facts = {"path": part.path, "version": part.file.version, "start": part.start, "size": part.size}
+        facts["stop"] = None if part.packed else part.stop
+        made_of = [FORMAT, __version__, self.steps, self.text_key, self.packed, self.tokenizer, facts]
+        return Task(Path(self.folder) / key_of(made_of), (DOCUMENTS, DROPPED))
 
 
-def finished_part(job: CleanJob, part: CleanPart) -> Tally | None:
+def finished_part(job: CleanJob, part: Part) -> Tally | None:
     """What an earlier, stopped run has done already."""
     counts = job.task(part).done()
     return None if counts is None else Tally(**counts)
@@ -83,17 +68,15 @@ def _operations(steps_json: str) -> list[Operation]:
     return build_steps([(name, parameters) for name, parameters in json.loads(steps_json)])
 
 
-def clean_part(job: CleanJob, part: CleanPart) -> Tally:
+def clean_part(job: CleanJob, part: Part) -> Tally:
     """Writes what is kept and what is dropped of a part.
 
     Raises:
         DataError: the file cannot be read to its end.
     """
     cleaner = Cleaner(_operations(json.dumps(job.steps)), job.text_key, job.count_tokens)
-    chunks = read_chunks(part.path, part.start, part.stop, lambda data: add_to(job.counter, len(data)))
-    at = part.start
-    task = job.task(part)
-    with task.attempt() as paths:
+    chunks, at = part.chunks(lambda data: add_to(job.counter, len(data))), part.start
+    with job.task(part).attempt() as (paths, counts):
         packing = "zst" if job.packed else ""
         with open_packed(paths[0], packing) as documents, open_packed(paths[1], "zst") as drops:
             for line, whole in split_lines(chunks, MAX_RECORD_BYTES):
@@ -109,7 +92,7 @@ def clean_part(job: CleanJob, part: CleanPart) -> Tally:
                     drops.write(cleaner.last_drop)
         if cleaner.tally.records != cleaner.tally.documents + cleaner.tally.dropped:
             raise DataError(f"{part}: records were lost", rule="every record is kept or dropped for a reason")
-        task.finish(paths, asdict(cleaner.tally))
+        counts |= asdict(cleaner.tally)
     return cleaner.tally
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from steel_megatron import __version__
 from steel_megatron.corpus.cleaning.histogram import histogram_svg
 from steel_megatron.corpus.cleaning.operation import NO_LIMIT, Filter, Operation
 from steel_megatron.corpus.cleaning.recipe import Recipe
@@ -26,22 +25,17 @@ summary { cursor: pointer; } .why { color: #a33; } .quiet { color: #667; } code 
 """
 
 
-def report_of(recipe: Recipe, files: Sequence[str], tally: Tally, tokenizer: str) -> dict[str, Any]:
-    """The report as JSON holds it."""
+def report_of(recipe: Recipe, tally: Tally, tokenizer: str) -> dict[str, Any]:
+    """What the report says more than the manifest, as JSON holds it."""
     operations = recipe.build()
     units = UNITS if tokenizer else UNITS[:2]
     totals = _sum(tally.amounts.values(), len(operations))
     return {
-        "code_version": __version__,
         "recipe": recipe.path,
-        "inputs": list(files),
         "tokenizer": tokenizer,
-        "passed_over": list(recipe.passed_over),
-        "records": tally.records,
-        "documents": tally.documents,
+        "left_to_dedup": list(recipe.passed_over),
         "dropped": tally.dropped,
         "failures": tally.failures,
-        "text_bytes": tally.text_bytes,
         "sources": {
             source: {
                 "in": _named(stages[0], units),
@@ -115,8 +109,8 @@ def write_html(report: dict[str, Any]) -> str:
     ]
     if report["failures"]:
         parts.append(f"<p class=why>{report['failures']:,} documents were dropped because an operation failed.</p>")
-    if report["passed_over"]:
-        parts.append(f"<p>Left to <code>steel dedup</code>: {escape(', '.join(report['passed_over']))}.</p>")
+    if report["left_to_dedup"]:
+        parts.append(f"<p>Left to <code>steel dedup</code>: {escape(', '.join(report['left_to_dedup']))}.</p>")
     parts += ["<h2>Sources</h2>", _sources(report, units), "<h2>Operations</h2>", _operations(report, units)]
     parts += ["<h2>Why documents were dropped</h2>", _reasons(report)]
     for facts in report["operations"]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,12 +13,13 @@ import orjson
 from steel_megatron import __version__
 from steel_megatron.config import DataError, SteelError
 from steel_megatron.corpus.chat.marked_text import Text
-from steel_megatron.corpus.convert.parts import Part, rows_of
+from steel_megatron.corpus.convert.plan import rows_of
 from steel_megatron.corpus.corpus import Corpus, RejectedRecordError
 from steel_megatron.corpus.normalize import normalize
 from steel_megatron.corpus.readers import Row
 from steel_megatron.corpus.registry import find_corpus
 from steel_megatron.jobs.packed import open_packed
+from steel_megatron.jobs.parts import Part, key_of
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.rejects import reject_line, shown
 from steel_megatron.jobs.tasks import Task
@@ -40,15 +39,13 @@ class ConvertJob:
     folder: str  # of finished parts
     counter: Any = None  # shared count of bytes read
 
-    def key(self, part: Part) -> str:
-        """A name for the finished part that changes with everything its content depends on."""
-        made_of = [FORMAT, __version__, self.corpus, sorted(self.options.items()), self.source, self.packing]
-        text = json.dumps([made_of, asdict(part)], sort_keys=True)
-        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
     def task(self, part: Part) -> Task:
-        """The files of a part."""
-        return Task(Path(self.folder) / self.key(part), (DOCUMENTS, REJECTED))
+        """The files of a part, named after all that their content depends on."""
+        settings = [FORMAT, __version__, self.corpus, sorted(self.options.items()), self.source, self.packing]
+        facts: dict[str, Any] = {name: getattr(part, name) for name in ("path", "kind", "packed", "start", "stop")}
+        facts |= {"name": part.file.name, "file_bytes": part.file.bytes, "file_version": part.file.version}
+        key = key_of([settings, {**facts, "first": part.first, "size": part.size}])
+        return Task(Path(self.folder) / key, (DOCUMENTS, REJECTED))
 
 
 @dataclass
@@ -73,24 +70,23 @@ def convert_part(job: ConvertJob, part: Part) -> PartResult:
     """Writes the documents and rejects of a part."""
     corpus = find_corpus(job.corpus)
     result = PartResult()
-    counts: Counter[str] = Counter()
-    task = job.task(part)
+    reasons: Counter[str] = Counter()
     try:
-        with task.attempt() as paths:
+        with job.task(part).attempt() as (paths, counts):
             with open_packed(paths[0], job.packing) as documents, open(paths[1], "wb") as rejects:
                 for row in rows_of(part, corpus, lambda count: add_to(job.counter, count), result.passed_over.append):
                     result.records += 1
                     try:
                         line, text_bytes = _document(corpus, job, part, row)
                     except RejectedRecordError as error:
-                        counts[error.reason] += 1
+                        reasons[error.reason] += 1
                         rejects.write(_reject(part, row, error))
                         continue
                     documents.write(line)
                     result.documents += 1
                     result.text_bytes += text_bytes
-            result.rejects = dict(sorted(counts.items()))
-            task.finish(paths, asdict(result))
+            result.rejects = dict(sorted(reasons.items()))
+            counts |= asdict(result)
     except DataError as error:
         return PartResult(damage=str(error))
     return result
@@ -106,7 +102,7 @@ def _document(corpus: Corpus, job: ConvertJob, part: Part, row: Row) -> tuple[by
         raise row.error
     try:
         text = normalize(corpus.text(row.value, job.options))
-        name = f"{part.name}/{row.member}" if row.member else part.name
+        name = f"{part.file.name}/{row.member}" if row.member else part.file.name
         identity = corpus.identity(row.value, job.options) or f"{name}:{row.number}"
         plain = text.text if isinstance(text, Text) else text
         document: dict[str, Any] = {"text": plain, "source": job.source, "id": identity}

@@ -9,26 +9,32 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.corpus.convert.output import (
-    ConvertManifest,
-    InputRecord,
-    finished_before,
-    packing_of_name,
-    publish,
+from steel_megatron.corpus.convert.part import (
+    DOCUMENTS,
+    FORMAT,
+    REJECTED,
+    ConvertJob,
+    PartResult,
+    convert_part,
+    finished_part,
 )
-from steel_megatron.corpus.convert.part import ConvertJob, PartResult, convert_part, finished_part
-from steel_megatron.corpus.convert.parts import PART_BYTES, Part, plan_parts
+from steel_megatron.corpus.convert.plan import plan_parts
 from steel_megatron.corpus.corpus import Corpus
 from steel_megatron.corpus.registry import CORPORA, find_corpus
-from steel_megatron.jobs.durable import beside
+from steel_megatron.jobs.durable import Outputs, beside
 from steel_megatron.jobs.engine import Engine
-from steel_megatron.jobs.inputs import Input, find_inputs
+from steel_megatron.jobs.inputs import find_inputs
+from steel_megatron.jobs.manifest import JobManifest, finished_before
+from steel_megatron.jobs.never_data import MANIFEST, REJECTS
+from steel_megatron.jobs.parts import PART_BYTES, InputFile, Part
 from steel_megatron.jobs.tasks import work_folder
+
+SUFFIXES = {".jsonl": "", ".jsonl.gz": "gz", ".jsonl.zst": "zst"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Converted:
     """What a call of :func:`convert_corpus` left; ``done_before`` when there was nothing to do."""
 
     output: Path
-    manifest: ConvertManifest
+    manifest: JobManifest
     rejects_path: Path | None
     done_before: bool = False
 
@@ -53,6 +59,7 @@ def convert_corpus(
     options: Mapping[str, str] | None = None,
     source: str | None = None,
     workers: int = 1,
+    engine: str = "local",
     overwrite: bool = False,
     part_bytes: int = PART_BYTES,
 ) -> Converted:
@@ -63,6 +70,7 @@ def convert_corpus(
     Args:
         inputs: files, folders, glob patterns and URLs of these; what a file holds is told from its content.
         options: settings of the corpus by name; its defaults where not given.
+        engine: "local" or "ray".
         source: what ``source`` says in each line; the corpus's name when None.
         overwrite: replaces what is there. Without it, a whole output from the same files and settings is left as it
             is, and anything else there is an error.
@@ -74,31 +82,64 @@ def convert_corpus(
     """
     corpus = find_corpus(corpus_name)
     target = Path(output)
-    packing = packing_of_name(target)
-    engine = Engine(workers=workers)
+    packing = _packing_of(target)
+    machine = Engine(engine, workers)
     settings = _settings(corpus, options or {})
     if CORPORA.outside(corpus_name):
         settings["code_of_corpus"] = CORPORA.code(corpus_name)
     found = find_inputs(inputs, corpus.suffixes, archives=True, output=target)
-    files, odd = found.files, found.tell()
-    records = [InputRecord.of(file) for file in files]
-    wanted = ConvertManifest(corpus_name, settings, source or corpus.name, tuple(records), suspects=odd)
+    odd, files = found.tell(), tuple(InputFile.of(file) for file in found.files)
+    source = source or corpus.name
+    made_of = {"corpus": corpus_name, "options": settings, "source": source}
+    wanted = JobManifest("convert", made_of, files, suspects=odd, format=FORMAT)
     before = None if overwrite else finished_before(target, wanted)
-    if before is not None:
-        rejects = before.rejects_path(target)
-        return Converted(target, before, rejects if rejects.is_file() else None, done_before=True)
+    if before is None:
+        with work_folder(beside(target, ".parts"), target) as folder:
+            parts, passed_over = plan_parts(found.files, files, corpus, workers, part_bytes)
+            job = ConvertJob(corpus_name, settings, source, packing, str(folder))
+            name = f"convert {corpus.name}"
+            results = machine.run(name, convert_part, job, parts, done=lambda part: finished_part(job, part))
+            reasons = _check(corpus, parts, results, passed_over)
+            members = [member for result in results for member in result.passed_over]
+            wanted = replace(
+                wanted,
+                records=sum(result.records for result in results),
+                documents=sum(result.documents for result in results),
+                text_bytes=sum(result.text_bytes for result in results),
+                rejects=dict(sorted(reasons.items())),
+                passed_over=(*passed_over, *members),
+            )
+            manifest = _publish(target, wanted, job, parts)
+            shutil.rmtree(folder)
+    else:
+        manifest = before
+    rejects = beside(target, REJECTS)
+    return Converted(target, manifest, rejects if rejects.is_file() else None, done_before=before is not None)
 
-    with work_folder(beside(target, ".parts"), target) as folder:
-        parts, passed_over = plan_parts(files, corpus, workers, part_bytes)
-        job = ConvertJob(corpus_name, settings, wanted.source, packing, str(folder))
-        results = engine.run(
-            f"convert {corpus.name}", convert_part, job, parts, done=lambda part: finished_part(job, part)
-        )
-        _check(corpus, parts, results, passed_over)
-        manifest = publish(target, wanted, job, parts, results, passed_over)
-        shutil.rmtree(folder)
-    rejects = manifest.rejects_path(target)
-    return Converted(target, manifest, rejects if manifest.rejects else None)
+
+def _packing_of(output: Path) -> str:
+    """How the output is packed.
+
+    Raises:
+        ConfigError: its name ends otherwise.
+    """
+    for suffix, packing in SUFFIXES.items():
+        if output.name.endswith(suffix):
+            return packing
+    raise ConfigError(f"--output {output}", rule=f"it ends in {', '.join(SUFFIXES)}")
+
+
+def _publish(output: Path, manifest: JobManifest, job: ConvertJob, parts: Sequence[Part]) -> JobManifest:
+    """Joins the parts and gives the files their names, the manifest last. What was there goes first."""
+    outputs = Outputs(output, ("", REJECTS, MANIFEST))
+    tasks = [job.task(part) for part in parts]
+    made = {"documents": outputs.join("", (task.file(DOCUMENTS) for task in tasks))}
+    if manifest.rejects:
+        made["rejects"] = outputs.join(REJECTS, (task.file(REJECTED) for task in tasks))
+    manifest = replace(manifest, outputs=made)
+    outputs.write_json(MANIFEST, manifest.content())
+    outputs.publish()
+    return manifest
 
 
 def _settings(corpus: Corpus, given: Mapping[str, str]) -> dict[str, str]:
@@ -112,8 +153,8 @@ def _settings(corpus: Corpus, given: Mapping[str, str]) -> dict[str, str]:
     return dict(corpus.prepare(settings))
 
 
-def _check(corpus: Corpus, parts: list[Part], results: list[PartResult], passed_over: list[Input]) -> None:
-    """Damaged files, records lost on the way, and runs without a document are errors."""
+def _check(corpus: Corpus, parts: list[Part], results: list[PartResult], passed_over: Sequence[str]) -> Counter[str]:
+    """The rejects by reason; damaged files, records lost on the way, and runs without a document are errors."""
     damaged = {part.path: result.damage for part, result in zip(parts, results, strict=True) if result.damage}
     if damaged:
         first = next(iter(damaged.values()))
@@ -140,3 +181,4 @@ def _check(corpus: Corpus, parts: list[Part], results: list[PartResult], passed_
             + "; ".join(f"{name} ({what})" for name, what in corpus.fields.items()),
             fix="check --input and --corpus",
         )
+    return reasons

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steel_megatron._minhash import BANDS, PERMUTATIONS, band_records, bucket_pairs
 from steel_megatron.corpus.dedup import exact, sign
-from steel_megatron.corpus.dedup.plan import DedupPart
-from steel_megatron.corpus.dedup.records import read_partition, write_partitioned
+from steel_megatron.corpus.dedup.partitions import read_partition, write_partitioned
 from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.jobs.parts import Part
 
 PARTITION, STAGE = "band_partitions", "candidate_pairs"
-RECORD_BYTES = 12  # 64 bits of key, 32 bits of document
-RECORDS_PER_DOCUMENT = BANDS
-TASK_BYTES_PER_RECORD = 80  # the record, four pairs at most, and room to grow
-CHUNK = 1 << 15  # documents handled at once: 20 MB
+ENTRY_BYTES = 12  # 64 bits of key, 32 bits of document
+ENTRIES_PER_DOCUMENT = BANDS
+TASK_BYTES_PER_ENTRY = 80  # the entry, four pairs at most, and room to grow
+BATCH = 1 << 15  # documents handled at once: 20 MB
 
 
-def partition_part(job: Job, part: DedupPart) -> int:
-    """The band records of a part's documents that have shingles and are the first of their text."""
+def partition_part(job: Job, part: Part) -> dict[str, Any]:
+    """The band entries of a part's documents that have shingles and are the first of their text."""
 
-    def chunks() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
+    def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
         first = job.firsts[part.number]
         marks_path, path = (job.path(sign.STAGE, part.number, suffix) for suffix in (".marks", ".signatures"))
         with open(marks_path, "rb") as marks_file, open(path, "rb") as file, open(job.file(exact.FIRSTS), "rb") as same:
             same.seek(4 * first)
-            while marks := marks_file.read(CHUNK):
+            while marks := marks_file.read(BATCH):
                 count = len(marks)
                 signatures = np.frombuffer(file.read(2 * PERMUTATIONS * count), np.uint16).reshape(count, -1)
                 own = np.arange(first, first + count, dtype=np.uint32)
@@ -36,14 +37,13 @@ def partition_part(job: Job, part: DedupPart) -> int:
                 yield band_records(signatures, active.view(np.uint8), first, job.partitions.bands)
                 first += count
 
-    write_partitioned(job, PARTITION, part.number, chunks(), RECORD_BYTES)
-    return part.number
+    return write_partitioned(job, PARTITION, part.number, batches(), ENTRY_BYTES)
 
 
-def pair_partition(job: Job, number: int) -> int:
+def pair_partition(job: Job, number: int) -> dict[str, Any]:
     """The candidate pairs of a partition, ordered."""
-    pairs = bucket_pairs(read_partition(job, PARTITION, number, RECORD_BYTES))
-    (path,) = job.begin(STAGE, number, ".pairs")
-    pairs.tofile(path)
-    job.finish(STAGE, number, {"pairs": len(pairs)}, [path])
-    return number
+    pairs = bucket_pairs(read_partition(job, PARTITION, number, ENTRY_BYTES))
+    with job.task(STAGE, number, ".pairs").attempt() as ([path], counts):
+        pairs.tofile(path)
+        counts["pairs"] = len(pairs)
+    return counts

@@ -14,7 +14,8 @@ import orjson
 
 from steel_megatron._minhash import Overlap
 from steel_megatron.config import DataError
-from steel_megatron.corpus.dedup.plan import DedupFile, Plan
+from steel_megatron.corpus.dedup.plan import Plan
+from steel_megatron.jobs.parts import InputFile
 from steel_megatron.jobs.unpack import read_chunks
 
 QUESTION_KEYS = ("question", "prompt", "instruction", "query", "title", "input")
@@ -33,7 +34,7 @@ class Item:
     text: str
 
 
-def read_items(files: Sequence[DedupFile]) -> list[Item]:
+def read_items(files: Sequence[InputFile]) -> list[Item]:
     """The items of all sets, in order.
 
     Raises:
@@ -42,7 +43,7 @@ def read_items(files: Sequence[DedupFile]) -> list[Item]:
     return [item for file in files for item in _items_of(file)]
 
 
-def _items_of(file: DedupFile) -> Iterator[Item]:
+def _items_of(file: InputFile) -> Iterator[Item]:
     content = b"".join(read_chunks(file.path))
     try:
         text = content.decode("utf-8-sig")
@@ -57,7 +58,7 @@ def _items_of(file: DedupFile) -> Iterator[Item]:
             yield Item(file.source, where, "\n".join([question, *lettered]))
 
 
-def _csv_rows(file: DedupFile, text: str) -> Iterator[tuple[int, str, list[str]]]:
+def _csv_rows(file: InputFile, text: str) -> Iterator[tuple[int, str, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""))
     head: list[str] | None = None
     for number, row in enumerate(reader):
@@ -78,7 +79,7 @@ def _csv_rows(file: DedupFile, text: str) -> Iterator[tuple[int, str, list[str]]
             )
 
 
-def _json_rows(file: DedupFile, text: str) -> Iterator[tuple[int, str, list[str]]]:
+def _json_rows(file: InputFile, text: str) -> Iterator[tuple[int, str, list[str]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

@@ -6,55 +6,55 @@ What comes out is one file of 32-bit numbers: of each document the first one of 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steel_megatron._minhash import exact_pairs
 from steel_megatron.corpus.dedup import sign
-from steel_megatron.corpus.dedup.plan import DedupPart
-from steel_megatron.corpus.dedup.records import read_partition, write_partitioned
+from steel_megatron.corpus.dedup.partitions import read_partition, write_partitioned
 from steel_megatron.corpus.dedup.work import Job
-from steel_megatron.jobs.durable import partial_of, sync
+from steel_megatron.jobs.durable import whole
+from steel_megatron.jobs.parts import Part
 
 PARTITION, STAGE = "exact_partitions", "exact_pairs"
 FIRSTS = "exact.u32"
-RECORD = np.dtype([("high", "<u8"), ("low", "<u8"), ("document", "<u4")])
-TASK_BYTES_PER_RECORD = 48  # the record, its pair, and room to grow
-CHUNK = 1 << 18  # documents handled at once
+ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("document", "<u4")])
+TASK_BYTES_PER_ENTRY = 48  # the entry, its pair, and room to grow
+BATCH = 1 << 18  # documents handled at once
 
 
-def partition_part(job: Job, part: DedupPart) -> int:
+def partition_part(job: Job, part: Part) -> dict[str, Any]:
     """The hashes of a part, ordered by partition."""
 
-    def chunks() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
+    def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
         first = job.firsts[part.number]
         marks_path, hashes_path = (job.path(sign.STAGE, part.number, suffix) for suffix in (".marks", ".hashes"))
         with open(marks_path, "rb") as marks_file, open(hashes_path, "rb") as hashes_file:
-            while marks := marks_file.read(CHUNK):
+            while marks := marks_file.read(BATCH):
                 marks_D = np.frombuffer(marks, np.uint8)
                 hashes = np.frombuffer(hashes_file.read(sign.HASH_BYTES * len(marks)), "<u8").reshape(-1, 2)
                 kept = np.flatnonzero(marks_D & (sign.INVALID | sign.CONTAMINATED | sign.EMPTY) == 0)
-                records = np.empty(len(kept), RECORD)
-                records["high"], records["low"] = hashes[kept, 0], hashes[kept, 1]
-                records["document"] = kept + first
+                entries = np.empty(len(kept), ENTRY)
+                entries["high"], entries["low"] = hashes[kept, 0], hashes[kept, 1]
+                entries["document"] = kept + first
                 first += len(marks)
                 count = job.partitions.exact
-                target = ((records["high"] >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
+                target = ((entries["high"] >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
                 counts = np.bincount(target.astype(np.int64), minlength=count).astype(np.uint64)
-                yield records[np.argsort(target, kind="stable")].view(np.uint8), counts
+                yield entries[np.argsort(target, kind="stable")].view(np.uint8), counts
 
-    write_partitioned(job, PARTITION, part.number, chunks(), RECORD.itemsize)
-    return part.number
+    return write_partitioned(job, PARTITION, part.number, batches(), ENTRY.itemsize)
 
 
-def pair_partition(job: Job, number: int) -> int:
+def pair_partition(job: Job, number: int) -> dict[str, Any]:
     """The pairs (later document, first document) of a partition."""
-    pairs = exact_pairs(read_partition(job, PARTITION, number, RECORD.itemsize))
-    (path,) = job.begin(STAGE, number, ".pairs")
-    pairs.tofile(path)
-    job.finish(STAGE, number, {"pairs": len(pairs)}, [path])
-    return number
+    pairs = exact_pairs(read_partition(job, PARTITION, number, ENTRY.itemsize))
+    with job.task(STAGE, number, ".pairs").attempt() as ([path], counts):
+        pairs.tofile(path)
+        counts["pairs"] = len(pairs)
+    return counts
 
 
 def write_firsts(job: Job) -> None:
@@ -62,16 +62,13 @@ def write_firsts(job: Job) -> None:
     target = job.file(FIRSTS)
     if target.exists():
         return
-    partial = partial_of(target)
-    with open(partial, "wb") as file:
-        for start in range(0, job.documents, CHUNK):
-            np.arange(start, min(start + CHUNK, job.documents), dtype=np.uint32).tofile(file)
-    if job.documents:
-        firsts = np.memmap(partial, np.uint32, "r+")
-        for number in range(job.partitions.exact):
-            pairs = np.fromfile(job.path(STAGE, number, ".pairs"), np.uint64)
-            firsts[(pairs >> np.uint64(32)).astype(np.int64)] = pairs.astype(np.uint32)
-        firsts.flush()
-        del firsts
-    sync(partial)
-    partial.replace(target)
+    with whole(target) as file:
+        for start in range(0, job.documents, BATCH):
+            np.arange(start, min(start + BATCH, job.documents), dtype=np.uint32).tofile(file)
+        file.flush()
+        if job.documents:
+            firsts = np.memmap(file.name, np.uint32, "r+")
+            for number in range(job.partitions.exact):
+                pairs = np.fromfile(job.path(STAGE, number, ".pairs"), np.uint64)
+                firsts[(pairs >> np.uint64(32)).astype(np.int64)] = pairs.astype(np.uint32)
+            firsts.flush()

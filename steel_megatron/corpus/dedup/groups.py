@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from steel_megatron._minhash import BANDS, PERMUTATIONS, SignatureFiles, flatten, unite
 from steel_megatron.corpus.dedup import bands, exact, sign
 from steel_megatron.corpus.dedup.work import Job
-from steel_megatron.jobs.durable import partial_of, sync
+from steel_megatron.jobs.durable import whole
 
 STAGE = "verified_pairs"
 GROUPS = "groups.u32"
@@ -30,7 +31,7 @@ def range_count(job: Job) -> int:
     return math.ceil(job.documents / job.partitions.documents_per_range)
 
 
-def verify_range(job: Job, number: int) -> int:
+def verify_range(job: Job, number: int) -> dict[str, Any]:
     """Of the pairs whose later document is in a range, those similar enough."""
     least = number * job.partitions.documents_per_range
     bounds = np.array([least, least + job.partitions.documents_per_range], np.uint64) << np.uint64(32)
@@ -44,10 +45,10 @@ def verify_range(job: Job, number: int) -> int:
     candidates = np.unique(np.concatenate(pieces)) if pieces else np.empty(0, np.uint64)
     agreeing = signature_files(job).matches(candidates)
     verified = candidates[agreeing >= math.ceil(job.plan.settings.threshold * PERMUTATIONS)]
-    (path,) = job.begin(STAGE, number, ".pairs")
-    verified.tofile(path)
-    job.finish(STAGE, number, {"candidates": len(candidates), "verified": len(verified)}, [path])
-    return number
+    with job.task(STAGE, number, ".pairs").attempt() as ([path], counts):
+        verified.tofile(path)
+        counts |= {"candidates": len(candidates), "verified": len(verified)}
+    return counts
 
 
 def write_groups(job: Job) -> None:
@@ -55,14 +56,12 @@ def write_groups(job: Job) -> None:
     target = job.file(GROUPS)
     if target.exists():
         return
-    partial = partial_of(target)
-    shutil.copyfile(job.file(exact.FIRSTS), partial)
-    if job.documents and not job.plan.settings.exact_only:
-        parents = np.memmap(partial, np.uint32, "r+")
-        for number in range(range_count(job)):
-            unite(parents, np.fromfile(job.path(STAGE, number, ".pairs"), np.uint64))
-        flatten(parents)
-        parents.flush()
-        del parents
-    sync(partial)
-    partial.replace(target)
+    with whole(target) as file, open(job.file(exact.FIRSTS), "rb") as firsts:
+        shutil.copyfileobj(firsts, file)
+        file.flush()
+        if job.documents and not job.plan.settings.exact_only:
+            parents = np.memmap(file.name, np.uint32, "r+")
+            for number in range(range_count(job)):
+                unite(parents, np.fromfile(job.path(STAGE, number, ".pairs"), np.uint64))
+            flatten(parents)
+            parents.flush()

@@ -8,36 +8,21 @@ from typing import Any
 
 import orjson
 
-from steel_megatron.corpus.dedup.plan import DedupPart
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.parts import Part
 
 
-def read_lines(part: DedupPart) -> Iterator[bytes]:
-    """The lines that begin in the part, without their line feeds, blank ones among them; the last may go beyond it."""
-    if part.start == 0:
-        position, skipping = 0, False
-    else:
-        # From one byte before: where that is a line feed, a line begins at start.
-        position, skipping = part.start - 1, True
+def read_lines(part: Part) -> Iterator[bytes]:
+    """The lines of the part without their line feeds, blank ones among them."""
     pieces: list[bytes] = []
-    begun = position
-    for chunk in read_chunks(part.path, position):
+    for chunk in part.chunks():
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
-            pieces.append(piece)
-            line = b"".join(pieces)
+            yield b"".join([*pieces, piece]).removeprefix(BYTE_ORDER_MARK)
             pieces.clear()
-            if skipping:
-                skipping = False
-            else:
-                yield line.removeprefix(BYTE_ORDER_MARK)
-            begun += len(line) + 1
-            if part.stop is not None and begun >= part.stop:
-                return
         if rest:
             pieces.append(rest)
-    if pieces and not skipping:
+    if pieces:
         yield b"".join(pieces).removeprefix(BYTE_ORDER_MARK)
 
 

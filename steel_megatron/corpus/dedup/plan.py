@@ -1,66 +1,49 @@
-"""The files of a run in the order of their priority, cut into parts. The cut depends on the files alone."""
+"""What a run does: its files in the order of their priority, its settings, and the parts of the files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput, in_priority
-from steel_megatron.jobs.files import BYTE_ORDER_MARK, is_url, state_of
+from steel_megatron.jobs.files import BYTE_ORDER_MARK, is_url
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs, without_ending
+from steel_megatron.jobs.manifest import JobManifest
 from steel_megatron.jobs.never_data import DEDUP_DUPLICATES, DEDUP_REJECTS, DEDUP_REPORT, DEDUP_WORK
+from steel_megatron.jobs.parts import InputFile, Part, line_parts, numbered, whole_file
 from steel_megatron.jobs.suspects import suspicion
-from steel_megatron.jobs.unpack import can_be_cut, read_chunks
+from steel_megatron.jobs.unpack import read_chunks
 
 FORMAT = 1  # of the work folder
 PART_BYTES = 256 << 20
-SUFFIXES = JSON_LINES
 # Files beside the outputs: not names of sources.
 DUPLICATES, REJECTS, REPORT, WORK = DEDUP_DUPLICATES, DEDUP_REJECTS, DEDUP_REPORT, DEDUP_WORK
 
 
-@dataclass(frozen=True)
-class DedupFile:
-    """An input file; ``output`` is its place below the output folder, with ``/`` on every system."""
-
-    source: str
-    path: str
-    name: str
-    output: str
-    bytes: int
-    version: str  # changes when the file does
-
-
-@dataclass(frozen=True)
-class DedupPart:
-    """The lines that begin at bytes ``start`` to ``stop`` of a file; of a packed file all."""
-
-    number: int
-    file: int
-    path: str
-    start: int
-    stop: int | None
-    size: int
-
-    def __str__(self) -> str:
-        return f"{self.path} from byte {self.start:,} on"
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a run does, whoever does it. Plans are equal when their keys are, which are quick to compare."""
+    """What a run does, whoever does it. Plans are equal when their keys are, which are quick to compare.
 
-    files: tuple[DedupFile, ...]
-    parts: tuple[DedupPart, ...]
+    Args:
+        manifest: of the inputs and settings, without results.
+        sets: files of evaluation sets.
+    """
+
+    manifest: JobManifest
     settings: DedupSettings
-    sets: tuple[DedupFile, ...]  # files of evaluation sets
+    sets: tuple[InputFile, ...]
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def files(self) -> Sequence[InputFile]:
+        return self.manifest.inputs
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self.key == other.key
@@ -70,24 +53,37 @@ class Plan:
 
     @cached_property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(self.fingerprint()).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.content()).encode()).hexdigest()
 
-    def fingerprint(self) -> dict[str, Any]:
-        """What two runs share when one can go on with the work of the other."""
-        return {
-            "format": FORMAT,
-            "settings": asdict(self.settings),
-            "inputs": [asdict(file) for file in self.files],
-            "evaluation_sets": [asdict(file) for file in self.sets],
-            "parts": [[part.file, part.start] for part in self.parts],
-        }
+    @cached_property
+    def parts_of(self) -> dict[InputFile, list[Part]]:
+        """The parts of each file."""
+        found: dict[InputFile, list[Part]] = {file: [] for file in self.files}
+        for part in self.parts:
+            found[part.file].append(part)
+        return found
 
-    def is_of(self, earlier: dict[str, Any]) -> bool:
-        """Whether that is the fingerprint of an earlier run of this plan; version 0.1.0 wrote times as numbers."""
-        for file in [*earlier["inputs"], *earlier["evaluation_sets"]]:
-            if "mtime_ns" in file:
-                file["version"] = str(file.pop("mtime_ns"))
-        return earlier == self.fingerprint()
+    def content(self) -> dict[str, Any]:
+        """As JSON holds it, for a run that goes on."""
+        number = {file: n for n, file in enumerate(self.files)}
+        return self.manifest.content() | {"parts": [[number[part.file], part.start] for part in self.parts]}
+
+    def cut(self, part_bytes: int, earlier: Sequence[Sequence[int]] = ()) -> Plan:
+        """The plan with its parts.
+
+        Args:
+            earlier: number of the file and first byte of each part of a run that is gone on with.
+        """
+        parts: list[Part] = []
+        for number, file in enumerate(self.files):
+            starts = [start for at, start in earlier if at == number]
+            parts += line_parts(whole_file(file), part_bytes, starts)
+        return replace(self, parts=tuple(numbered(parts)))
+
+
+def output_of(file: InputFile) -> str:
+    """The place of a file's output below the output folder, with ``/`` on every system."""
+    return f"{file.source}/{without_ending(file.name, JSON_LINES)}.jsonl.zst"
 
 
 def make_plan(
@@ -95,10 +91,10 @@ def make_plan(
     priority: Sequence[str],
     settings: DedupSettings,
     sets: Sequence[SourceInput],
-    part_bytes: int = PART_BYTES,
     output: Path | None = None,
 ) -> Plan:
-    """
+    """The plan, not yet cut.
+
     Args:
         output: folder of the run, whose files are no inputs.
 
@@ -106,28 +102,31 @@ def make_plan(
         ConfigError: names that do not fit.
         DataError: a file is missing, is no JSON lines file, or is given twice.
     """
-    files: list[DedupFile] = []
+    suspects: dict[str, str] = {}
+    files: list[InputFile] = []
     for source in in_priority(inputs, priority):
-        files += _files_of(source, SUFFIXES, output)
+        files += _files_of(source, JSON_LINES, output, suspects)
     _refuse_repeated([file.path for file in files], "input file {} is given twice")
-    _refuse_repeated([file.output for file in files], "two input files would be written to {}")
-    parts: list[DedupPart] = []
-    for number, file in enumerate(files):
-        parts += _parts_of(number, file, len(parts), part_bytes)
-    set_files = tuple(file for given in sets for file in _files_of(given, (".csv", *SUFFIXES), output))
-    return Plan(tuple(files), tuple(parts), settings, set_files)
+    _refuse_repeated([output_of(file) for file in files], "two input files would be written to {}")
+    for file in files:
+        _refuse_other_kinds(file)
+    set_files = tuple(file for given in sets for file in _files_of(given, (".csv", *JSON_LINES), output, suspects))
+    told = {**asdict(settings), "evaluation_sets": [asdict(file) for file in set_files]}
+    return Plan(JobManifest("dedup", told, tuple(files), suspects=suspects, format=FORMAT), settings, set_files)
 
 
-def _files_of(source: SourceInput, suffixes: Sequence[str], folder: Path | None) -> Iterator[DedupFile]:
+def _files_of(
+    source: SourceInput, suffixes: Sequence[str], output: Path | None, suspects: dict[str, str]
+) -> list[InputFile]:
     if source.name in (DUPLICATES, REJECTS, REPORT, WORK):
         raise ConfigError(f"an input named {source.name}", rule="the output folder has a file of that name")
-    found = find_inputs([source.pattern], suffixes, output=folder)
-    found.tell()
-    for file in found.files:
-        location = file.location if is_url(file.location) else str(Path(file.location).resolve())
-        state = state_of(location)
-        output = f"{source.name}/{without_ending(file.name, SUFFIXES)}.jsonl.zst"
-        yield DedupFile(source.name, location, file.name, output, state.bytes, state.version)
+    found = find_inputs([source.pattern], suffixes, output=output)
+    suspects.update({f"{source.name}/{name}": what for name, what in found.tell().items()})
+    resolved = [
+        file if is_url(file.location) else replace(file, location=str(Path(file.location).resolve()))
+        for file in found.files
+    ]
+    return [InputFile.of(file, source.name) for file in resolved]
 
 
 def _refuse_repeated(names: Sequence[str], says: str) -> None:
@@ -138,7 +137,7 @@ def _refuse_repeated(names: Sequence[str], says: str) -> None:
         seen.add(name)
 
 
-def _parts_of(number: int, file: DedupFile, first: int, part_bytes: int) -> Iterator[DedupPart]:
+def _refuse_other_kinds(file: InputFile) -> None:
     head = next(read_chunks(file.path), b"").removeprefix(BYTE_ORDER_MARK)
     objects = re.search(rb"^\s*\{", head, re.MULTILINE) and not head.lstrip().startswith(b"[")
     if head.strip() and not objects and not suspicion(head):  # those are warned of, and their lines rejected
@@ -147,10 +146,3 @@ def _parts_of(number: int, file: DedupFile, first: int, part_bytes: int) -> Iter
             rule='dedup reads one {"text": …} object a line, plain or packed',
             fix="convert it with 'steel convert' first",
         )
-    if not can_be_cut(file.path) or not file.bytes:
-        yield DedupPart(first, number, file.path, 0, None, file.bytes)
-        return
-    for start in range(0, file.bytes, part_bytes):
-        stop = min(start + part_bytes, file.bytes)
-        yield DedupPart(first, number, file.path, start, stop, stop - start)
-        first += 1

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from steel_megatron import __version__
 from steel_megatron.config import DataError
 from steel_megatron.corpus.dedup import groups, sign, write
 from steel_megatron.corpus.dedup.evaluation_sets import count_items
+from steel_megatron.corpus.dedup.plan import output_of
 from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.jobs.hashes import FileRecord
 
 REASONS = ("exact", "near", "contaminated", "invalid")
 
 
-def make_report(job: Job) -> dict[str, Any]:
-    """
+def make_report(job: Job, others: Mapping[str, FileRecord]) -> dict[str, Any]:
+    """The manifest of the run, and more counts.
+
+    Args:
+        others: files that the run wrote beside the documents.
+
     Raises:
         DataError: the records that went in are not those that came out or fell.
     """
@@ -24,14 +31,12 @@ def make_report(job: Job) -> dict[str, Any]:
     pairs: dict[tuple[str, str], Counter[str]] = {}
     sets: Counter[str] = Counter()
     histogram = [0] * (write.BINS + 1)
-    parts_of: dict[int, list[int]] = {}
-    for part in job.plan.parts:
-        parts_of.setdefault(part.file, []).append(part.number)
+    outputs: dict[str, FileRecord] = {}
     for number, file in enumerate(job.plan.files):
         counts: Counter[str] = Counter()
-        for part_number in parts_of[number]:
-            written = _done(job, write.STAGE, part_number)
-            counts["records"] += _done(job, sign.STAGE, part_number)["documents"]
+        for part in job.plan.parts_of[file]:
+            written = job.counts(write.STAGE, part.number)
+            counts["records"] += job.counts(sign.STAGE, part.number)["documents"]
             counts.update(written["reasons"])
             counts["record_bytes"] += sum(written["bytes"].values())
             counts["kept_bytes"] += written["bytes"].get("kept", 0)
@@ -43,10 +48,19 @@ def make_report(job: Job) -> dict[str, Any]:
             raise DataError(f"{file.path}: records are missing: {dict(counts)}", rule="records in = kept + dropped")
         total = sources.setdefault(file.source, Counter())
         total.update(counts)
-        total["output_bytes"] += (output := _done(job, "join", number)["bytes"])
-        files.append({"source": file.source, "input": file.path, "output": file.output, **_tidy(counts)})
-        files[-1]["output_bytes"] = output
-    return {
+        joined, output = job.counts(write.JOIN, number), output_of(file)
+        outputs[output] = FileRecord(output, joined["bytes"], joined.get("sha256", ""))  # version 0.1.0 noted no hash
+        total["output_bytes"] += joined["bytes"]
+        files.append({"source": file.source, "input": file.path, "output": output, **_tidy(counts)})
+        files[-1]["output_bytes"] = joined["bytes"]
+    manifest = replace(
+        job.plan.manifest,
+        outputs={**outputs, **others},
+        records=sum(file["records"] for file in files),
+        documents=sum(file["kept"] for file in files),
+        rejects={reason: count for reason in REASONS if (count := sum(file[reason] for file in files))},
+    )
+    return manifest.content() | {
         "sources": {name: _tidy(counts) | {"output_bytes": counts["output_bytes"]} for name, counts in sources.items()},
         "pairs": [
             {"dropped": dropped, "kept": kept, "exact": counts["exact"], "near": counts["near"]}
@@ -56,8 +70,6 @@ def make_report(job: Job) -> dict[str, Any]:
         "evaluation_sets": {name: counts | {"documents": sets[name]} for name, counts in count_items(job.plan).items()},
         "pairs_of_documents": _pair_counts(job),
         "files": files,
-        "code_version": __version__,
-        "plan": job.plan.fingerprint(),
     }
 
 
@@ -65,17 +77,11 @@ def _pair_counts(job: Job) -> dict[str, int]:
     """How many pairs of documents shared a bucket, and how many of them were similar enough."""
     if job.plan.settings.exact_only:
         return {}
-    verified = [_done(job, groups.STAGE, number) for number in range(groups.range_count(job))]
+    verified = [job.counts(groups.STAGE, number) for number in range(groups.range_count(job))]
     return {
         "candidates": sum(counts["candidates"] for counts in verified),
         "verified": sum(counts["verified"] for counts in verified),
     }
-
-
-def _done(job: Job, stage: str, number: int) -> dict[str, Any]:
-    counts = job.done(stage, number)
-    assert counts is not None, f"{stage} {number} has not run"
-    return counts
 
 
 def _tidy(counts: Counter[str]) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import shutil
@@ -15,16 +14,17 @@ from typing import Any
 from steel_megatron.config import DataError
 from steel_megatron.corpus.dedup import bands, exact, groups, sign, write
 from steel_megatron.corpus.dedup.evaluation_sets import read_items
-from steel_megatron.corpus.dedup.plan import DUPLICATES, PART_BYTES, REJECTS, REPORT, WORK, Plan, make_plan
+from steel_megatron.corpus.dedup.plan import DUPLICATES, PART_BYTES, REJECTS, REPORT, WORK, Plan, make_plan, output_of
 from steel_megatron.corpus.dedup.report import make_report
 from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput
-from steel_megatron.corpus.dedup.stages import Stages
-from steel_megatron.corpus.dedup.work import Job, Partitions
-from steel_megatron.jobs.durable import concatenate, whole, write_json
+from steel_megatron.corpus.dedup.work import Job, Partitions, Stages
+from steel_megatron.jobs.durable import join, whole, write_json
 from steel_megatron.jobs.engine import Engine
+from steel_megatron.jobs.manifest import JobManifest
+from steel_megatron.jobs.parts import InputFile
 from steel_megatron.jobs.tasks import LOCK, work_folder
 
-log = logging.getLogger(__name__)
+PLAN = "plan.json"  # in the work folder
 MOST_DOCUMENTS = (1 << 32) - 1
 PROCESS_BYTES = 120 << 20  # of an idle worker: Python, numpy
 LEAST_TASK_BYTES = 16 << 20
@@ -70,12 +70,13 @@ def deduplicate(
     """
     stages = Stages(Engine(engine, max(workers, 1)), memory)
     target = Path(output)
-    plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, part_bytes, target)
+    plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, target)
     read_items(plan.sets)  # so that a wrong file stops the run before it starts
     _check_target(target)
     with work_folder(target / WORK, target) as folder:
-        finished = _prepare(target, plan, overwrite)
+        finished = _finished(target, plan, overwrite)
         if finished is None:
+            plan = _gone_on_with(target, plan, part_bytes)
             _stages(Job(str(folder.absolute()), plan), stages, target)
         report = finished or json.loads((target / REPORT).read_bytes())
         shutil.rmtree(folder)
@@ -97,12 +98,12 @@ def _stages(job: Job, engine: Stages, target: Path) -> None:
     cut = job.partitions
     most = 1 + job.documents // DOCUMENTS_PER_WORKER
     engine.run(exact.PARTITION, exact.partition_part, job, plan.parts, most=most)
-    need = 2 * exact.TASK_BYTES_PER_RECORD * math.ceil(job.documents / cut.exact)
+    need = 2 * exact.TASK_BYTES_PER_ENTRY * math.ceil(job.documents / cut.exact)
     engine.run(exact.STAGE, exact.pair_partition, job, range(cut.exact), most=most, task_bytes=need)
     exact.write_firsts(job)
     if not plan.settings.exact_only:
         engine.run(bands.PARTITION, bands.partition_part, job, plan.parts, most=most)
-        need = bands.TASK_BYTES_PER_RECORD * bands.RECORDS_PER_DOCUMENT * math.ceil(job.documents / cut.bands)
+        need = bands.TASK_BYTES_PER_ENTRY * bands.ENTRIES_PER_DOCUMENT * math.ceil(job.documents / cut.bands)
         engine.run(bands.STAGE, bands.pair_partition, job, range(cut.bands), most=most, task_bytes=need)
         _drop(job, bands.PARTITION, ".records")
         need = groups.TASK_BYTES_PER_DOCUMENT * cut.documents_per_range
@@ -110,14 +111,16 @@ def _stages(job: Job, engine: Stages, target: Path) -> None:
         engine.run(groups.STAGE, groups.verify_range, job, ranges, most=most, task_bytes=need)
     groups.write_groups(job)
     engine.run(write.STAGE, write.write_part, job, plan.parts, most=by_bytes)
-    engine.run("join", write.join_file, job, range(len(plan.files)), most=by_bytes)
-    for name, suffix in ((DUPLICATES, write.DROPPED), (REJECTS, write.REJECTED)):
+    engine.run(write.JOIN, write.join_file, job, range(len(plan.files)), most=by_bytes)
+    others = {}
+    for what, name, suffix in (("duplicates", DUPLICATES, write.DROPPED), ("rejects", REJECTS, write.REJECTED)):
         pieces = [job.path(write.STAGE, part.number, suffix) for part in plan.parts]
         with whole(target / name) as file:
-            size, _ = concatenate(pieces, file)
-        if not size and name == REJECTS:
+            others[what] = join(pieces, file, name)
+        if not others[what].bytes:  # duplicates are a packed list, if an empty one
             (target / name).unlink()
-    write_json(target / REPORT, make_report(job), indent=2)
+            del others[what]
+    write_json(target / REPORT, make_report(job, others))
 
 
 def _check_target(target: Path) -> None:
@@ -131,40 +134,54 @@ def _check_target(target: Path) -> None:
         )
 
 
-def _prepare(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None:
-    """The report of a finished run of the same plan; else the work folder is of this plan afterwards."""
-    report_path, plan_path = target / REPORT, target / WORK / "plan.json"
-    for path in (report_path, plan_path):
+def _finished(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None:
+    """The report of a finished run of the same plan; what is there of another plan is removed, or refused.
+
+    Raises:
+        DataError: a run of other files or settings is there.
+    """
+    for path in (target / REPORT, target / WORK / PLAN):
         if not path.exists():
             continue
+        manifest = None
         try:
-            content = json.loads(path.read_bytes())
-            same = plan.is_of(content["plan"] if path == report_path else content)
-        except (ValueError, KeyError, TypeError):
-            content, same = {}, False
-        if same and not overwrite:
-            return dict(content) if path == report_path else None
+            content: dict[str, Any] = json.loads(path.read_bytes())
+            manifest = JobManifest.of(content)
+            difference = manifest.difference(plan.manifest)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            difference = f"{path.name} cannot be read"
+        if not difference and not overwrite:
+            return content if path.name == REPORT else None
         if not overwrite:
             raise DataError(
-                f"{target} holds {'a run' if path == report_path else 'an unfinished run'} of other files or settings",
+                f"{target} holds {'a run' if path.name == REPORT else 'an unfinished run'} of other files or settings: "
+                + difference,
                 rule="a run goes on only with the files and settings it was begun with",
                 fix="use another --output, or --overwrite",
             )
-        _remove_outputs(target, content)
-    write_json(plan_path, plan.fingerprint(), indent=None)
+        _remove_outputs(target, manifest.inputs if manifest is not None else ())
     return None
 
 
-def _remove_outputs(target: Path, content: dict[str, Any]) -> None:
-    """Removes what the run of a report or plan wrote, and nothing else."""
+def _gone_on_with(target: Path, plan: Plan, part_bytes: int) -> Plan:
+    """The plan with its parts, which are those of the run before where one was stopped."""
+    path = target / WORK / PLAN
+    if path.exists():
+        return plan.cut(part_bytes, json.loads(path.read_bytes())["parts"])
+    plan = plan.cut(part_bytes)
+    write_json(path, plan.content(), indent=None)
+    return plan
+
+
+def _remove_outputs(target: Path, inputs: Sequence[InputFile]) -> None:
+    """Removes what a run of these inputs wrote, and nothing else."""
     (target / REPORT).unlink(missing_ok=True)
     for path in (target / WORK).iterdir():
         if path.is_dir():
             shutil.rmtree(path)
         elif path.name != LOCK:
             path.unlink()
-    for file in content.get("plan", content).get("inputs", []):
-        path = target / file["output"]
+    for path in (target / output_of(file) for file in inputs):
         path.unlink(missing_ok=True)
         for folder in path.parents:
             if folder == target or not folder.is_dir() or any(folder.iterdir()):
@@ -180,11 +197,11 @@ def _partitions(job: Job, stages: Stages) -> Partitions:
     if path.exists():
         return Partitions(**json.loads(path.read_bytes()))
     share = max(stages.memory // stages.engine.workers - PROCESS_BYTES, LEAST_TASK_BYTES)
-    records = bands.RECORDS_PER_DOCUMENT * job.documents
+    records = bands.ENTRIES_PER_DOCUMENT * job.documents
     fewest = min(stages.engine.workers, 1 + job.documents // DOCUMENTS_PER_WORKER)
     partitions = Partitions(
-        exact=max(1, math.ceil(2 * exact.TASK_BYTES_PER_RECORD * job.documents / share), fewest),
-        bands=max(1, math.ceil(bands.TASK_BYTES_PER_RECORD * records / share), fewest),
+        exact=max(1, math.ceil(2 * exact.TASK_BYTES_PER_ENTRY * job.documents / share), fewest),
+        bands=max(1, math.ceil(bands.TASK_BYTES_PER_ENTRY * records / share), fewest),
         documents_per_range=max(1, share // groups.TASK_BYTES_PER_DOCUMENT),
     )
     write_json(path, asdict(partitions), indent=None)

@@ -16,8 +16,8 @@ import xxhash
 from steel_megatron._minhash import plain_texts, signatures
 from steel_megatron.corpus.dedup.evaluation_sets import searched_items
 from steel_megatron.corpus.dedup.lines import parse_record, read_lines
-from steel_megatron.corpus.dedup.plan import DedupPart
 from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.jobs.parts import Part
 
 STAGE = "signatures"
 # Marks. A document without one takes part in everything.
@@ -36,20 +36,19 @@ class _Outputs(NamedTuple):
     found: BinaryIO  # a JSON line per contaminated document
 
 
-def sign_part(job: Job, part: DedupPart) -> int:
+def sign_part(job: Job, part: Part) -> dict[str, Any]:
     """Reads a part and writes what later stages need of it."""
-    paths = job.begin(STAGE, part.number, *(f".{name}" for name in _Outputs._fields))
-    counts = {"documents": 0, "lines": 0}
-    with ExitStack() as stack:
-        out = _Outputs(*(stack.enter_context(open(path, "wb")) for path in paths))
-        for lines in _batches(part, counts):
-            _sign_batch(job, lines, counts["documents"], out)
-            counts["documents"] += len(lines)
-    job.finish(STAGE, part.number, counts, paths)
-    return part.number
+    with job.task(STAGE, part.number, *(f".{name}" for name in _Outputs._fields)).attempt() as (paths, counts):
+        counts |= {"documents": 0, "lines": 0}
+        with ExitStack() as stack:
+            out = _Outputs(*(stack.enter_context(open(path, "wb")) for path in paths))
+            for lines in _batches(part, counts):
+                _sign_batch(job, lines, counts["documents"], out)
+                counts["documents"] += len(lines)
+    return counts
 
 
-def _batches(part: DedupPart, counts: dict[str, int]) -> Iterator[list[bytes]]:
+def _batches(part: Part, counts: dict[str, int]) -> Iterator[list[bytes]]:
     """The lines that are not blank; all lines are counted."""
     batch: list[bytes] = []
     size = 0

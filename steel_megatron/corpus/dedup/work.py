@@ -1,14 +1,14 @@
-"""The work folder: a stage is a list of tasks, each leaving files and, last, a marker with its counts."""
+"""The work folder: a stage is a list of tasks, each leaving files and, last, a mark with its counts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steel_megatron.corpus.dedup.plan import Plan
-from steel_megatron.jobs.durable import PARTIAL
+from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.tasks import Task
 
 
@@ -49,16 +49,46 @@ class Job:
         """The files of a task; some go when no later stage reads them."""
         return Task(self.path(stage, number, ""), suffixes, mark=".json", files_go=True)
 
-    def done(self, stage: str, number: int) -> dict[str, Any] | None:
+    def counts(self, stage: str, number: int) -> dict[str, Any]:
         """The counts of a finished task."""
-        return self.task(stage, number).marked()
-
-    def begin(self, stage: str, number: int, *suffixes: str) -> list[Path]:
-        """Paths to write a task's files to."""
-        return self.task(stage, number, *suffixes).begin()
-
-    def finish(self, stage: str, number: int, counts: dict[str, Any], files: Sequence[Path] = ()) -> dict[str, Any]:
-        """Gives the files of :meth:`begin` their names, and marks the task as done; returns its counts."""
-        suffixes = [file.name.removesuffix(PARTIAL).rpartition(".")[0].removeprefix(f"{number:06d}") for file in files]
-        self.task(stage, number, *suffixes).finish(list(files), counts)
+        counts = self.task(stage, number).marked()
+        assert counts is not None, f"{stage} {number} has not run"
         return counts
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Runs the tasks of a stage, as many at once as the memory holds.
+
+    Args:
+        memory: bytes that all workers of a machine may take.
+    """
+
+    engine: Engine
+    memory: int
+
+    def run(
+        self,
+        stage: str,
+        function: Callable[[Job, Any], dict[str, Any]],
+        job: Job,
+        tasks: Sequence[Any],
+        *,
+        most: int,
+        task_bytes: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Runs ``function(job, task)`` for the tasks that are not done; the counts of all, in order.
+
+        Args:
+            function: at module level; returns the task's counts after its mark is written.
+            tasks: parts, or numbers.
+            most: workers that are worth starting for this much work.
+            task_bytes: memory that one task takes at most; fewer run at once where all would not fit.
+        """
+        job.file(stage).mkdir(exist_ok=True)
+
+        def done(task: Any) -> dict[str, Any] | None:
+            return job.task(stage, getattr(task, "number", task)).done()
+
+        at_once = min(most, max(1, self.memory // max(task_bytes, 1)))
+        return self.engine.run(stage, function, job, tasks, done, at_once)

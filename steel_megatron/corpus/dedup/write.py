@@ -17,45 +17,45 @@ from steel_megatron._minhash import PERMUTATIONS
 from steel_megatron.corpus.dedup import exact, sign
 from steel_megatron.corpus.dedup.groups import GROUPS, signature_files
 from steel_megatron.corpus.dedup.lines import parse_record, read_lines
-from steel_megatron.corpus.dedup.plan import DedupPart
+from steel_megatron.corpus.dedup.plan import output_of
 from steel_megatron.corpus.dedup.work import Job
-from steel_megatron.jobs.durable import concatenate, whole
+from steel_megatron.jobs.durable import join, whole
+from steel_megatron.jobs.parts import Part
 from steel_megatron.jobs.rejects import reject_line, shown
 
-STAGE = "write"
+STAGE, JOIN = "write", "join"
 KEPT, DROPPED, REJECTED = ".kept.zst", ".dropped.zst", ".rejected.jsonl"
 LEVEL = 3  # of zstd
-CHUNK = 1 << 16  # documents handled at once
+BATCH = 1 << 16  # documents handled at once
 NO_RECORD = "no object with a string under text"
 BINS = 20  # of the histogram of estimated Jaccard
 
 
-def write_part(job: Job, part: DedupPart) -> int:
+def write_part(job: Job, part: Part) -> dict[str, Any]:
     """Writes what is kept of a part, what is dropped and what is no record."""
-    paths = job.begin(STAGE, part.number, KEPT, DROPPED, REJECTED)
     tally = _Tally()
-    with ExitStack() as stack:
-        files = [stack.enter_context(open(path, "wb")) for path in paths]
-        # One frame each: the bytes depend on the part alone.
-        kept, dropped = (stack.enter_context(zstandard.ZstdCompressor(LEVEL).stream_writer(f)) for f in files[:2])
-        fates = _fates(job, part)
-        file = job.plan.files[part.file]
-        for line_number, line in enumerate(read_lines(part), start=_lines_before(job, part) + 1):
-            if not line or line.isspace():
-                continue
-            fate = next(fates)
-            tally.add(fate, len(line))
-            if fate["reason"] == "kept":
-                kept.write(line + b"\n")
-            elif fate["reason"] == "invalid":
-                said = reject_line({"file": file.path, "line": line_number}, "invalid", NO_RECORD, shown(line))
-                files[2].write(said.encode("utf-8", "backslashreplace"))
-            else:
-                record = parse_record(line) or {}
-                where = {"input": file.source, "file": file.name, "line": line_number, "id": str(record.get("id", ""))}
-                dropped.write(_dump(where | fate) + b"\n")
-    job.finish(STAGE, part.number, tally.counts(), paths)
-    return part.number
+    with job.task(STAGE, part.number, KEPT, DROPPED, REJECTED).attempt() as (paths, counts):
+        with ExitStack() as stack:
+            files = [stack.enter_context(open(path, "wb")) for path in paths]
+            # One frame each: the bytes depend on the part alone.
+            kept, dropped = (stack.enter_context(zstandard.ZstdCompressor(LEVEL).stream_writer(f)) for f in files[:2])
+            fates = _fates(job, part)
+            for line_number, line in enumerate(read_lines(part), start=_lines_before(job, part) + 1):
+                if not line or line.isspace():
+                    continue
+                fate = next(fates)
+                tally.add(fate, len(line))
+                if fate["reason"] == "kept":
+                    kept.write(line + b"\n")
+                elif fate["reason"] == "invalid":
+                    said = reject_line({"file": part.path, "line": line_number}, "invalid", NO_RECORD, shown(line))
+                    files[2].write(said.encode("utf-8", "backslashreplace"))
+                else:
+                    record = parse_record(line) or {}
+                    where = {"input": part.file.source, "file": part.file.name, "line": line_number}
+                    dropped.write(_dump({**where, "id": str(record.get("id", "")), **fate}) + b"\n")
+        counts |= tally.counts()
+    return counts
 
 
 def _dump(entry: dict[str, Any]) -> bytes:
@@ -66,13 +66,13 @@ def _dump(entry: dict[str, Any]) -> bytes:
         return orjson.dumps(entry)
 
 
-def _lines_before(job: Job, part: DedupPart) -> int:
+def _lines_before(job: Job, part: Part) -> int:
     """Lines of the file before this part."""
-    earlier = [other.number for other in job.plan.parts if other.file == part.file and other.number < part.number]
-    return sum((job.done(sign.STAGE, number) or {})["lines"] for number in earlier)
+    earlier = [other.number for other in job.plan.parts_of[part.file] if other.number < part.number]
+    return sum(job.counts(sign.STAGE, number)["lines"] for number in earlier)
 
 
-def _fates(job: Job, part: DedupPart) -> Iterator[dict[str, Any]]:
+def _fates(job: Job, part: Part) -> Iterator[dict[str, Any]]:
     """What becomes of each document of a part, in order."""
     number = job.firsts[part.number]
     with ExitStack() as stack:
@@ -83,7 +83,7 @@ def _fates(job: Job, part: DedupPart) -> Iterator[dict[str, Any]]:
         ids = stack.enter_context(_Ids(job))
         firsts_file.seek(4 * number)
         groups_file.seek(4 * number)
-        while marks := marks_file.read(CHUNK):
+        while marks := marks_file.read(BATCH):
             firsts = np.frombuffer(firsts_file.read(4 * len(marks)), np.uint32)
             groups = np.frombuffer(groups_file.read(4 * len(marks)), np.uint32)
             own = np.arange(number, number + len(marks), dtype=np.uint32)
@@ -144,7 +144,7 @@ class _Ids:
         bounds = np.frombuffer(ends.read(16 if at else 8), np.uint64).tolist()
         start, stop = bounds if at else (0, bounds[0])
         ids.seek(start)
-        return self.job.plan.files[self.job.plan.parts[number].file].source, ids.read(stop - start).decode()
+        return self.job.plan.parts[number].file.source, ids.read(stop - start).decode()
 
 
 class _Tally:
@@ -179,19 +179,21 @@ class _Tally:
         }
 
 
-def join_file(job: Job, number: int) -> int:
+def join_file(job: Job, number: int) -> dict[str, Any]:
     """Stage 7: the parts of one input file become its output; then they go, so that the data is not there twice."""
-    target = Path(job.folder).parent / job.plan.files[number].output
+    name = output_of(job.plan.files[number])
+    target = Path(job.folder).parent / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    pieces = [job.path(STAGE, part.number, KEPT) for part in job.plan.parts if part.file == number]
+    pieces = [job.path(STAGE, part.number, KEPT) for part in job.plan.parts_of[job.plan.files[number]]]
+    task = job.task(JOIN, number)
     try:
-        with whole(target) as file:
-            size, _ = concatenate(pieces, file)
+        with task.attempt() as (_, counts), whole(target) as file:
+            made = join(pieces, file)
+            counts |= {"bytes": made.bytes, "sha256": made.sha256}
     except FileNotFoundError:
-        if job.done("join", number) is None:
+        if (done := task.marked()) is None:
             raise
-        return number  # a worker of a killed run was at it still, and is done now
-    job.finish("join", number, {"bytes": size})
+        return done  # a worker of a killed run was at it still, and is done now
     for piece in pieces:
         piece.unlink(missing_ok=True)
-    return number
+    return counts

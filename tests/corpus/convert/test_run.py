@@ -17,7 +17,7 @@ from helpers.corpus_files import read_json_lines, write_json_lines, write_parque
 from steel_megatron.cli.main import main
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus import Converted, convert_corpus
-from steel_megatron.corpus.convert.output import ConvertManifest
+from steel_megatron.jobs.manifest import JobManifest
 
 
 def mixed_input(folder: Path, count: int = 3000) -> Path:
@@ -162,7 +162,7 @@ def test_what_is_there_is_kept_or_replaced_knowingly(tmp_path: Path) -> None:
     first = convert_corpus("jsonl", [path], output)
     again = convert_corpus("jsonl", [path], output)
     assert (first.done_before, again.done_before) == (False, True)
-    assert again.manifest == first.manifest == ConvertManifest.read(output)
+    assert again.manifest == first.manifest == JobManifest.read(output)
     with pytest.raises(DataError, match="is there already, and it was made with source jsonl, now x"):
         convert_corpus("jsonl", [path], output, source="x")
     write_json_lines(path, [{"text": "one"}, {"text": "two"}])
@@ -172,7 +172,7 @@ def test_what_is_there_is_kept_or_replaced_knowingly(tmp_path: Path) -> None:
     output.write_bytes(b"other")
     with pytest.raises(DataError, match="it has 5 bytes"):
         convert_corpus("jsonl", [path], output)
-    ConvertManifest.path(output).unlink()
+    JobManifest.path(output).unlink()
     with pytest.raises(DataError, match="no manifest"):
         convert_corpus("jsonl", [path], output)
 

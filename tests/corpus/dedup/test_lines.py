@@ -9,7 +9,7 @@ import pytest
 from steel_megatron.config import DataError
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
 from steel_megatron.corpus.dedup.lines import read_lines
-from steel_megatron.corpus.dedup.plan import DedupPart
+from steel_megatron.jobs.parts import InputFile, line_parts, whole_file
 
 
 @pytest.mark.parametrize("content", [b"ab\n\ncdef\ng\n", b"\n\nab\nc", b"abc", b"a\nb\n\n"])
@@ -17,10 +17,18 @@ def test_every_cut_gives_every_line_once(tmp_path: Path, content: bytes) -> None
     path = tmp_path / "lines"
     path.write_bytes(content)
     whole = content.split(b"\n")
+    uncut = whole_file(InputFile(str(path), "lines", len(content), ""))
     for size in range(1, len(content) + 1):
-        bounds = [(start, min(start + size, len(content))) for start in range(0, len(content), size)]
-        parts = [DedupPart(n, 0, str(path), start, stop, size) for n, (start, stop) in enumerate(bounds)]
-        assert [line for part in parts for line in read_lines(part)] == (whole if whole[-1] else whole[:-1])
+        starts = list(range(0, len(content), size))
+        for earlier in ([], starts):
+            parts = line_parts(uncut, size, earlier)
+            assert not earlier or len(parts) == len(starts)
+            assert [line for part in parts for line in read_lines(part)] == (whole if whole[-1] else whole[:-1])
+            for start, part in zip(earlier, parts, strict=False):  # as version 0.1.0 shared the lines out
+                begins = [
+                    at for at in range(start, min(start + size, len(content))) if content[:at][-1:] in (b"", b"\n")
+                ]
+                assert len(list(read_lines(part))) == len(begins)
 
 
 def test_a_broken_first_line_costs_that_line(tmp_path: Path) -> None:

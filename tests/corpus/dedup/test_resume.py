@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,21 +17,22 @@ from helpers.dedup_runs import contents, write_source
 from helpers.planted_duplicates import plant
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
 from steel_megatron.corpus.dedup.plan import WORK
+from steel_megatron.jobs.tasks import Task
 
 STAGES = ["signatures", "candidate_pairs", "verified_pairs", "write"]
 PART_BYTES = 1 << 14
 PROGRAM = """
 import os, sys
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
-from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.jobs.tasks import Task
 stage, source, output = sys.argv[1:]
-finish = Job.finish
-def finish_and_hang(job, name, number, counts, files=()):
-    if name == stage:
+finish = Task._finish
+def finish_and_hang(task, paths, counts):
+    if task.stem.parent.name == stage:
         print("here", flush=True)
-        sys.stdin.read()  # until the kill: the files are written, the marker is not
-    finish(job, name, number, counts, files)
-Job.finish = finish_and_hang
+        sys.stdin.read()  # until the kill: the files are written, the mark is not
+    finish(task, paths, counts)
+Task._finish = finish_and_hang
 deduplicate([SourceInput("s", source)], output, part_bytes=%d)
 """
 
@@ -58,18 +60,16 @@ def test_a_killed_run_goes_on(tmp_path: Path, stage: str) -> None:
 
 def watch_redone(source: Path, output: Path, markers: set[Path]) -> set[Path]:
     """Ends the run, in this process; returns the tasks done before that were done again."""
-    from steel_megatron.corpus.dedup.work import Job
-
     redone: set[Path] = set()
-    finish = Job.finish
+    finish = Task._finish
 
-    def note(job: Job, stage: str, number: int, *rest: object) -> None:
-        if (mark := job.path(stage, number, ".json")) in markers:
+    def note(task: Task, *rest: Any) -> None:
+        if (mark := task.file(task.mark)) in markers:
             redone.add(mark)
-        finish(job, stage, number, *rest)  # type: ignore[arg-type]  # passed on as they came
+        finish(task, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Job, "finish", note)
+        patch.setattr(Task, "_finish", note)
         deduplicate([SourceInput("s", str(source))], output, part_bytes=PART_BYTES)
     return redone
 

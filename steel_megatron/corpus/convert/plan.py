@@ -1,12 +1,9 @@
-"""Input files cut into parts, which are converted apart, kept when a run is stopped, and joined in order.
-
-The cut depends on the files alone, not on the number of workers.
-"""
+"""Input files of a corpus cut into parts by what they hold, and the records of a part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,43 +14,13 @@ from steel_megatron.corpus.readers.archive import tar_members, zip_files, zip_me
 from steel_megatron.corpus.readers.parquet import open_parquet, read_parquet
 from steel_megatron.corpus.readers.recognise import HEAD_BYTES
 from steel_megatron.corpus.readers.stream import kind_as_taken, read_members, read_stream
-from steel_megatron.jobs.files import is_url, open_file, spooled, state_of
+from steel_megatron.jobs.files import is_url, open_file, spooled
 from steel_megatron.jobs.inputs import JSON_LINES, Input, is_data_name
+from steel_megatron.jobs.parts import PART_BYTES, InputFile, Part, line_parts, numbered, whole_file
 from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.suspects import suspicion
-from steel_megatron.jobs.unpack import can_be_cut, line_stretches, read_chunks
-
-PART_BYTES = 64 << 20  # larger plain JSON lines, parquet files and zip archives are cut; others are one part
-
-
-@dataclass(frozen=True)
-class Part:
-    """A stretch of one file.
-
-    Args:
-        path: of the file, or its URL.
-        name: of the file in ids.
-        file_bytes, file_version: of the file when the part was planned.
-        packed: it is not read in place: its content is unpacked.
-        start, stop: bytes of the file (row groups of parquet, members of a zip archive).
-        first: number of the first record.
-        size: bytes, for progress.
-    """
-
-    path: str
-    name: str
-    kind: Kind
-    file_bytes: int
-    file_version: str
-    packed: bool
-    start: int
-    stop: int
-    first: int
-    size: int
-
-    def __str__(self) -> str:
-        return f"{self.path} from record {self.first:,} on"
+from steel_megatron.jobs.unpack import can_be_cut, read_chunks
 
 
 def rows_of(
@@ -69,26 +36,21 @@ def rows_of(
     def wanted(member: str) -> bool:
         return is_data_name(member, corpus.suffixes, archives=True)
 
-    def chunks(start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        return read_chunks(part.path, start, stop, lambda data: progress(len(data)))
-
-    stretch = range(part.start, part.stop)
-    if part.kind is Kind.TAR:
-        yield from read_members(tar_members(chunks(), part.path), part.name, corpus.kinds, wanted, pass_over)
-    elif part.kind is Kind.ZIP:
+    chunks, stretch = part.chunks(lambda data: progress(len(data))), range(part.start, part.stop)
+    if part.kind == Kind.TAR:
+        yield from read_members(tar_members(chunks, part.path), part.file.name, corpus.kinds, wanted, pass_over)
+    elif part.kind == Kind.ZIP:
         with _open_unpacked(part.path, part.packed) as file:
             members = zip_members(file, part.path, stretch)
-            yield from read_members(members, part.name, corpus.kinds, wanted, pass_over)
+            yield from read_members(members, part.file.name, corpus.kinds, wanted, pass_over)
         progress(part.size)
-    elif part.kind is Kind.PARQUET and not part.packed:
+    elif part.kind == Kind.PARQUET and not part.packed:
         with _open_unpacked(part.path, part.packed) as file:
             source = file if is_url(part.path) else Path(part.path)
             yield from read_parquet(source, stretch, part.first, part.path)
         progress(part.size)
     else:
-        whole = (part.start, part.stop) == (0, part.file_bytes)
-        stretch_chunks = chunks() if whole or part.packed else chunks(part.start, part.stop)
-        yield from read_stream(stretch_chunks, part.kind, part.name, part.first)
+        yield from read_stream(chunks, Kind(part.kind), part.file.name, part.first)
 
 
 def _open_unpacked(location: str, packed: bool) -> IO[bytes]:
@@ -100,22 +62,25 @@ def _open_unpacked(location: str, packed: bool) -> IO[bytes]:
 
 
 def plan_parts(
-    inputs: Sequence[Input], corpus: Corpus, workers: int, part_bytes: int = PART_BYTES
-) -> tuple[list[Part], list[Input]]:
+    inputs: Sequence[Input], files: Sequence[InputFile], corpus: Corpus, workers: int, part_bytes: int = PART_BYTES
+) -> tuple[list[Part], list[str]]:
     """The parts of all files in order, and the files of folders passed over since they hold no records of the corpus.
+
+    Args:
+        files: the inputs as they are now.
 
     Raises:
         DataError: a file that was named holds something else, or cannot be read.
     """
-    kinds: dict[Input, Kind] = {}
-    for file in inputs:
-        kind = _kind(file, corpus)
-        if kind is not None:
-            kinds[file] = kind
-    stretches: list[Part] = []
-    for file, kind in kinds.items():
-        stretches += _stretches(file, kind, part_bytes)
-    return _number_lines(stretches, workers), [file for file in inputs if file not in kinds]
+    parts: list[Part] = []
+    passed_over: list[str] = []
+    for given, file in zip(inputs, files, strict=True):
+        kind = _kind(given, corpus)
+        if kind is None:
+            passed_over.append(file.name)
+        else:
+            parts += _parts_of(whole_file(file, kind.value), part_bytes)
+    return numbered(_with_first_lines(parts, workers)), passed_over
 
 
 def _kind(file: Input, corpus: Corpus) -> Kind | None:
@@ -123,7 +88,7 @@ def _kind(file: Input, corpus: Corpus) -> Kind | None:
     head = _head(file.location)
 
     def zip_names() -> list[str]:
-        with _open_unpacked(file.location, _is_packed(file.location)) as stream:
+        with _open_unpacked(file.location, not can_be_cut(file.location)) as stream:
             return [info.filename for info in zip_files(stream, file.location)]
 
     found = recognise(head, zip_names)
@@ -153,37 +118,24 @@ def _head(location: str) -> bytes:
     return head[:HEAD_BYTES]
 
 
-def _is_packed(location: str) -> bool:
-    try:
-        return not can_be_cut(location)
-    except OSError as error:
-        raise DataError(f"cannot read {location}: {error.strerror or error}") from None
-
-
-def _stretches(file: Input, kind: Kind, part_bytes: int) -> Iterator[Part]:
-    """The parts of one file; those of JSON lines are not yet numbered."""
-    state = state_of(file.location)
-    packed = _is_packed(file.location)
-    whole = Part(file.location, file.name, kind, state.bytes, state.version, packed, 0, state.bytes, 1, state.bytes)
-    if kind is Kind.PARQUET and not packed:
-        with _open_unpacked(file.location, packed) as stream, open_parquet(stream, file.location) as parquet:
+def _parts_of(whole: Part, part_bytes: int) -> Iterator[Part]:
+    """The parts of one file; those of JSON lines do not know their first lines yet."""
+    if whole.kind == Kind.PARQUET and not whole.packed:
+        with _open_unpacked(whole.path, packed=False) as stream, open_parquet(stream, whole.path) as parquet:
             groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
             rows, sizes = [group.num_rows for group in groups], [group.total_byte_size for group in groups]
         yield from _grouped(whole, rows, sizes, part_bytes)
-    elif kind is Kind.ZIP:
-        with _open_unpacked(file.location, packed) as stream:
-            sizes = [info.compress_size for info in zip_files(stream, file.location)]
+    elif whole.kind == Kind.ZIP:
+        with _open_unpacked(whole.path, whole.packed) as stream:
+            sizes = [info.compress_size for info in zip_files(stream, whole.path)]
         yield from _grouped(whole, [0] * len(sizes), sizes, part_bytes)
-    elif kind is Kind.JSON_LINES and not packed:
-        for start, stop in line_stretches(file.location, state.bytes, part_bytes) or [(0, 0)]:
-            yield replace(whole, start=start, stop=stop, size=stop - start)
     else:
-        yield whole
+        yield from line_parts(whole, part_bytes) if whole.kind == Kind.JSON_LINES else [whole]
 
 
 def _grouped(whole: Part, rows: list[int], sizes: list[int], part_bytes: int) -> Iterator[Part]:
     """Parts of row groups or members, each of about ``part_bytes``."""
-    scale = whole.file_bytes / max(sum(sizes), 1)
+    scale = whole.size / max(sum(sizes), 1)
     start, first, size = 0, 1, 0
     for i in range(len(rows)):
         size += sizes[i]
@@ -192,25 +144,20 @@ def _grouped(whole: Part, rows: list[int], sizes: list[int], part_bytes: int) ->
             start, first, size = i + 1, first + sum(rows[start : i + 1]), 0
 
 
-def _number_lines(parts: list[Part], workers: int) -> list[Part]:
+def _with_first_lines(parts: list[Part], workers: int) -> list[Part]:
     """Parts of JSON lines with the number of their first line, for which the lines before are counted."""
-    follows = [i > 0 and part.start > 0 and part.kind is Kind.JSON_LINES for i, part in enumerate(parts)]
+    follows = [part.start > 0 and part.kind == Kind.JSON_LINES for part in parts]
     counted = [part for part, next_follows in zip(parts, [*follows[1:], False], strict=False) if next_follows]
+    found: list[Part] = []
     with Progress("count lines", sum(part.size for part in counted)) as progress:
-        lines: dict[Part, int] = {}
-        for part, count in zip(
-            counted, ordered_map(_count_lines, None, counted, workers if counted else 1), strict=True
-        ):
-            lines[part] = count
-            progress.add(part.size)
-    numbered: list[Part] = []
-    for part, continues in zip(parts, follows, strict=True):
-        if continues:
-            before, unnumbered = numbered[-1], parts[len(numbered) - 1]
-            part = replace(part, first=before.first + lines[unnumbered])
-        numbered.append(part)
-    return numbered
+        counts = ordered_map(_count_lines, None, counted, workers if counted else 1)
+        for part, continues in zip(parts, follows, strict=True):
+            if continues:
+                part = replace(part, first=found[-1].first + next(counts))
+                progress.add(found[-1].size)
+            found.append(part)
+    return found
 
 
 def _count_lines(_: None, part: Part) -> int:
-    return sum(chunk.count(b"\n") for chunk in read_chunks(part.path, part.start, part.stop))
+    return sum(chunk.count(b"\n") for chunk in part.chunks())

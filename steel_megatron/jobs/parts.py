@@ -1,0 +1,122 @@
+"""Input files cut into parts, which are worked on apart and joined in order. The cut depends on the files alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+from steel_megatron.config.errors import DataError
+from steel_megatron.jobs.files import open_file, state_of
+from steel_megatron.jobs.inputs import Input
+from steel_megatron.jobs.unpack import can_be_cut, read_chunks
+
+PART_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file as it was when the run began.
+
+    Args:
+        path: on this machine, or its URL.
+        name: in ids: the path below the folder that was given.
+        version: changes when the file does.
+        source: the name that its documents were given with, where there are several.
+    """
+
+    path: str
+    name: str
+    bytes: int
+    version: str
+    source: str = ""
+
+    @classmethod
+    def of(cls, found: Input, source: str = "") -> InputFile:
+        state = state_of(found.location)
+        return cls(found.location, found.name, state.bytes, state.version, source)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of one file: the work of one task.
+
+    Args:
+        number: its place among the parts of the run.
+        packed: it is the whole file, which is not read in place: it is packed, or a pipe.
+        start, stop: bytes of the file (row groups of parquet, members of a zip archive).
+        size: bytes, for progress.
+        kind: what a reader takes the file for, where there are several kinds.
+        first: number of the first record, where parts know it.
+    """
+
+    number: int
+    file: InputFile
+    packed: bool
+    start: int
+    stop: int
+    size: int
+    kind: str = ""
+    first: int = 1
+
+    @property
+    def path(self) -> str:
+        return self.file.path
+
+    def chunks(self, on_read: Callable[[bytes], Any] | None = None) -> Iterator[bytes]:
+        """The unpacked bytes of a part that is a stretch of bytes; ``on_read`` is given those read from the file."""
+        return read_chunks(self.path, self.start, None if self.packed else self.stop, on_read)
+
+    def __str__(self) -> str:
+        return f"{self.path} from {f'record {self.first:,}' if self.first > 1 else f'byte {self.start:,}'} on"
+
+
+def whole_file(file: InputFile, kind: str = "") -> Part:
+    """The part that is all of a file, not yet numbered.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        packed = not can_be_cut(file.path)
+    except OSError as error:
+        raise DataError(f"cannot read {file.path}: {error.strerror or error}") from None
+    return Part(0, file, packed, 0, file.bytes, file.bytes, kind)
+
+
+def line_parts(whole: Part, part_bytes: int, earlier: Sequence[int] = ()) -> list[Part]:
+    """A file of lines as parts of about ``part_bytes``, cut behind line ends; one that is not read in place, uncut.
+
+    Args:
+        earlier: where an earlier version cut the file: each line belonged to the part in which it begins.
+    """
+    if whole.packed or not whole.size:
+        return [whole]
+    cuts = [0]
+    with open_file(whole.path) as file:
+        if earlier:
+            cuts += [_line_from(file, place) for place in earlier[1:]]
+        while not earlier and cuts[-1] + 2 * part_bytes <= whole.size:
+            cuts.append(_line_from(file, cuts[-1] + part_bytes + 1))
+    pairs = zip(cuts, [*cuts[1:], whole.size], strict=True)
+    return [replace(whole, start=at, stop=stop, size=stop - at) for at, stop in pairs if at < stop or earlier]
+
+
+def _line_from(file: IO[bytes], place: int) -> int:
+    """The first byte from a place on with which a line begins."""
+    file.seek(place - 1)
+    while (piece := file.readline(1 << 20)) and not piece.endswith(b"\n"):
+        pass
+    return file.tell()
+
+
+def numbered(parts: Iterable[Part]) -> list[Part]:
+    return [replace(part, number=number) for number, part in enumerate(parts)]
+
+
+def key_of(made_of: Sequence[Any]) -> str:
+    """A name for what is made of a part, which changes with all that its content depends on."""
+    text = json.dumps(made_of, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
