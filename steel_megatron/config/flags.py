@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from steel_megatron.config.errors import ConfigError, nearest
@@ -98,11 +99,15 @@ def _add_knob(group: argparse._ArgumentGroup, knob: Knob) -> None:
     notes = [note for note in (knob.unit, str(knob.range) if number else "") if note]
     text = knob.doc + (f" [{'; '.join(notes)}]" if notes else "")
     if isinstance(knob.choices, Registry):
-        text += f" [{', '.join(knob.choices)}, package.module:Name or path.py:Name]"
+        text += f" [{', '.join(knob.choices.shipped)}, package.module:Name or path.py:Name]"
     if knob.default is not None:
         text += f" (default: {knob.default})"
     common: dict[str, Any] = {"dest": knob.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
-    kind = Number(knob.flag, knob.kind, knob.range, fix_of(knob.default)) if number else knob.kind
+    kind: Callable[[str], Any] = knob.kind
+    if number:
+        kind = Number(knob.flag, knob.kind, knob.range, fix_of(knob.default))
+    elif isinstance(knob.choices, Registry):
+        kind = functools.partial(knob.choices.spelled, where=knob.flag)
     if knob.kind is bool:
         negated = knob.name.startswith("no_")
         action = "store_true" if negated else argparse.BooleanOptionalAction

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least, share
+from steel_megatron.config.registry import Registry
+
+# An entry is a pure function of a Moment (optim/decay.py), which gives the learning rate there.
+DECAY_STYLES: Registry[Callable[..., float]] = Registry(
+    "learning-rate schedule",
+    "steel_megatron.schedules",
+    {
+        "constant": "steel_megatron.optim.decay:constant",
+        "linear": "steel_megatron.optim.decay:linear",
+        "cosine": "steel_megatron.optim.decay:cosine",
+        "WSD": "steel_megatron.optim.decay:wsd",
+        "inverse-square-root": "steel_megatron.optim.decay:inverse_square_root",
+    },
+    wanted="a function of a Moment that gives the learning rate",
+    parameters=True,
+)
 
 
 @dataclass
@@ -17,7 +34,7 @@ class OptimizerConfig:
     lr_decay_style: str = knob(
         "cosine",
         "Shape after warm-up.",
-        choices=("constant", "linear", "cosine", "WSD", "inverse-square-root"),
+        choices=DECAY_STYLES,
     )
     lr_decay_iters: int | None = knob(
         None, "Step at which the decay ends; the run's end when unset.", unit="steps", allowed=COUNT

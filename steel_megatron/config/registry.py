@@ -17,13 +17,14 @@ To make a registry::
     RULES.names()                # all that are known, shipped ones first
     "adamw" in RULES             # known, or of the form module:Name; loads nothing
     RULES.load("my.module:Lion") # what stands behind the name
-    RULES.make("my.module:Lion {beta: 0.9}", config)     # the same, called with these arguments and its parameters
+    RULES.make("my.module:Lion {beta: 0.9}", "--optimizer", config)   # the same, called with this and its parameters
 
 A knob takes one as its ``choices``. What an entry holds is said where the registry is made.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -178,24 +179,29 @@ class Registry(Generic[Thing]):
         found: Thing = thing
         return found
 
-    def make(self, given: str, *arguments: Any, where: str = "", **named: Any) -> Any:
+    def make(self, given: str, where: str = "", *arguments: Any, **named: Any) -> Any:
         """What stands behind a name, called with the arguments and then with the parameters that are given with it.
 
         Raises:
             ConfigError: as :meth:`load`, or it does not take these parameters.
         """
+        return self.partial(given, where, *arguments, **named)()
+
+    def partial(self, given: str, where: str = "", *arguments: Any, **named: Any) -> Callable[..., Any]:
+        """As :meth:`make`, to be called later, also with more arguments behind these."""
         thing: Any = self.load(given, where)
         name, parameters = split(given)
+        signature = inspect.signature(thing)
         try:
-            inspect.signature(thing).bind(*arguments, **named, **parameters)
+            signature.bind_partial(*arguments, **named, **parameters)
         except TypeError as error:
-            allowed = [each for each in inspect.signature(thing).parameters if each not in named][len(arguments) :]
+            allowed = [each for each in signature.parameters if each not in named][len(arguments) :]
             raise ConfigError(
                 f"{where or self.what} {given!r}: {error}",
                 rule=f"{name} takes {', '.join(allowed) or 'no parameters'}",
                 fix=next(filter(None, (nearest(each, allowed) for each in parameters if each not in allowed)), ""),
             ) from None
-        return thing(*arguments, **named, **parameters)
+        return functools.partial(thing, *arguments, **named, **parameters)
 
     def code(self, given: str) -> str:
         """A hash of the file of an entry from outside, so that other code is known; "" for a shipped one.

@@ -1,16 +1,10 @@
 """The learning rate: a pure function of where the run stands.
 
 A step's rate belongs to the position x at its end, so that the first step of a warm-up of w steps has lr/w, not 0, and
-the last step of the decay has min-lr. With w the warm-up's end and d the decay's end, t = (x - w) / (d - w):
+the last step of the decay has min-lr:
 
-    x <= w                 lr_warmup_init + (lr - lr_warmup_init) x / w
-    constant               lr
-    linear                 min + (lr - min) (1 - t)
-    cosine                 min + (lr - min) (1 + cos(pi t)) / 2          Loshchilov and Hutter, 2017
-    inverse-square-root    max(min, lr sqrt(w / x))                      Vaswani et al., 2017
-    WSD                    lr until the last stretch, over which it falls to min with t counted there:
-                           linear, cosine as above, or 1-sqrt: min + (lr - min) (1 - sqrt(t))   Hägele et al., 2024
-    x >= d                 min
+    x <= w    lr_warmup_init + (lr - lr_warmup_init) x / w
+    x >  w    the decay style's, see :mod:`steel_megatron.optim.decay`
 
 Positions are steps, samples or tokens, as the lengths were given.
 """
@@ -18,10 +12,15 @@ Positions are steps, samples or tokens, as the lengths were given.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from steel_megatron.config import ConfigError, OptimizerConfig, TrainingConfig
+from steel_megatron.config.optimizer import DECAY_STYLES
 from steel_megatron.optim.batch_size import BatchSize
+from steel_megatron.optim.decay import Moment
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class LearningRate:
         batch_size: of a run that continues, which knows its past; unset: of a new run.
 
     Raises:
-        ConfigError: the warm-up, or WSD's decay, does not fit into the decay length.
+        ConfigError: the warm-up, or WSD's decay, does not fit into the decay length; a style from outside fails.
     """
 
     def __init__(
@@ -58,7 +57,8 @@ class LearningRate:
                 rule="the warm-up ends before the decay does",
                 fix="shorten the warm-up or lengthen the run",
             )
-        self.wsd_start = self._wsd_start() if optimizer.lr_decay_style == "WSD" else 0.0
+        self.style = DECAY_STYLES.partial(optimizer.lr_decay_style, "--lr-decay-style")
+        self._try_style()
 
     def at(self, step: int, consumed_samples: int, consumed_tokens: int) -> float:
         """The rate of the step that begins after so many steps, samples and tokens."""
@@ -72,26 +72,37 @@ class LearningRate:
         x = position[self.warmup.unit]
         if x < self.warmup.value:
             return first + (peak - first) * x / self.warmup.value
-        return self._after_warmup(min(max(position[self.decay.unit], self.decay_start), self.decay.value))
+        return self._after_warmup(min(max(position[self.decay.unit], self.decay_start), self.decay.value), position)
 
-    def _after_warmup(self, x: float) -> float:
-        config, style = self.config, self.config.lr_decay_style
-        if style == "constant":
-            return config.lr
-        if style == "inverse-square-root":
-            # Without a warm-up the first step has the full rate.
-            origin = max(self.decay_start, self._convert(Length(1, "iters"), self.decay.unit))
-            return max(config.min_lr, config.lr * math.sqrt(origin / max(x, origin)))
-        if style == "WSD":
-            if x <= self.wsd_start:
-                return config.lr
-            t = (x - self.wsd_start) / (self.decay.value - self.wsd_start)
-            shape = config.lr_wsd_decay_style
-        else:
-            t = (x - self.decay_start) / (self.decay.value - self.decay_start)
-            shape = style
-        left = {"linear": 1.0 - t, "cosine": 0.5 * (1.0 + math.cos(math.pi * t)), "1-sqrt": 1.0 - math.sqrt(t)}
-        return config.min_lr + (config.lr - config.min_lr) * left[shape]
+    def _after_warmup(self, x: float, position: Mapping[str, int]) -> float:
+        t = (x - self.decay_start) / (self.decay.value - self.decay_start)
+        step, samples, tokens = position.values()
+        return self.style(Moment(t, x, step, samples, tokens, self.config.lr, self.config.min_lr, self))
+
+    def _try_style(self) -> None:
+        """Raises :class:`ConfigError` for a style that fails, or gives no rate, somewhere on the way."""
+        for share in (0.0, 0.5, 1.0):
+            x = self.decay_start + share * (self.decay.value - self.decay_start)
+            step = round(self._convert(Length(x, self.decay.unit), "iters"))
+            samples = self.batch_size.samples_at(step)
+            position = {"iters": step, "samples": samples, "tokens": samples * self.seq_length}
+            try:
+                rate: Any = self._after_warmup(x, position)
+                fault = "" if isinstance(rate, (int, float)) and 0 <= rate < math.inf else f"gives {rate!r}"
+            except ConfigError:
+                raise
+            except Exception as error:  # whatever another's function raises
+                fault = f"fails: {type(error).__name__}: {error}"
+            if fault:
+                raise ConfigError(
+                    f"--lr-decay-style {self.config.lr_decay_style} {fault} at step {step:,}",
+                    rule="a schedule gives a learning rate, 0 or more and finite, for every step of the run",
+                )
+
+    @property
+    def first_step(self) -> float:
+        """Where the first step ends, in the unit of the decay's length."""
+        return self._convert(Length(1, "iters"), self.decay.unit)
 
     def _decay(self, training: TrainingConfig) -> Length:
         for unit in ("iters", "samples", "tokens"):
@@ -109,7 +120,13 @@ class LearningRate:
                 return Length(value, unit)
         return Length((self.config.lr_warmup_fraction or 0.0) * self.decay.value, self.decay.unit)
 
-    def _wsd_start(self) -> float:
+    @cached_property
+    def wsd_start(self) -> float:
+        """Where WSD's decay begins, in the unit of the decay's length.
+
+        Raises:
+            ConfigError: it does not fit behind the warm-up.
+        """
         iters = self.config.lr_wsd_decay_iters
         if iters is None:
             length = self.decay.value / 10

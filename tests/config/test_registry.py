@@ -113,10 +113,10 @@ def test_parameters_are_given_behind_the_name(file):
     text = f"{file}:Cycle {{period: 1000}}"
     assert split(text) == (f"{file}:Cycle", {"period": 1000})
     assert text in functions
-    made = functions.make(text, 5)
+    made = functions.make(text, "--function", 5)
     assert (made.step, made.period) == (5, 1000)
     with pytest.raises(ConfigError, match=r"takes period(.|\n)*did you mean period"):
-        functions.make(f"{file}:Cycle {{perod: 1000}}", 5)
+        functions.make(f"{file}:Cycle {{perod: 1000}}", "--function", 5)
     with pytest.raises(ConfigError, match="YAML mapping"):
         split("sqrt {period")
     with pytest.raises(ConfigError, match="takes no parameters"):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
+
+from steel_megatron.optim.decay import Moment
 
 
 def mish(x: Tensor) -> Tensor:
@@ -23,3 +27,13 @@ def detached(x: Tensor) -> Tensor:
 
 def failing(x: Tensor) -> Tensor:
     raise RuntimeError("not today")
+
+
+def cycle(at: Moment, *, period: int = 10, floor: float = 0.0) -> float:
+    """A cosine that begins anew every so many steps."""
+    return floor + at.between(0.5 * (1 + math.cos(math.pi * (at.step % period) / period)))
+
+
+def upset(at: Moment) -> float:
+    """Fails at the end of the run."""
+    return 1.0 / (1.0 - at.t)

@@ -138,3 +138,27 @@ def test_lengths_that_do_not_fit_are_refused():
         rates(10, lr_decay_style="cosine", lr_warmup_iters=10)
     with pytest.raises(ConfigError, match="a WSD decay of 8 iters after a warm-up of 3"):
         rates(10, lr_decay_style="WSD", lr_warmup_iters=3, lr_wsd_decay_iters=8)
+
+
+def test_a_schedule_from_outside():
+    given = "helpers.outside:cycle {period: 4}"
+    found = rates(10, lr_decay_style=given, lr_warmup_iters=2)
+    cosines = [0.1 + 0.9 * (1 + math.cos(math.pi * (step % 4) / 4)) / 2 for step in range(1, 11)]
+    assert found == pytest.approx([0.5, cosines[1], *cosines[2:]])
+    assert rates(10, lr_decay_style=given, lr_decay_samples=40) == pytest.approx(cosines)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("helpers.outside:cycle {perod: 4}", "did you mean period"),
+        ("helpers.outside:cycle {floor: -5}", "gives -4"),
+        ("helpers.outside:upset", "ZeroDivisionError.* at step 10"),
+        ("helpers.outside:mish", "fails: "),
+        ("cosin", "did you mean cosine"),
+        ("cosine {period: 4}", "no parameters|takes at"),
+    ],
+)
+def test_a_schedule_that_fails_is_refused_before_the_run(given, said):
+    with pytest.raises(ConfigError, match=said):
+        rates(10, lr_decay_style=given)
