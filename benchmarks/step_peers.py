@@ -52,7 +52,7 @@ def transformers_model(setting: Setting, dtype: torch.dtype) -> nn.Module:
     """The model class that our shape is exported to, made on the device."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from steel_megatron.huggingface.families import family_of, write_options
+    from steel_megatron.huggingface.options import family_of, write_options
 
     options = write_options(family_of(setting.config.model), setting.config.model)
     shape = AutoConfig.for_model(options.pop("model_type"), **{**options, "use_cache": False})
@@ -81,7 +81,7 @@ def liger_step(setting: Setting) -> Step:
     """transformers patched by Liger-Kernel: norm, RoPE, SwiGLU, head and cross entropy fused."""
     import liger_kernel.transformers as liger
 
-    from steel_megatron.huggingface.families import family_of
+    from steel_megatron.huggingface.options import family_of
 
     getattr(liger, f"apply_liger_kernel_to_{family_of(setting.config.model).model_type}")()
     model: Any = transformers_model(setting, torch.bfloat16)
@@ -134,7 +134,7 @@ def _liger_missing(device: str) -> str:
 
 def load_transformers(setting: Setting) -> None:
     """The module of the model's class; transformers loads it only when it is first used."""
-    from steel_megatron.huggingface.families import family_of
+    from steel_megatron.huggingface.options import family_of
 
     model_type = family_of(setting.config.model).model_type
     importlib.import_module(f"transformers.models.{model_type}.modeling_{model_type}")

@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer-model", metavar="MODEL", help="Tokenizer to put in (default: the one that the run names)."
     )
     parser.add_argument(
+        "--family",
+        metavar="NAME",
+        help="Family to write: a name, or one of your own as module:Name (default: the one that has the model).",
+    )
+    parser.add_argument(
         "--max-shard-size",
         type=Amount("--max-shard-size", parse_size, POSITIVE),
         default="5GB",
@@ -52,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         tokenizer_model=args.tokenizer_model,
         max_shard_size=args.max_shard_size,
         overwrite=args.overwrite,
+        family=args.family,
     )
     print(
         f"{done.folder}: {done.family}, step {done.step}, {done.parameters:,} parameters in {done.dtype} "

@@ -15,6 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=("bf16", "fp16", "fp32"), help="Type of the checkpoint (default: that of the files)."
     )
     parser.add_argument("--tokenizer-model", metavar="MODEL", help="Tokenizer to keep (default: the one in --hf).")
+    parser.add_argument(
+        "--family",
+        metavar="NAME",
+        help="Family of the files: a name, or one of your own as module:Name (default: what config.json says).",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,7 +27,13 @@ def run(args: argparse.Namespace) -> int:
     from steel_megatron.huggingface.import_ import import_folder
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    done = import_folder(Path(args.hf), Path(args.save), precision=args.dtype, tokenizer_model=args.tokenizer_model)
+    done = import_folder(
+        Path(args.hf),
+        Path(args.save),
+        precision=args.dtype,
+        tokenizer_model=args.tokenizer_model,
+        family=args.family,
+    )
     print(
         f"{done.folder}: {done.family}, {done.parameters:,} parameters in {done.precision}"
         f"{'' if done.tokenizer else ', without tokenizer'}"

@@ -12,8 +12,8 @@ import torch
 
 from steel_megatron.config import ConfigError
 from steel_megatron.huggingface.checkpoints import RunCheckpoint
-from steel_megatron.huggingface.families import read_options
 from steel_megatron.huggingface.folder import StateFolder, read_config
+from steel_megatron.huggingface.options import read_options
 from steel_megatron.huggingface.tokenizers import load_tokenizer, tokenizer_of_run
 from steel_megatron.huggingface.weights import from_hugging_face
 from steel_megatron.model.gpt import GPT

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.huggingface.checkpoints import RunCheckpoint
-from steel_megatron.huggingface.families import Family, family_of, write_options
+from steel_megatron.huggingface.family import Family
 from steel_megatron.huggingface.folder import DTYPE_NAMES, check_target, new_folder, write_json, write_shards
 from steel_megatron.huggingface.names import Target, targets_of
+from steel_megatron.huggingface.options import family_of, write_options
 from steel_megatron.huggingface.tokenizers import load_tokenizer, tokenizer_of_run
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Grid
@@ -49,6 +50,7 @@ def export_checkpoint(
     tokenizer_model: str | None = None,
     max_shard_size: int = 5 * 10**9,
     overwrite: bool = False,
+    family: str | None = None,
 ) -> Exported:
     """Writes ``output``: options, weights in safetensors, tokenizer. It appears when it is whole.
 
@@ -62,6 +64,7 @@ def export_checkpoint(
         tokenizer_model: instead of the tokenizer that the run names.
         max_shard_size: bytes of one file of weights.
         overwrite: replace a model folder that is there.
+        family: to write, by name or as module:Name; the one that has the model's options when None.
 
     Raises:
         CheckpointError: no such checkpoint, or a damaged one.
@@ -71,7 +74,7 @@ def export_checkpoint(
     check_target(output, overwrite)
     checkpoint = RunCheckpoint.open(load, step)
     model = checkpoint.model
-    family = family_of(model)
+    chosen = family_of(model, family)
     tokenizer = tokenizer_of_run(
         load, checkpoint.config.data, model.vocab_size, checkpoint.tokenizer_fingerprint, tokenizer_model
     )
@@ -80,13 +83,13 @@ def export_checkpoint(
     if tokenizer is not None:
         check_tokenizer(tokenizer, checkpoint)
     dtype = param_dtype(precision) if precision else checkpoint.dtype
-    targets = targets_of(parameters_with_spec([meta_model(checkpoint)]), family)
+    targets = targets_of(parameters_with_spec([meta_model(checkpoint)]), chosen)
     with new_folder(output, overwrite) as folder:
         tokens = write_tokenizer(tokenizer, folder)
         total = write_weights(checkpoint, targets, folder, dtype, max_shard_size)
-        write_configs(family, checkpoint, folder, dtype, tokens)
+        write_configs(chosen, checkpoint, folder, dtype, tokens)
     return Exported(
-        output, checkpoint.step, family.name, DTYPE_NAMES[dtype], total // dtype.itemsize, total, tokens is not None
+        output, checkpoint.step, chosen.name, DTYPE_NAMES[dtype], total // dtype.itemsize, total, tokens is not None
     )
 
 

@@ -14,10 +14,10 @@ from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.checkpoint.version import code_version
 from steel_megatron.config import CheckpointError, ConfigError, DataError, RunConfig, save_run_config
-from steel_megatron.huggingface.families import read_options
 from steel_megatron.huggingface.finite import FiniteWeights
 from steel_megatron.huggingface.folder import StateFolder, read_config
 from steel_megatron.huggingface.names import targets_of
+from steel_megatron.huggingface.options import read_options
 from steel_megatron.huggingface.tokenizers import COPY, tokenizer_of_folder
 from steel_megatron.huggingface.weights import from_hugging_face
 from steel_megatron.model.gpt import GPT
@@ -42,7 +42,12 @@ class Imported:
 
 
 def import_folder(
-    hf: Path, save: Path, *, precision: str | None = None, tokenizer_model: str | None = None
+    hf: Path,
+    save: Path,
+    *,
+    precision: str | None = None,
+    tokenizer_model: str | None = None,
+    family: str | None = None,
 ) -> Imported:
     """Makes a run's folder with ``config.yaml``, the tokenizer and a checkpoint of step 0 that holds weights only.
 
@@ -53,6 +58,7 @@ def import_folder(
         save: folder of the run, without checkpoints.
         precision: "bf16", "fp16" or "fp32" of the checkpoint; the widest of the files' types when None.
         tokenizer_model: instead of the tokenizer in ``hf``.
+        family: of the files, by name or as module:Name; what config.json says when None.
 
     Raises:
         CheckpointError: files missing or damaged, names or shapes that do not fit, weights
@@ -60,7 +66,7 @@ def import_folder(
         ConfigError: a family or option that is not converted.
     """
     options = read_config(hf)
-    family, model_config = read_options(options)
+    chosen, model_config = read_options(options, family)
     state = StateFolder(hf)
     dtype = param_dtype(precision) if precision else state.dtype
     store = CheckpointStore(save)
@@ -83,14 +89,14 @@ def import_folder(
         config.data.tokenizer_model = str(given.absolute()) if given.exists() else tokenizer_model
     model = GPT(model_config, Grid.single(), dtype=dtype)
     weights = FiniteWeights(state, dtype)
-    from_hugging_face(weights, model, family, str(hf))
+    from_hugging_face(weights, model, chosen, str(hf))
     weights.check(str(hf))
     save.mkdir(parents=True, exist_ok=True)
     kept = tokenizer is not None and keep_tokenizer(tokenizer, save)
     store.save(STEP, model_slices([model]), facts_of(config, tokenizer, hf))
     save_run_config(config, save / "config.yaml")
-    count = sum(target.numel for target in targets_of(parameters_with_spec([model]), family))
-    return Imported(save, family.name, PRECISIONS[dtype], count, kept)
+    count = sum(target.numel for target in targets_of(parameters_with_spec([model]), chosen))
+    return Imported(save, chosen.name, PRECISIONS[dtype], count, kept)
 
 
 def facts_of(config: RunConfig, tokenizer: Tokenizer | None, hf: Path) -> dict[str, Any]:

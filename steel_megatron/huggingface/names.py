@@ -1,7 +1,7 @@
 """The tensors of a Hugging Face state dict and the pieces of our parameters that each is made of.
 
-What stands where is declared with every parameter (:class:`~steel_megatron.parallel.parameter.HFName`). Here the pieces
-are only put side by side, transposed where Conv1D wants it, and freed of the vocabulary's padding; and back.
+What stands where, the family says (:class:`~steel_megatron.huggingface.family.Place`). Here the pieces are only put
+side by side, transposed where Conv1D wants it, and freed of the vocabulary's padding; and back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import CheckpointError
-from steel_megatron.huggingface.families import Family
+from steel_megatron.huggingface.family import Family, Place
 from steel_megatron.parallel.parameter import Piece, spec_of
 
 HEAD = "lm_head.weight"  # in every family; absent or ignored where the head is tied
@@ -59,20 +59,19 @@ class Target:
 
 def targets_of(parameters: Iterable[Tensor], family: Family) -> list[Target]:
     """The state dict of the parameters in the family's names, in order of the parameters."""
-    groups: dict[str, dict[int, Piece]] = {}
+    groups: dict[str, dict[int, tuple[Place, Piece]]] = {}
     for parameter in parameters:
         for piece in spec_of(parameter).pieces:
-            if family.style not in piece.hf:
-                raise ValueError(f"{piece.name} declares no place in {family.name}")
-            place = piece.hf[family.style]
+            place = family.place(piece.name)
+            if place is None:
+                raise ValueError(f"{piece.name} has no place in {family.name}")
             parts = groups.setdefault(place.name, {})
             if place.part[0] in parts:
-                raise ValueError(f"{piece.name} and {parts[place.part[0]].name} both claim {place.name}")
-            parts[place.part[0]] = piece
+                raise ValueError(f"{piece.name} and {parts[place.part[0]][1].name} both claim {place.name}")
+            parts[place.part[0]] = place, piece
     targets = []
     for name, parts in groups.items():
-        pieces = tuple(parts[k] for k in sorted(parts))
-        places = [piece.hf[family.style] for piece in pieces]
+        places, pieces = zip(*(parts[k] for k in sorted(parts)), strict=True)
         if [place.part for place in places] != [(k, len(places)) for k in range(len(places))]:
             raise ValueError(f"the parts of {name} do not make a whole: {[place.part for place in places]}")
         targets.append(Target(name, places[0].transpose, pieces))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ConfigError
-from steel_megatron.huggingface.families import Family
+from steel_megatron.huggingface.family import Family
 from steel_megatron.huggingface.names import match_names, targets_of
 from steel_megatron.parallel.parameter import Piece, TensorSlice, parameters_with_spec, slices_of
 
@@ -19,7 +19,7 @@ def to_hugging_face(model: nn.Module, family: Family, dtype: torch.dtype | None 
 
     Args:
         model: a whole model (one tensor-parallel and one pipeline rank).
-        family: see :func:`~steel_megatron.huggingface.families.family_of`.
+        family: see :func:`~steel_megatron.huggingface.options.family_of`.
         dtype: type of the result; the parameters' own when None.
     """
     blocks = _whole_blocks(model)

@@ -20,7 +20,6 @@ from steel_megatron.model.pieces import Pieces
 from steel_megatron.model.recompute import Recompute, made_again
 from steel_megatron.ops.dropout import ATTENTION_OUTPUT, MLP_OUTPUT, dropout
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import HFName
 from steel_megatron.parallel.tensor.regions import first_token, whole_length
 
 
@@ -43,24 +42,20 @@ class Block(nn.Module):
         self.recompute = recompute
         self.dropout_rate = config.hidden_dropout
 
-        def norm(name: str, llama: str, gpt2: str) -> Norm:
+        def norm(name: str) -> Norm:
             return Norm(
                 config.hidden_size,
                 config,
                 name=f"blocks.{layer}.{name}",
-                hf={
-                    "llama": HFName(f"model.layers.{layer}.{llama}"),
-                    "gpt2": HFName(f"transformer.h.{layer}.{gpt2}"),
-                },
                 grid=grid,
                 partial=grid.sequence_parallel,
                 dtype=dtype,
                 device=device,
             )
 
-        self.attention_norm = norm("attention_norm", "input_layernorm", "ln_1")
+        self.attention_norm = norm("attention_norm")
         self.attention = Attention(config, layer, grid, dtype=dtype, device=device, recompute=recompute.attention)
-        self.mlp_norm = norm("mlp_norm", "post_attention_layernorm", "ln_2")
+        self.mlp_norm = norm("mlp_norm")
         self.mlp = MLP(config, layer, grid, dtype=dtype, device=device, recompute=recompute.activation)
 
     def forward(self, x_BSH: Tensor, branch_BSH: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,8 @@ from steel_megatron.config import ModelConfig
 from steel_megatron.ops.dropout import EMBEDDING, DropoutKey, dropout
 from steel_megatron.parallel.collectives import own_tokens
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import HFName, Init, ParamSpec, Piece, attach_spec
-from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, hf_names
+from steel_megatron.parallel.parameter import Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out
 from steel_megatron.parallel.tensor.products import column_linear
 from steel_megatron.parallel.tensor.regions import first_token, whole_length
 from steel_megatron.parallel.tensor.vocab import VocabParallelEmbedding, lookup
@@ -64,7 +64,6 @@ def token_table(
         dtype=dtype,
         device=device,
         init=Init(std=config.init_method_std),
-        hf={"llama": HFName("model.embed_tokens"), "gpt2": HFName("transformer.wte")},
         tied=TIED if config.tied else None,
     )
 
@@ -77,14 +76,7 @@ class PositionEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         shape = (config.max_position_embeddings, config.hidden_size)
-        piece = Piece(
-            "position_embedding.weight",
-            shape,
-            shape,
-            (0, 0),
-            Init(std=config.init_method_std),
-            hf=hf_names({"gpt2": HFName("transformer.wpe")}, "weight"),
-        )
+        piece = Piece("position_embedding.weight", shape, shape, (0, 0), Init(std=config.init_method_std))
         spec = ParamSpec((piece,), decay=True, sequence_parallel=grid.sequence_parallel)
         self.weight = attach_spec(nn.Parameter(torch.empty(shape, dtype=dtype, device=device)), spec)
 
@@ -125,7 +117,6 @@ class Head(nn.Module):
                 config.padded_vocab_size(grid.tp.size),
                 init=Init(std=config.init_method_std),
                 rows=config.vocab_size,
-                hf={"llama": HFName("lm_head"), "gpt2": HFName("lm_head")},
             )
             self.own = ColumnParallelLinear(
                 config.hidden_size, [out], bias=False, grid=grid, dtype=dtype, device=device

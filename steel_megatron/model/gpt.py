@@ -21,7 +21,7 @@ from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.ops.rope import RopeSettings, Rotation, rotation
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.init import initialize_parameters
-from steel_megatron.parallel.parameter import HFName, parameters_with_spec
+from steel_megatron.parallel.parameter import parameters_with_spec
 from steel_megatron.parallel.tensor.cross_entropy import vocab_parallel_cross_entropy
 from steel_megatron.parallel.tensor.kinds import Linears
 from steel_megatron.parallel.tensor.linear_cross_entropy import linear_cross_entropy, needs_strips
@@ -77,7 +77,6 @@ class GPT(nn.Module):
                 config.hidden_size,
                 config,
                 name="final_norm",
-                hf={"llama": HFName("model.norm"), "gpt2": HFName("transformer.ln_f")},
                 grid=grid,
                 partial=grid.sequence_parallel,
                 dtype=dtype,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -11,8 +9,7 @@ from steel_megatron.config import ModelConfig
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.norm import add_layer_norm, add_rms_norm, layer_norm_beside, rms_norm_beside
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import HFName, Init, ParamSpec, Piece, attach_spec
-from steel_megatron.parallel.tensor.layers import hf_names
+from steel_megatron.parallel.parameter import Init, ParamSpec, Piece, attach_spec
 
 
 class Norm(nn.Module):
@@ -28,7 +25,6 @@ class Norm(nn.Module):
         config: ModelConfig,
         *,
         name: str,
-        hf: Mapping[str, HFName],
         grid: Grid,
         partial: bool,
         dtype: torch.dtype,
@@ -40,7 +36,7 @@ class Norm(nn.Module):
         self.bias: nn.Parameter | None = None
 
         def parameter(kind: str, init: Init) -> nn.Parameter:
-            piece = Piece(f"{name}.{kind}", (size,), (size,), (0,), init, hf=hf_names(hf, kind))
+            piece = Piece(f"{name}.{kind}", (size,), (size,), (0,), init)
             spec = ParamSpec((piece,), decay=False, sequence_parallel=partial and grid.tp.size > 1)
             return attach_spec(nn.Parameter(torch.empty(size, dtype=dtype, device=device)), spec)
 

@@ -1,4 +1,4 @@
-"""What a parameter knows of itself: how it is split, tied, decayed, initialised and called in Hugging Face.
+"""What a parameter knows of itself: how it is called, split, tied, decayed and initialised.
 
 A parameter on this rank is a stack (along dimension 0) of *pieces*. Each piece is a rectangular block of a tensor
 whose name and shape do not depend on the layout: a fused query-key-value weight has three pieces, a plain weight has
@@ -8,8 +8,8 @@ one. Initialisation, checkpoint, clipping, the sharded optimizer and export read
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,27 +24,13 @@ class Init:
 
 
 @dataclass(frozen=True)
-class HFName:
-    """Where a piece stands in a Hugging Face state dict.
-
-    ``transpose``: stored as (in, out), as GPT-2's Conv1D does. ``part`` = (k, n): the piece is the k-th of n equal
-    parts of the tensor along its output dimension.
-    """
-
-    name: str
-    transpose: bool = False
-    part: tuple[int, int] = (0, 1)
-
-
-@dataclass(frozen=True)
 class Piece:
     """This rank's block of one layout-independent tensor.
 
     ``name`` is canonical ("blocks.3.attention.query.weight"), ``offset`` says where the block begins in the tensor of
-    ``global_shape``, ``rows`` (a vocabulary's) are the rows of that tensor that are not padding. ``hf`` maps a name
-    style ("llama", "gpt2") to the piece's place in Hugging Face's models. ``replicas``: so many neighbouring
-    tensor-parallel ranks hold this same block and each computes a part of its gradient (a key head that several ranks'
-    query heads share); data parallel sums the parts.
+    ``global_shape``, ``rows`` (a vocabulary's) are the rows of that tensor that are not padding. ``replicas``: so many
+    neighbouring tensor-parallel ranks hold this same block and each computes a part of its gradient (a key head that
+    several ranks' query heads share); data parallel sums the parts.
     """
 
     name: str
@@ -53,7 +39,6 @@ class Piece:
     offset: tuple[int, ...]
     init: Init = Init()
     rows: int | None = None
-    hf: Mapping[str, HFName] = field(default_factory=dict)
     replicas: int = 1
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from steel_megatron.huggingface.families import read_options
+from steel_megatron.huggingface.options import read_options
 from steel_megatron.huggingface.weights import from_hugging_face
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Grid

@@ -18,9 +18,9 @@ from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointError, ConfigError, DataError, RunConfig
 from steel_megatron.huggingface.check import check_export
 from steel_megatron.huggingface.export import export_checkpoint
-from steel_megatron.huggingface.families import read_options
 from steel_megatron.huggingface.folder import INDEX, SINGLE, StateFolder
 from steel_megatron.huggingface.import_ import import_folder
+from steel_megatron.huggingface.options import read_options
 from steel_megatron.model.slices import model_slices
 from steel_megatron.parallel.parameter import TensorSlice
 from steel_megatron.tokenizer import build_tokenizer

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from transformers import AutoConfig
 
+from helpers.golden_exports import everything
 from helpers.tiny_models import TINY, tiny_config
 from steel_megatron.config import ConfigError, ModelConfig
-from steel_megatron.huggingface.families import (
-    FAMILIES,
-    GPT2,
-    LLAMA,
-    QWEN2,
-    QWEN3,
-    family_of,
-    read_options,
-    write_options,
-)
+from steel_megatron.huggingface.families.gpt2 import FAMILY as GPT2
+from steel_megatron.huggingface.families.llama import FAMILY as LLAMA
+from steel_megatron.huggingface.families.qwen2 import FAMILY as QWEN2
+from steel_megatron.huggingface.families.qwen3 import FAMILY as QWEN3
+from steel_megatron.huggingface.options import FAMILIES, family_of, read_options, write_options
+
+EXPORTS = Path(__file__).parents[1] / "golden" / "huggingface" / "exports.json"
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -129,5 +128,44 @@ def test_yarn_that_older_transformers_read_otherwise_is_warned_of(caplog):
     assert "transformers before 5" in caplog.text
 
 
-def test_families_are_told_apart():
-    assert len({family.model_type for family in FAMILIES}) == len(FAMILIES) == 4
+def test_a_file_of_the_folder_is_the_family_of_its_name():
+    names = FAMILIES.names()
+    assert {"llama", "qwen2", "qwen3", "gpt2"} <= set(names)
+    assert [FAMILIES.load(name).model_type for name in names] == list(names)
+
+
+def test_exports_and_refusals_are_those_of_an_earlier_version():
+    """golden/huggingface/make.py; the fix of a refusal may name more families."""
+    golden, now = json.loads(EXPORTS.read_text()), everything()
+    assert now["exports"] == golden["exports"]
+    for name, then in golden["exports"].items():
+        assert list(now["exports"][name]["options"]) == list(then["options"]), name
+        assert list(now["exports"][name]["tensors"]) == list(then["tensors"]), name
+    assert [text.split("\n  fix:")[0] for text in now["refusals"]] == [
+        text.split("\n  fix:")[0] for text in golden["refusals"]
+    ]
+
+
+FAMILY_OF_ONES_OWN = """
+from steel_megatron.huggingface.families.llama import Llama, Rule, ROTARY
+
+class Wide(Llama):
+    name = "Wide"
+    rules = (*ROTARY, Rule.one_of("hidden_size", 48))
+
+FAMILY = Wide()
+"""
+
+
+def test_a_family_from_outside_is_named_by_its_file(tmp_path, monkeypatch):
+    (tmp_path / "wide.py").write_text(FAMILY_OF_ONES_OWN)
+    monkeypatch.chdir(tmp_path)
+    family, model = read_options(tiny_config("llama").to_dict(), "wide.py:FAMILY")
+    assert family.name == "Wide"
+    assert family_of(model, "wide.py:FAMILY") is family
+    assert family_of(model) is LLAMA
+    model.hidden_size = 96
+    with pytest.raises(ConfigError, match="Wide does not have this model: hidden_size is 96"):
+        family_of(model, "wide.py:FAMILY")
+    with pytest.raises(ConfigError, match="model_type"):  # a file's model_type is no code to be run
+        read_options(tiny_config("llama").to_dict() | {"model_type": "wide.py:FAMILY"})

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 
 from helpers.tiny_models import tiny_config
 from steel_megatron.config import CheckpointError
-from steel_megatron.huggingface.families import GPT2, LLAMA, read_options
+from steel_megatron.huggingface.families.gpt2 import FAMILY as GPT2
+from steel_megatron.huggingface.families.llama import FAMILY as LLAMA
+from steel_megatron.huggingface.family import Family, Place
 from steel_megatron.huggingface.names import Target, match_names, targets_of
+from steel_megatron.huggingface.options import read_options
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import HFName, Piece, parameters_with_spec
+from steel_megatron.parallel.parameter import Piece, parameters_with_spec
 
 
 def targets(name: str) -> list[Target]:
@@ -26,8 +27,14 @@ def shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {target.name: target.shape for target in targets(name)}
 
 
-def piece(name: str, shape: tuple[int, ...], hf: HFName, rows: int | None = None) -> Piece:
-    return Piece(name, shape, shape, (0,) * len(shape), rows=rows, hf={"gpt2": hf, "llama": hf})
+def piece(name: str, shape: tuple[int, ...], rows: int | None = None) -> Piece:
+    return Piece(f"{name}.weight", shape, shape, (0,) * len(shape), rows=rows)
+
+
+def family(**places: Place) -> Family:
+    made = Family()
+    made.name, made.places = "Toy", places
+    return made
 
 
 def parameter(*pieces: Piece) -> torch.Tensor:
@@ -38,31 +45,38 @@ def parameter(*pieces: Piece) -> torch.Tensor:
 
 
 def test_parts_lie_side_by_side_along_the_output_dimension_of_conv1d():
-    pieces = [piece(what, (2, 3), HFName("c_attn.weight", transpose=True, part=(k, 3))) for k, what in enumerate("qkv")]
-    (target,) = targets_of([parameter(*pieces)], GPT2)
-    assert target.shape == (3, 6)
-    tensors = {what: torch.full((2, 3), float(k)) for k, what in enumerate("qkv")}
+    toy = family(**{what: Place("c_attn", transpose=True, part=(k, 3)) for k, what in enumerate("qkv")})
+    (target,) = targets_of([parameter(*(piece(what, (2, 3)) for what in "vqk"))], toy)
+    assert (target.name, target.shape) == ("c_attn.weight", (3, 6))
+    tensors = {f"{what}.weight": torch.full((2, 3), float(k)) for k, what in enumerate("qkv")}
     joined = target.join(tensors)
     assert joined[0].tolist() == [0, 0, 1, 1, 2, 2]
     assert joined.is_contiguous()
-    assert all(torch.equal(part, tensors[what]) for what, part in target.split(joined).items())
+    assert all(torch.equal(part, tensors[name]) for name, part in target.split(joined).items())
 
 
 def test_padding_is_cut_off():
-    (target,) = targets_of([parameter(piece("e", (8, 2), HFName("e"), rows=5))], LLAMA)
+    (target,) = targets_of([parameter(piece("e", (8, 2), rows=5))], family(e=Place("e")))
     assert target.shape == (5, 2)
     assert target.numel == 10
-    assert torch.equal(target.join({"e": torch.arange(16.0).view(8, 2)}), torch.arange(10.0).view(5, 2))
+    assert torch.equal(target.join({"e.weight": torch.arange(16.0).view(8, 2)}), torch.arange(10.0).view(5, 2))
 
 
 def test_parts_that_do_not_make_a_whole_are_a_mistake():
     with pytest.raises(ValueError, match="do not make a whole"):
-        targets_of([parameter(piece("q", (2, 2), HFName("c", part=(0, 2))))], GPT2)
+        targets_of([parameter(piece("q", (2, 2)))], family(q=Place("c", part=(0, 2))))
     with pytest.raises(ValueError, match="both claim"):
-        targets_of([parameter(piece("a", (2, 2), HFName("c")), piece("b", (2, 2), HFName("c")))], GPT2)
-    nameless = dataclasses.replace(piece("a", (2, 2), HFName("c")), hf={})
-    with pytest.raises(ValueError, match="declares no place"):
-        targets_of([parameter(nameless)], GPT2)
+        targets_of([parameter(piece("a", (2, 2)), piece("b", (2, 2)))], family(a=Place("c"), b=Place("c")))
+    with pytest.raises(ValueError, match="has no place in Toy"):
+        targets_of([parameter(piece("a", (2, 2)))], family())
+
+
+def test_a_parameter_of_a_layer_keeps_its_number_and_a_bias_is_not_transposed():
+    query = "blocks.12.attention.query"
+    assert LLAMA.place(f"{query}.weight") == Place("model.layers.12.self_attn.q_proj.weight")
+    assert GPT2.place(f"{query}.weight") == Place("transformer.h.12.attn.c_attn.weight", True, (0, 3))
+    assert GPT2.place(f"{query}.bias") == Place("transformer.h.12.attn.c_attn.bias", False, (0, 3))
+    assert GPT2.place("blocks.12.mlp.gate.weight") is None
 
 
 def test_all_that_differs_is_listed():

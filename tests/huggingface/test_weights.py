@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from helpers.gpt_of import gpt_of
 from helpers.tiny_models import TINY, VOCABULARY, tiny_config, tiny_hf_model
 from steel_megatron.config import ConfigError
-from steel_megatron.huggingface.families import family_of, read_options
+from steel_megatron.huggingface.options import family_of, read_options
 from steel_megatron.huggingface.weights import from_hugging_face, to_hugging_face
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Axis, Grid

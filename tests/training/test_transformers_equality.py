@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.config import check_run, load_run_config
-from steel_megatron.huggingface.families import family_of
+from steel_megatron.huggingface.options import family_of
 from steel_megatron.huggingface.weights import to_hugging_face
 from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.schedule import LearningRate

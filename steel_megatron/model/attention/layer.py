@@ -20,7 +20,7 @@ from steel_megatron.ops.attention import AttentionDropout, attention, cached_att
 from steel_megatron.ops.qk_norm_rope import qk_norm_rope, split_heads
 from steel_megatron.ops.rope import Rotation, rotate, rotate_heads_
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import HFName, Init
+from steel_megatron.parallel.parameter import Init
 from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, RowParallelLinear
 from steel_megatron.parallel.tensor.weight_grad import await_parameter
 
@@ -45,11 +45,7 @@ class Attention(nn.Module):
         self.head_dim = config.head_dim
         self.dropout_rate = config.attention_dropout
         self.first_head = grid.tp.rank * (config.num_attention_heads // grid.tp.size)
-        stem, llama, gpt2 = (
-            f"blocks.{layer}.attention",
-            f"model.layers.{layer}.self_attn",
-            f"transformer.h.{layer}.attn",
-        )
+        stem = f"blocks.{layer}.attention"
         heads = {"query": config.num_attention_heads, "key": config.query_groups, "value": config.query_groups}
         outs = [
             Out(
@@ -57,12 +53,8 @@ class Attention(nn.Module):
                 count * self.head_dim,
                 unit=self.head_dim,
                 init=Init(std=config.init_method_std),
-                hf={
-                    "llama": HFName(f"{llama}.{what[0]}_proj"),
-                    "gpt2": HFName(f"{gpt2}.c_attn", transpose=True, part=(place, 3)),
-                },
             )
-            for place, (what, count) in enumerate(heads.items())
+            for what, count in heads.items()
         ]
         self.query_key_value = ColumnParallelLinear(
             config.hidden_size,
@@ -82,7 +74,6 @@ class Attention(nn.Module):
             dtype=dtype,
             device=device,
             init=output_init(config),
-            hf={"llama": HFName(f"{llama}.o_proj"), "gpt2": HFName(f"{gpt2}.c_proj", transpose=True)},
         )
         self.query_norm: Norm | None = None
         self.key_norm: Norm | None = None
@@ -92,7 +83,6 @@ class Attention(nn.Module):
                     self.head_dim,
                     config,
                     name=f"{stem}.{what}_norm",
-                    hf={"llama": HFName(f"{llama}.{what[0]}_norm")},
                     grid=grid,
                     partial=True,
                     dtype=dtype,

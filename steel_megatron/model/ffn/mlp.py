@@ -14,7 +14,7 @@ from steel_megatron.model.pieces import Pieces
 from steel_megatron.model.recompute import made_again
 from steel_megatron.ops.activation import activation_of
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import HFName, Init
+from steel_megatron.parallel.parameter import Init
 from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, RowParallelLinear
 
 
@@ -35,17 +35,9 @@ class MLP(nn.Module):
         self.activation = activation_of(config.activation)
         self.pieces: Pieces | None = None
         self.recompute = recompute
-        stem, llama, gpt2 = f"blocks.{layer}.mlp", f"model.layers.{layer}.mlp", f"transformer.h.{layer}.mlp"
+        stem = f"blocks.{layer}.mlp"
         names = ("gate", "up") if config.gated else ("up",)
-        outs = [
-            Out(
-                f"{stem}.{what}",
-                config.ffn_hidden_size,
-                init=Init(std=config.init_method_std),
-                hf={"llama": HFName(f"{llama}.{what}_proj"), "gpt2": HFName(f"{gpt2}.c_fc", transpose=True)},
-            )
-            for what in names
-        ]
+        outs = [Out(f"{stem}.{what}", config.ffn_hidden_size, init=Init(std=config.init_method_std)) for what in names]
         bias = config.add_bias_linear
         self.up = ColumnParallelLinear(config.hidden_size, outs, bias=bias, grid=grid, dtype=dtype, device=device)
         self.down = RowParallelLinear(
@@ -57,7 +49,6 @@ class MLP(nn.Module):
             dtype=dtype,
             device=device,
             init=output_init(config),
-            hf={"llama": HFName(f"{llama}.down_proj"), "gpt2": HFName(f"{gpt2}.c_proj", transpose=True)},
         )
 
     def forward(self, x_BSH: Tensor) -> Tensor:

@@ -10,14 +10,14 @@ Shapes: … leading dimensions, S sequence, I in features, O out features, R tp 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from steel_megatron.parallel.grid import Axis, Grid
-from steel_megatron.parallel.parameter import HFName, Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.parameter import Init, ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.tensor.products import column_linear, row_linear
 
 # (x, weight, bias, grid) → y
@@ -28,10 +28,10 @@ Multiply = Callable[[Tensor, Tensor, Tensor | None, Grid], Tensor]
 class Out:
     """One named output of a column-parallel layer.
 
-    ``name`` is the stem ("blocks.0.attention.key"): the layer adds ``.weight`` and ``.bias``, as it does to the names
-    in ``hf``. ``features`` counts all ranks' output features. ``unit``: features that stay together (the head size).
-    With fewer units than ranks each unit lies on several ranks, and data parallel sums their gradients. ``rows``: the
-    features that are not padding (a vocabulary's).
+    ``name`` is the stem ("blocks.0.attention.key"): the layer adds ``.weight`` and ``.bias``. ``features`` counts all
+    ranks' output features. ``unit``: features that stay together (the head size). With fewer units than ranks each unit
+    lies on several ranks, and data parallel sums their gradients. ``rows``: the features that are not padding (a
+    vocabulary's).
     """
 
     name: str
@@ -39,7 +39,6 @@ class Out:
     unit: int = 1
     init: Init = field(default_factory=Init)
     rows: int | None = None
-    hf: Mapping[str, HFName] = field(default_factory=dict)
 
     def share(self, axis: Axis) -> tuple[int, int, int]:
         """(first feature, features, ranks that hold the same ones) on this rank."""
@@ -87,7 +86,6 @@ class ColumnParallelLinear(nn.Module):
                 (first, 0),
                 out.init,
                 out.rows,
-                hf_names(out.hf, "weight"),
                 replicas,
             )
             for out, (first, own, replicas) in zip(outs, shares, strict=True)
@@ -103,7 +101,6 @@ class ColumnParallelLinear(nn.Module):
                     global_shape=piece.global_shape[:1],
                     offset=piece.offset[:1],
                     init=Init("zeros"),
-                    hf=hf_names(out.hf, "bias"),
                 )
                 for out, piece in zip(outs, pieces, strict=True)
             ]
@@ -130,9 +127,8 @@ class RowParallelLinear(nn.Module):
         device: torch.device | str | None = None,
         unit: int = 1,
         init: Init = Init(),  # noqa: B008 - frozen
-        hf: Mapping[str, HFName] | None = None,
     ) -> None:
-        """``name``, ``unit`` (of the input features) and ``hf`` as in :class:`Out`; the features are all ranks'."""
+        """``name``, ``unit`` (of the input features) as in :class:`Out`; the features are all ranks'."""
         super().__init__()
         self.grid = grid
         self.multiply: Multiply = row_linear
@@ -146,13 +142,12 @@ class RowParallelLinear(nn.Module):
             (out_features, in_features),
             (0, grid.tp.rank * own),
             init,
-            hf=hf_names(hf or {}, "weight"),
         )
         self.weight = attach_spec(weight, ParamSpec((piece,), decay=True))
         self.bias: nn.Parameter | None = None
         if bias:
             shape = (out_features,)
-            piece = Piece(f"{name}.bias", shape, shape, (0,), Init("zeros"), hf=hf_names(hf or {}, "bias"))
+            piece = Piece(f"{name}.bias", shape, shape, (0,), Init("zeros"))
             parameter = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
             spec = ParamSpec((piece,), decay=False, sequence_parallel=grid.sequence_parallel)
             self.bias = attach_spec(parameter, spec)
@@ -160,11 +155,3 @@ class RowParallelLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, S, I/R) → (…, S, O), or (…, S/R, O) under sequence parallel."""
         return self.multiply(x, self.weight, self.bias, self.grid)
-
-
-def hf_names(stems: Mapping[str, HFName], kind: str) -> dict[str, HFName]:
-    """The names of a layer's weight or bias in Hugging Face's models; a bias is never transposed."""
-    return {
-        style: dataclasses.replace(stem, name=f"{stem.name}.{kind}", transpose=stem.transpose and kind == "weight")
-        for style, stem in stems.items()
-    }

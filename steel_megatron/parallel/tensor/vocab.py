@@ -5,7 +5,6 @@ Shapes: B batch, S sequence, T tokens, H hidden, V vocabulary (padded), R tp ran
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from steel_megatron.parallel.collectives import split_evenly
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import HFName, Init, ParamSpec, Piece, attach_spec
-from steel_megatron.parallel.tensor.layers import hf_names
+from steel_megatron.parallel.parameter import Init, ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.tensor.regions import leave_region
 from steel_megatron.parallel.tensor.weight_grad import await_parameter, embedding_weight_gradient
 
@@ -40,10 +38,9 @@ class VocabParallelEmbedding(nn.Module):
         dtype: torch.dtype,
         device: torch.device | str | None = None,
         init: Init = Init(),  # noqa: B008 - frozen
-        hf: Mapping[str, HFName] | None = None,
         tied: str | None = None,
     ) -> None:
-        """``name`` and ``hf`` are stems, as in :class:`~steel_megatron.parallel.tensor.layers.Out`."""
+        """``name`` is a stem, as in :class:`~steel_megatron.parallel.tensor.layers.Out`."""
         super().__init__()
         self.grid = grid
         own = split_evenly(padded_vocab_size, grid.tp)
@@ -56,7 +53,6 @@ class VocabParallelEmbedding(nn.Module):
             (self.first, 0),
             init,
             rows=vocab_size,
-            hf=hf_names(hf or {}, "weight"),
         )
         self.weight = attach_spec(weight, ParamSpec((piece,), decay=True, tied=tied))
 
