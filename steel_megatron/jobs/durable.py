@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +92,23 @@ def join(
     return FileRecord(name, size, digest.hexdigest())
 
 
+def copy_to(source: Path, target: IO[bytes], offset: int) -> None:
+    """Copies a file to a place in another one, inside the kernel where it can."""
+    with open(source, "rb") as file:
+        left, at = os.fstat(file.fileno()).st_size, 0
+        target.flush()
+        try:
+            while left and (count := os.copy_file_range(file.fileno(), target.fileno(), left, at, offset + at)):
+                left, at = left - count, at + count
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+        if left:
+            file.seek(at)
+            target.seek(offset + at)
+            shutil.copyfileobj(file, target, COPY_BYTES)
+
+
 class Outputs:
     """The files that bear one output's name, which take their names together.
 
@@ -99,7 +118,7 @@ class Outputs:
             that the others are whole.
     """
 
-    def __init__(self, target: Path, endings: Sequence[str]) -> None:
+    def __init__(self, target: str | os.PathLike[str], endings: Sequence[str]) -> None:
         self.paths = {ending: beside(target, ending) for ending in endings}
 
     @contextmanager
@@ -136,9 +155,9 @@ class Outputs:
         sync(last.absolute().parent)
 
 
-def beside(output: Path, ending: str) -> Path:
+def beside(output: str | os.PathLike[str], ending: str) -> Path:
     """The file of an output that bears its name and an ending."""
-    return output.with_name(output.name + ending)
+    return Path(os.fspath(output) + ending)
 
 
 def refuse_other(output: str | os.PathLike[str], difference: str, flag: str = "--output") -> NoReturn:

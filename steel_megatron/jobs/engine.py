@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,24 +60,65 @@ class Engine:
             done: the result of a task that is done, as it stands in the work folder.
             at_once: fewer workers than :attr:`workers`.
         """
-        results = {number: result for number, task in enumerate(tasks) if (result := done(task)) is not None}
-        todo = [number for number in range(len(tasks)) if number not in results]
-        if results:
-            log.info("%s: %s of %s parts are there from a run before", what, f"{len(results):,}", f"{len(tasks):,}")
+        before = [done(task) for task in tasks]
+        todo = [task for task, result in zip(tasks, before, strict=True) if result is None]
+        if len(todo) < len(tasks):
+            tell_done(what, len(tasks) - len(todo), len(tasks))
         workers = max(1, min(self.workers, len(todo), at_once or self.workers))
+        with (
+            Progress(what, sum(map(size_of, todo))) as progress,
+            closing(self.stream(function, state, todo, progress, workers=workers)) as fresh,
+        ):
+            return [result if result is not None else next(fresh)[1] for result in before]
+
+    def stream(
+        self,
+        function: Callable[[Any, Item], Result],
+        state: Any,
+        tasks: Iterable[Item],
+        progress: Progress,
+        done: Callable[[Item], Result | None] = lambda task: None,
+        workers: int | None = None,
+    ) -> Generator[tuple[Item, Result], None, None]:
+        """As :meth:`run`, for tasks that become known one after the other: each task and its result, in order.
+
+        Args:
+            progress: of all; what was done before is counted by the caller.
+        """
+        waiting: deque[tuple[Item, Result | None]] = deque()
+
+        def todo() -> Iterator[Item]:
+            for task in tasks:
+                waiting.append((task, done(task)))
+                if waiting[-1][1] is None:
+                    yield task
+
+        def done_before() -> Iterator[tuple[Item, Result]]:
+            while waiting and (result := waiting[0][1]) is not None:
+                yield waiting.popleft()[0], result
+
         counts_itself = self.kind == "local" and hasattr(state, "counter")
-        sizes = [int(getattr(tasks[number], "size", 1)) for number in todo]
-        with Progress(what, sum(sizes)) as progress:
-            if counts_itself:
-                state = replace(state, counter=progress.counter)
-            each = (ray_map if self.kind == "ray" else ordered_map)(
-                function, state, map(tasks.__getitem__, todo), workers
-            )
-            for number, size, result in zip(todo, sizes, each, strict=True):
-                results[number] = result
+        if counts_itself:
+            state = replace(state, counter=progress.counter)
+        each = (ray_map if self.kind == "ray" else ordered_map)(function, state, todo(), workers or self.workers)
+        with closing(each):
+            for result in each:
+                yield from done_before()
+                task, _ = waiting.popleft()
                 if not counts_itself:
-                    progress.add(size)
-        return [results[number] for number in range(len(tasks))]
+                    progress.add(size_of(task))
+                yield task, result
+        yield from done_before()
+
+
+def tell_done(what: str, count: int, total: int | None = None) -> None:
+    """Says that a run goes on with the work of one before."""
+    log.info("%s: %s%s parts are there from a run before", what, f"{count:,}", f" of {total:,}" if total else "")
+
+
+def size_of(task: Any) -> int:
+    """What a task weighs in a progress; 1 where it does not say."""
+    return int(getattr(task, "size", 1))
 
 
 def _ray() -> Any:
@@ -91,7 +134,7 @@ def _ray() -> Any:
 
 def ray_map(
     function: Callable[[Any, Item], Result], state: Any, items: Iterable[Item], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """As :func:`~steel_megatron.jobs.pool.ordered_map`, on Ray; a bounded number of tasks is handed in at once."""
     ray = _ray()
     if not ray.is_initialized():

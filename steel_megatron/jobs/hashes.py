@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,3 +45,40 @@ def xxh3_of(path: Path) -> str:
         while block := file.read(HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+class RunningHashes:
+    """Hashes files in a thread, stretch by stretch as they become known, while their pages are in memory."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._digests: dict[Hashable, hashlib._Hash] = {}
+        self._sizes: dict[Hashable, int] = {}
+        self._fed: list[Future[None]] = []
+
+    def feed(self, name: Hashable, path: str | os.PathLike[str], start: int, stop: int) -> None:
+        """The next bytes of what has a name: those of a file from ``start`` to ``stop``."""
+        self._fed.append(self._thread.submit(self._take, name, path, start, stop))
+
+    def record(self, name: Hashable, path: str) -> FileRecord:
+        """Of all that was fed under a name.
+
+        Raises:
+            OSError: a file could not be read.
+        """
+        for fed in self._fed:
+            fed.result()
+        self._fed.clear()
+        return FileRecord(path, self._sizes.get(name, 0), self._digests.get(name, hashlib.sha256()).hexdigest())
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def _take(self, name: Hashable, path: str | os.PathLike[str], start: int, stop: int) -> None:
+        digest = self._digests.setdefault(name, hashlib.sha256())
+        self._sizes[name] = self._sizes.get(name, 0) + stop - start
+        with open(path, "rb") as file:
+            file.seek(start)
+            while start < stop and (block := file.read(min(HASH_BLOCK, stop - start))):
+                digest.update(block)
+                start += len(block)

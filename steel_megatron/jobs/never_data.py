@@ -14,7 +14,7 @@ DEDUP_REPORT, DEDUP_DUPLICATES, DEDUP_REJECTS = "report.json", "duplicates.jsonl
 
 OURS, HIDDEN, JUNK = "of our own", "hidden", "of the system"
 _OUR_ENDINGS = (MANIFEST, REJECTS, DROPS, REPORT, ".report.html", PARTIAL)
-_OUR_FOLDERS = (".jsonl.parts", ".jsonl.gz.parts", ".jsonl.zst.parts", ".buckets" + PARTIAL)
+_OUR_FOLDERS = (".jsonl.parts", ".jsonl.gz.parts", ".jsonl.zst.parts", ".parts" + PARTIAL, ".buckets" + PARTIAL)
 _JUNK = {"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini", "lost+found"}
 # Names that anybody may give a file: ours where the file beside them (first) says so.
 _BESIDE = {

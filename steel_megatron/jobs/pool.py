@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
@@ -23,7 +23,7 @@ HELD = 8  # items per worker that are in work, waiting, or done before their tur
 
 def ordered_map(
     function: Callable[[Any, Item], Result], state: Any, items: Iterable[Item], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """``function(state, item)`` for each item, in order.
 
     With one worker everything happens in this process. With more, ``state`` is sent to each once, and at most ``HELD``

@@ -18,18 +18,23 @@ LOG_SECONDS = 15.0
 
 
 class Progress:
-    """Counts bytes, also those that worker processes add to :attr:`counter`.
+    """Counts bytes of input, and where there are any, documents, tokens and bytes of text.
 
     Args:
         what: what is being done, in a word or two.
         total: bytes of the whole work.
+        log_interval: documents between log lines where there is no terminal, of which at most one a second is written;
+            0: no line. None: a line now and then.
     """
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, log_interval: int | None = None) -> None:
         self.what = what
         self.total = total
+        self.log_interval = log_interval
         # Made for the start method of the workers; it travels to them with their start.
-        self.counter: Any = multiprocessing.get_context("spawn").Value("q", 0)
+        self.counter: Any = multiprocessing.get_context("spawn").Array("q", 4)
+        self._start = self._logged = time.monotonic()
+        self._logged_documents = 0
         self._bar: Any = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -46,85 +51,56 @@ class Progress:
         self._end.set()
         self._thread.join()
         if self._bar is not None:
+            self._show()
             self._bar.close()
 
-    def add(self, count: int) -> None:
-        add_to(self.counter, count)
+    def add(self, count: int, documents: int = 0, tokens: int = 0, text_bytes: int = 0) -> None:
+        add_to(self.counter, count, documents, tokens, text_bytes)
+
+    def summary(self) -> str:
+        """One line on the whole run."""
+        _, documents, tokens, text_bytes = self.counter[:]
+        seconds = time.monotonic() - self._start
+        return (
+            f"{documents:,} documents, {tokens:,} tokens, {text_bytes / 1e6:,.1f} MB of text "
+            f"in {seconds:,.1f} s ({self._rates()})"
+        )
 
     def _watch(self) -> None:
-        logged = time.monotonic()
         while not self._end.wait(POLL_SECONDS):
             if self._bar is not None:
                 self._show()
-            elif time.monotonic() - logged >= LOG_SECONDS:
-                logged = time.monotonic()
-                log.info("%s: %.0f %%", self.what, 100 * self.counter.value / max(self.total, 1))
-        if self._bar is not None:
-            self._show()
+            elif self._is_due():
+                self._logged, self._logged_documents = time.monotonic(), self.counter[1]
+                share = f"{100 * self.counter[0] / max(self.total, 1):.0f} %"
+                told = f", {self.counter[1]:,} documents, {self._rates()}" if self.counter[1] else ""
+                log.info("%s: %s%s", self.what, share, told)
+
+    def _is_due(self) -> bool:
+        seconds = time.monotonic() - self._logged
+        if self.log_interval is None:
+            return seconds >= LOG_SECONDS
+        documents = self.counter[1] - self._logged_documents
+        return 0 < self.log_interval <= documents and seconds >= 1.0
 
     def _show(self) -> None:
-        self._bar.update(min(self.counter.value, self.total) - self._bar.n)
+        if self.counter[1]:
+            self._bar.set_postfix_str(self._rates(), refresh=False)
+        self._bar.update(min(self.counter[0], self.total) - self._bar.n)
+
+    def _rates(self) -> str:
+        _, documents, tokens, text_bytes = self.counter[:]
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        return (
+            f"{text_bytes / seconds / 1e6:,.1f} MB/s, {documents / seconds:,.0f} docs/s, "
+            f"{tokens / seconds:,.0f} tokens/s"
+        )
 
 
-def add_to(counter: Any, count: int) -> None:
+def add_to(counter: Any, count: int, documents: int = 0, tokens: int = 0, text_bytes: int = 0) -> None:
     """Adds to a counter that processes share, where there is one."""
     if counter is None:
         return
     with counter.get_lock():
-        counter.value += count
-
-
-class FileProgress:
-    """Counts bytes of input, documents, tokens and bytes of text.
-
-    Args:
-        total: bytes of all input files.
-        log_interval: documents between log lines where there is no terminal; at most one line a second is written.
-            0: never.
-        bar: None shows a bar when standard error is a terminal.
-    """
-
-    def __init__(self, what: str, total: int, log_interval: int = 10_000, bar: bool | None = None) -> None:
-        self.what = what
-        self.total = total
-        self.log_interval = log_interval
-        self.done = self.documents = self.tokens = self.text_bytes = 0
-        self._start = time.monotonic()
-        self._logged_documents, self._logged_time = 0, self._start
-        show = sys.stderr.isatty() if bar is None else bar
-        self._bar: Any = tqdm(total=total, desc=what, unit="B", unit_scale=True) if show else None
-
-    def add(self, input_bytes: int, documents: int = 0, tokens: int = 0, text_bytes: int = 0) -> None:
-        self.done += input_bytes
-        self.documents += documents
-        self.tokens += tokens
-        self.text_bytes += text_bytes
-        if self._bar is not None:
-            self._bar.set_postfix_str(self._rates(), refresh=False)
-            self._bar.update(input_bytes)
-            return
-        now = time.monotonic()
-        due = self.log_interval > 0 and self.documents - self._logged_documents >= self.log_interval
-        if due and now - self._logged_time >= 1.0:
-            self._logged_documents, self._logged_time = self.documents, now
-            share = f"{100 * self.done / self.total:.0f} %, " if self.total else ""
-            log.info("%s: %s%s documents, %s", self.what, share, f"{self.documents:,}", self._rates())
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def summary(self) -> str:
-        """One line on the whole run."""
-        seconds = time.monotonic() - self._start
-        return (
-            f"{self.documents:,} documents, {self.tokens:,} tokens, {self.text_bytes / 1e6:,.1f} MB of text "
-            f"in {seconds:,.1f} s ({self._rates()})"
-        )
-
-    def _rates(self) -> str:
-        seconds = max(time.monotonic() - self._start, 1e-9)
-        return (
-            f"{self.text_bytes / seconds / 1e6:,.1f} MB/s, {self.documents / seconds:,.0f} docs/s, "
-            f"{self.tokens / seconds:,.0f} tokens/s"
-        )
+        for place, more in enumerate((count, documents, tokens, text_bytes)):
+            counter[place] += more

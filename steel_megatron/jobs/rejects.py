@@ -45,6 +45,15 @@ class Reject:
         return reject_line({"file": file, "line": self.line}, self.reason, self.detail, self.content)
 
 
+def moved(line: bytes, lines_before: int) -> bytes:
+    """A line of rejects of a part that has lines of its file before it."""
+    if not lines_before:
+        return line
+    record = json.loads(line)
+    record["line"] += lines_before
+    return (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
 class RejectLog:
     """Collects rejects beside a run's output; the file takes its name at the end, and only if it has a line."""
 

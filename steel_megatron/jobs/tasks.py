@@ -129,6 +129,13 @@ def work_folder(folder: Path, target: str | os.PathLike[str]) -> Iterator[Path]:
                 shutil.rmtree(folder)
 
 
+def clear(folder: Path) -> None:
+    """Takes away all files of a work folder but its lock."""
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink()
+
+
 @contextmanager
 def writing_dataset(prefix: str | os.PathLike[str]) -> Iterator[None]:
     """One run at a time writes the files of a prefix, whose folder is there afterwards.

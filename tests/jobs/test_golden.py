@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from steel_megatron import __version__
+from steel_megatron.config import DataError
 from steel_megatron.corpus import convert_corpus
 from steel_megatron.corpus.cleaning import clean, read_drops, read_recipe
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
@@ -41,7 +42,7 @@ def golden(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return tmp_path
 
 
-def run(command: str, folder: str) -> Any:
+def run(command: str, folder: str, **settings: Any) -> Any:
     if command == "convert":
         return convert_corpus("jsonl", ["raw"], f"{folder}/converted.jsonl", part_bytes=PART_BYTES)
     if command == "clean":
@@ -49,7 +50,7 @@ def run(command: str, folder: str) -> Any:
     if command == "dedup":
         return deduplicate([SourceInput("web", "raw")], f"{folder}/dedup", part_bytes=PART_BYTES)
     tokenizer = build_tokenizer(None, "tokenizer")
-    return tokenize(["raw"], f"{folder}/ids", tokenizer, append_eod=True, block_bytes=500, journal_bytes=1000)
+    return tokenize(["raw"], f"{folder}/ids", tokenizer, append_eod=True, part_bytes=500, **settings)
 
 
 def content_of(folder: Path, name: str) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def test_a_finished_run_is_recognised_and_left(golden: Path, command: str) -> No
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["convert", "clean", "dedup"])
 def test_a_stopped_run_goes_on_to_the_same_bytes(golden: Path, command: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert not run(command, "half").done_before
@@ -110,6 +111,19 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(golden: Path, command: str, cap
     assert made.keys() == wanted.keys()
     for where, content in wanted.items():
         assert same(made[where], content), where
+
+
+def test_a_stopped_tokenize_is_refused_and_begun_again_only_when_asked(golden: Path) -> None:
+    before = {path: path.read_bytes() for path in golden.glob("half/ids*")}
+    with pytest.raises(DataError, match=r"ids\.tokenize\.partial is there: a run of an earlier version") as caught:
+        run("tokenize", "half")
+    assert [line[:8] for line in str(caught.value).split("\n")[1:]] == ["  rule: ", "  fix:  "]
+    assert {path: path.read_bytes() for path in golden.glob("half/ids*")} == before
+    run("tokenize", "half", overwrite=True)
+    made, wanted = (content_of(golden / folder, "ids") for folder in ("half", "done"))
+    assert made.keys() == wanted.keys()
+    assert all(same(made[where], content) for where, content in wanted.items())
+    assert not list(golden.glob("half/ids*.partial"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

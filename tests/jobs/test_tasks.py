@@ -120,9 +120,7 @@ def commands(folder: Path) -> dict[str, Callable[[str], object]]:
         "convert": lambda name: convert_corpus("jsonl", [source], folder / f"{name}.jsonl", part_bytes=PART_BYTES),
         "clean": lambda name: clean(recipe(folder), [source], folder / f"{name}.jsonl", part_bytes=PART_BYTES),
         "dedup": lambda name: deduplicate([SourceInput("s", str(source))], folder / name, part_bytes=PART_BYTES),
-        "tokenize": lambda name: tokenize(
-            [source], folder / name, NullTokenizer(9999), block_bytes=9000, journal_bytes=20_000
-        ),
+        "tokenize": lambda name: tokenize([source], folder / name, NullTokenizer(9999), part_bytes=9000),
     }
 
 
@@ -221,12 +219,12 @@ if command == "dedup":
     deduplicate([SourceInput("s", source)], output)
 else:
     from steel_megatron.tokens.tokenise import run as module
-    take = module._Run._take
-    def slow(self, result):
+    tokenize_part = module.tokenize_part
+    def slow(*arguments):
         print("busy", flush=True)
         sys.stdin.readline()
-        take(self, result)
-    module._Run._take = slow
+        return tokenize_part(*arguments)
+    module.tokenize_part = slow
     tokenize([source], output, NullTokenizer(99))
 """
 

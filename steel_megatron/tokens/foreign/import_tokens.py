@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.jobs.hashes import FileRecord, hash_file
-from steel_megatron.jobs.progress import FileProgress
+from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.rejects import Reject, RejectLog
 from steel_megatron.jobs.tasks import writing_dataset
 from steel_megatron.tokenizer import Tokenizer
@@ -153,13 +153,10 @@ class _Import:
     def read(self, file: Path, documents: Iterator[Documents]) -> None:
         """Adds the documents of one file."""
         self._file, self._number = os.fspath(file), 0
-        progress = FileProgress(f"import {file.name}", file.stat().st_size)
-        try:
-            for part in documents:
-                self.add(part)
-                progress.add(part[0].nbytes, len(part[1]), len(part[0]))
-        finally:
-            progress.close()
+        with Progress(f"import {file.name}", file.stat().st_size) as progress:
+            for ids, lengths in documents:
+                self.add((ids, lengths))
+                progress.add(ids.nbytes, len(lengths), len(ids))
 
     def add(self, documents: Documents) -> None:
         """Writes documents, except those with an id outside the vocabulary."""

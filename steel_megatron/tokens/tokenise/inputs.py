@@ -1,105 +1,126 @@
-"""Input files of lines, read as blocks of whole lines in constant memory."""
+"""The inputs of a tokenising run cut into parts. The cut depends on the files alone."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 
-from steel_megatron.jobs.files import BYTE_ORDER_MARK
-from steel_megatron.jobs.hashes import FileRecord
+from steel_megatron.jobs.files import is_url
+from steel_megatron.jobs.hashes import FileRecord, RunningHashes
+from steel_megatron.jobs.parts import PART_BYTES, InputFile, Part, line_parts, whole_file
+from steel_megatron.jobs.tasks import Task, clear
 from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.tokens.tokenise.part import PartCounts, UnpackedPart
 
-BLOCK_BYTES = 1 << 20
-LINE_LIMIT = 256 << 20  # bytes of a line; a longer one is not held in memory
-CUT_BYTES = 8000  # kept of a line that is too long
-
-
-class LineData(NamedTuple):
-    """Whole lines, and the beginning of one more that is too long to be taken (empty when there is none)."""
-
-    data: bytes
-    cut_line: bytes
+LEAST_PART_BYTES, PIPE_PART_BYTES = 2 << 20, 16 << 20  # nobody knows how much comes from a pipe
+PARTS = 64  # wanted at least of all inputs together, where their parts do not get too small
+LINES = ".lines"
 
 
-@dataclass(frozen=True)
-class Block:
-    """Whole lines of one file."""
+class Inputs:
+    """Plain files are cut by bytes. Of those that have one reader, as packed ones, the small are a part each; the large
+    and pipes are unpacked by the main process, to files with the lines of a part each.
 
-    path: str
-    first_line: int  # its number in the file, from 1
-    data: bytes  # ends with a line end, except perhaps at the end of the file
-    bytes_read: int  # of the file as it lies on disk, since the block before
-    cut_line: bytes = b""  # beginning of one more line, which is longer than LINE_LIMIT
+    Args:
+        folder: of the run's work.
+        part_bytes: about how much of a file, or of what it holds, is a part; None: by the size of all.
+    """
 
-    def read(self) -> LineData:
-        return LineData(self.data, self.cut_line)
+    def __init__(self, files: Sequence[InputFile], folder: Path, part_bytes: int | None = None) -> None:
+        self.files = files
+        self.folder = folder
+        self.bytes = sum(file.bytes for file in files)
+        least = PIPE_PART_BYTES if any(map(_is_pipe, files)) else LEAST_PART_BYTES
+        self.part_bytes = part_bytes or min(PART_BYTES, max(least, self.bytes // PARTS))
+        self.hashes = RunningHashes()
+        self._records: dict[str, FileRecord] = {}
 
-    def __str__(self) -> str:
-        lines = self.data.count(b"\n") + (not self.data.endswith(b"\n"))
-        return f"{self.path}, lines {self.first_line:,} to {self.first_line + lines - 1:,}"
+    def parts(self, is_done: Callable[[int], bool]) -> Iterator[Part]:
+        """All parts in order.
 
-
-class InputFile:
-    """One pass over a file of this machine or at a URL, plain or packed; it is hashed as it is read."""
-
-    def __init__(
-        self, path: str | os.PathLike[str], block_bytes: int = BLOCK_BYTES, line_limit: int = LINE_LIMIT
-    ) -> None:
-        self.path = os.fspath(path)
-        self.block_bytes = block_bytes
-        self.line_limit = line_limit
-        self._digest = hashlib.sha256()
-        self._size = 0
-
-    @property
-    def record(self) -> FileRecord:
-        """Size and hash of the file as it lies on disk; right once :meth:`blocks` is exhausted."""
-        return FileRecord(self.path, self._size, self._digest.hexdigest())
-
-    def blocks(self) -> Iterator[Block]:
-        """Blocks of about ``block_bytes``; a longer line makes a longer block, one above ``line_limit`` is cut.
+        Args:
+            is_done: whether the part of a number is done already, and needs no lines.
 
         Raises:
-            DataError: the file cannot be read, or its packing is damaged or cut.
+            DataError: a file cannot be read, or its packing is damaged or cut.
         """
-        pending: list[bytes] = []
-        pending_bytes, line, reported = 0, 1, 0
-        cut_line = b""
-        for chunk in self._chunks():
-            if cut_line:  # until that line ends
-                begin = chunk.find(b"\n") + 1
-                if begin == 0:
-                    continue
-                data = b"".join(pending)
-                yield Block(self.path, line, data, self._size - reported, cut_line)
-                line, reported = line + data.count(b"\n") + 1, self._size
-                chunk, cut_line, pending, pending_bytes = chunk[begin:], b"", [], 0
-            end = chunk.rfind(b"\n") + 1 if pending_bytes + len(chunk) >= self.block_bytes else 0
-            if end == 0:
-                pending.append(chunk)
-                pending_bytes += len(chunk)
-                if pending_bytes > self.block_bytes + self.line_limit:
-                    lines, _, start = b"".join(pending).rpartition(b"\n")
-                    if len(start) > self.line_limit:
-                        pending, cut_line = [lines + b"\n" * bool(lines)], start[:CUT_BYTES]
-                continue
-            data = b"".join([*pending, chunk[:end]])
-            pending, pending_bytes = [chunk[end:]], len(chunk) - end
-            yield Block(self.path, line, data, self._size - reported)
-            line, reported = line + data.count(b"\n"), self._size
-        data = b"".join(pending)
-        if data or cut_line or self._size > reported:
-            yield Block(self.path, line, data, self._size - reported, cut_line)
+        number = 0
+        for file in self.files:
+            whole = whole_file(file)
+            if is_url(file.path):
+                whole = replace(whole, packed=True)  # read once, and hashed on the way
+            if whole.packed and (file.bytes > self.part_bytes or _is_pipe(file)):
+                parts: Iterator[Part] = self._unpacked(number, whole, is_done)
+            else:
+                parts = iter(line_parts(whole, self.part_bytes))
+            for part in parts:
+                yield replace(part, number=number)
+                number += 1
 
-    def _chunks(self) -> Iterator[bytes]:
-        """The unpacked content without a byte order mark."""
-        chunks = read_chunks(self.path, on_read=self._saw)
-        yield next(chunks, b"").removeprefix(BYTE_ORDER_MARK)
-        yield from chunks
+    def take(self, part: Part, counts: PartCounts) -> None:
+        """Hashes the input of the next part, which has been read."""
+        if counts.record is not None:
+            self._records[part.path] = counts.record
+        elif not part.packed:
+            self.hashes.feed(part.file, part.path, part.start, part.stop)
 
-    def _saw(self, data: bytes) -> None:
-        self._digest.update(data)
-        self._size += len(data)
+    def records(self) -> tuple[FileRecord, ...]:
+        """Size and hash of every file, when all parts have been taken."""
+        return tuple(self._records.get(file.path) or self.hashes.record(file, file.path) for file in self.files)
+
+    def close(self) -> None:
+        """Leaves what a later run can go on with, and nothing else."""
+        self.hashes.close()
+        for path in self.folder.glob("*" + LINES):
+            path.unlink()
+        if not any(self.folder.glob("[0-9]*.done")):
+            clear(self.folder)
+
+    def _unpacked(self, first: int, whole: Part, is_done: Callable[[int], bool]) -> Iterator[Part]:
+        """The parts of a file that is unpacked here, each written as lines where it is not done."""
+        task = Task(self.folder / f"unpacked.{first:06d}", ())
+        before = task.marked()
+        sizes: list[int] = before["sizes"] if before else []
+        if before and all(map(is_done, range(first, first + len(sizes)))):
+            self._records[whole.path] = FileRecord(**before["record"])
+            yield from (UnpackedPart(0, whole.file, True, 0, 0, size) for size in sizes)
+            return
+        digest, read, sizes = hashlib.sha256(), 0, []
+
+        def on_read(data: bytes) -> None:
+            nonlocal read
+            digest.update(data)
+            read += len(data)
+
+        pieces = read_chunks(whole.path, on_read=on_read)
+        rest = next(pieces, b"")
+        while rest:
+            number = first + len(sizes)
+            lines = self.folder / f"{number:06d}{LINES}"
+            rest = self._write_lines(Path(os.devnull) if is_done(number) else lines, rest, pieces)
+            sizes.append(read - sum(sizes))
+            yield UnpackedPart(0, whole.file, True, 0, 0, sizes[-1], lines=os.fspath(lines))
+            rest = rest or next(pieces, b"")
+        self._records[whole.path] = FileRecord(whole.path, read, digest.hexdigest())
+        with task.attempt() as (_, mark):
+            mark.update(sizes=sizes, record=asdict(self._records[whole.path]))
+
+    def _write_lines(self, path: Path, piece: bytes, pieces: Iterator[bytes]) -> bytes:
+        """Writes lines up to the one that ends a part; returns what was read beyond."""
+        size = 0
+        with open(path, "wb") as file:
+            while piece:
+                end = piece.find(b"\n", max(self.part_bytes - size, 1) - 1) + 1
+                size += file.write(piece[:end] if end else piece)
+                if end:
+                    return piece[end:]
+                piece = next(pieces, b"")
+        return b""
+
+
+def _is_pipe(file: InputFile) -> bool:
+    return not is_url(file.path) and not stat.S_ISREG(os.stat(file.path).st_mode)

@@ -1,26 +1,28 @@
-"""One dataset being written by a tokenising run, and what an earlier run left in its place."""
+"""The datasets of a tokenising run, and what an earlier run left in their place."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
-
 from steel_megatron.config import DataError
-from steel_megatron.jobs.files import state_of
+from steel_megatron.jobs.durable import Outputs, refuse_other
 from steel_megatron.jobs.hashes import FileRecord, hash_file
+from steel_megatron.jobs.never_data import MANIFEST, REJECTS
+from steel_megatron.jobs.parts import InputFile, Part
+from steel_megatron.jobs.progress import Progress
+from steel_megatron.jobs.rejects import moved, rejects_path
 from steel_megatron.tokenizer import Tokenizer
-from steel_megatron.tokens.indexed import IndexedWriter, WriterCounts
-from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, manifest_path, partial_path
-from steel_megatron.tokens.tokenise.block import KeyTokens
-from steel_megatron.tokens.tokenise.shuffled import Buckets
+from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, partial_path
+from steel_megatron.tokens.tokenise.join import PlacedDataset
+from steel_megatron.tokens.tokenise.part import REJECTED, PartCounts, PartFiles
+
+PartOutcome = tuple[Part, PartCounts]
 
 
 def dataset_prefix(output_prefix: str | os.PathLike[str], key: str) -> str:
@@ -37,147 +39,103 @@ class TokenizeJob:
     eod_id: int | None  # appended to each document; None: nothing is
     dtype: str  # "uint16" or "int32"
     shuffle_seed: int | None = None  # None: documents in the order of the input
-    expected_bytes: int = 0  # of all inputs unpacked, about
     encoder: Mapping[str, Any] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)  # as the manifest has them
 
 
-class DatasetOutput:
-    """Takes the documents of one key in order; the ``.bin`` is hashed as it is written.
+def publish(prefix: str, manifest: Manifest) -> None:
+    """Gives the files of a dataset their names, the manifest last. What an earlier run left there goes first."""
+    outputs = Outputs(prefix, (".bin", ".idx", MANIFEST))
+    # Says until the manifest takes its name that what is here is the work of an unfinished run.
+    outputs.write_json(MANIFEST, asdict(manifest))
+    for ending in (MANIFEST, ".idx"):  # never a new file beside an old one
+        outputs.paths[ending].unlink(missing_ok=True)
+    outputs.publish()
 
-    Args:
-        state: what :meth:`sync` returned to the run that is continued.
+
+def join_rejects(output_prefix: str | os.PathLike[str], files: PartFiles, parts: Sequence[PartOutcome]) -> Path | None:
+    """Writes the rejects of all parts with their lines' numbers in the files; None where there are none."""
+    outputs = Outputs(output_prefix, (REJECTS,))
+    if any(counts.rejects for _, counts in parts):
+        with outputs.writing(REJECTS) as joined:
+            path, lines_before = "", 0
+            for part, counts in parts:
+                if part.path != path:
+                    path, lines_before = part.path, 0
+                if counts.rejects:
+                    with open(files.task(part.number).file(REJECTED), "rb") as rejects:
+                        joined.writelines(moved(line, lines_before) for line in rejects)
+                lines_before += counts.lines
+    outputs.publish()
+    return rejects_path(output_prefix) if outputs.paths[REJECTS].exists() else None
+
+
+def manifest_of(
+    key: int,
+    job: TokenizeJob,
+    dataset: PlacedDataset,
+    parts: Sequence[PartOutcome],
+    inputs: Sequence[FileRecord],
+    bin_record: FileRecord,
+) -> Manifest:
+    """The manifest of one key's dataset, which has not got its names yet."""
+    counts = [counts for _, counts in parts]
+    rejects: Counter[str] = Counter()
+    for part in counts:
+        rejects.update(part.rejects)
+    name = os.path.basename(dataset.prefix)
+    return Manifest(
+        key=job.keys[key],
+        append_eod=job.eod_id is not None,
+        tokenizer=TokenizerRecord.of(job.tokenizer),
+        dtype=job.dtype,
+        inputs=tuple(inputs),
+        documents=dataset.end.documents,
+        tokens=dataset.end.tokens,
+        largest_id=max(part.keys[key].largest_id for part in counts),
+        text_bytes=sum(part.keys[key].text_bytes for part in counts),
+        blank_lines=sum(part.blank_lines for part in counts),
+        rejects=dict(sorted(rejects.items())),
+        outputs={
+            "bin": replace(bin_record, path=f"{name}.bin"),
+            "idx": replace(hash_file(dataset.idx), path=f"{name}.idx"),
+        },
+        encoder=job.encoder,
+        suspects=job.suspects,
+        shuffle_seed=job.shuffle_seed,
+    )
+
+
+def refuse_old_work(output_prefix: str | os.PathLike[str], overwrite: bool) -> None:
     """
-
-    def __init__(self, prefix: str, key: str, job: TokenizeJob, state: Mapping[str, Any] | None = None) -> None:
-        self.prefix = prefix
-        self.key = key
-        self.job = job
-        counts: list[int] = state["counts"] if state else [0, 0, 0, -1, 0]
-        self.documents, self.tokens, self.text_bytes, self.largest_id, self.written_buckets = counts
-        start = WriterCounts(*state["writer"]) if state else WriterCounts()
-        self._writer = IndexedWriter(prefix, job.dtype, start)
-        self._digest = hashlib.sha256()
-        self._hash_again(start.tokens * np.dtype(job.dtype).itemsize)
-        self._buckets: Buckets | None = None
-        if job.shuffle_seed is not None:
-            folder = Path(prefix + ".buckets.partial")
-            self._buckets = Buckets(
-                folder, job.dtype, job.shuffle_seed, job.expected_bytes, state["buckets"] if state else None
-            )
-        self._open = True
-        # Says until the manifest takes its name that what is here is the work of an unfinished run.
-        partial_path(prefix).touch()
-
-    def add(self, tokens: KeyTokens) -> None:
-        if self._buckets is None:
-            self._write(tokens.ids_T, tokens.lengths_B)
-        else:
-            self._buckets.add(tokens.ids_T, tokens.lengths_B)
-        self.documents += len(tokens.lengths_B)
-        self.tokens += len(tokens.ids_T)
-        self.text_bytes += tokens.text_bytes
-        if len(tokens.ids_T):
-            self.largest_id = max(self.largest_id, int(tokens.ids_T.max()))
-
-    def write_shuffled(self, progress: Callable[[int], Any], after_bucket: Callable[[], Any]) -> None:
-        """Writes the documents in their new order, after the last one has come; nothing where they keep their order.
-
-        Args:
-            progress: called with counts of bytes.
-            after_bucket: called when more is written, for the state to be kept.
-        """
-        if self._buckets is None:
-            return
-        for bucket in self._buckets.shuffled(self.written_buckets):
-            self._write(bucket.ids_T, bucket.lengths_B)
-            progress(bucket.ids_T.nbytes)
-            self.written_buckets += 1
-            after_bucket()
-            self._buckets.remove(self.written_buckets - 1)
-
-    def sync(self) -> dict[str, Any]:
-        """Waits until the disk has everything; returns what a run needs to go on from here."""
-        return {
-            "writer": self._writer.sync(),
-            "buckets": self._buckets.sync() if self._buckets is not None else None,
-            "counts": [self.documents, self.tokens, self.text_bytes, self.largest_id, self.written_buckets],
-        }
-
-    def finish(self, inputs: Sequence[FileRecord], rejects: Mapping[str, int], blank_lines: int) -> Manifest:
-        """Gives the files their names, the manifest last. What an earlier run left there goes first."""
-        manifest_path(self.prefix).unlink(missing_ok=True)
-        self._remove_files()
-        try:
-            self._writer.finish()
-            manifest = self._manifest(inputs, rejects, blank_lines)
-            manifest.write(self.prefix)
-        except BaseException:
-            self._remove_files()
-            raise
-        self._open = False
-        if self._buckets is not None:
-            self._buckets.remove_all()
-        return manifest
-
-    def leave(self) -> None:
-        """Leaves the files for a run that goes on, unless this one has finished."""
-        if self._open:
-            self._writer.leave()
-            self._open = False
-
-    def abort(self) -> None:
-        """Leaves no file of this run, unless it has finished."""
-        if self._open:
-            self._writer.abort()
-            if self._buckets is not None:
-                self._buckets.remove_all()
-            partial_path(self.prefix).unlink(missing_ok=True)
-            self._open = False
-
-    def _write(self, ids_T: NDArray[Any], lengths_B: NDArray[np.int64]) -> None:
-        self._writer.add_many(ids_T, lengths_B)
-        self._digest.update(ids_T.data)
-
-    def _hash_again(self, size: int) -> None:
-        """Takes in what the run before has written."""
-        if size == 0:
-            return
-        with open(self.prefix + ".bin.partial", "rb") as file:
-            while size > 0 and (block := file.read(min(size, 8 << 20))):
-                self._digest.update(block)
-                size -= len(block)
-
-    def _remove_files(self) -> None:
-        for suffix in (".idx", ".bin"):
-            Path(self.prefix + suffix).unlink(missing_ok=True)
-
-    def _manifest(self, inputs: Sequence[FileRecord], rejects: Mapping[str, int], blank_lines: int) -> Manifest:
-        bin_path, idx_path = self.prefix + ".bin", self.prefix + ".idx"
-        return Manifest(
-            key=self.key,
-            append_eod=self.job.eod_id is not None,
-            tokenizer=TokenizerRecord.of(self.job.tokenizer),
-            dtype=self.job.dtype,
-            inputs=tuple(inputs),
-            documents=self.documents,
-            tokens=self.tokens,
-            largest_id=self.largest_id,
-            text_bytes=self.text_bytes,
-            blank_lines=blank_lines,
-            rejects=dict(sorted(rejects.items())),
-            outputs={
-                "bin": FileRecord(os.path.basename(bin_path), os.path.getsize(bin_path), self._digest.hexdigest()),
-                "idx": replace(hash_file(idx_path), path=os.path.basename(idx_path)),
-            },
-            encoder=self.job.encoder,
-            suspects=self.job.suspects,
-            shuffle_seed=self.job.shuffle_seed,
+    Raises:
+        DataError: a stopped run of version 0.1.0 has noted a place to go on from, and ``overwrite`` is not set.
+    """
+    journal = _journal(output_prefix)
+    if journal.exists() and not overwrite:
+        raise DataError(
+            f"{journal} is there: a run of an earlier version was stopped, and its work is in files beside it",
+            rule="a run goes on with the work of its own version",
+            fix="give the command to that version, or --overwrite to begin again",
         )
 
 
+def clear_old_work(output_prefix: str | os.PathLike[str], prefixes: Sequence[str]) -> None:
+    """Takes away what a stopped run has left beside the datasets, also one of version 0.1.0."""
+    for prefix in prefixes:
+        for ending in ("bin", "idx", "lengths", "documents", "manifest.json"):
+            Path(f"{prefix}.{ending}.partial").unlink(missing_ok=True)
+        shutil.rmtree(f"{prefix}.buckets.partial", ignore_errors=True)
+    Path(f"{rejects_path(output_prefix)}.partial").unlink(missing_ok=True)
+    _journal(output_prefix).unlink(missing_ok=True)
+
+
+def _journal(output_prefix: str | os.PathLike[str]) -> Path:
+    return Path(f"{os.fspath(output_prefix)}.tokenize.partial")
+
+
 def finished_before(
-    prefixes: Mapping[str, str], files: Sequence[str], job: TokenizeJob, overwrite: bool
+    prefixes: Mapping[str, str], files: Sequence[InputFile], job: TokenizeJob, overwrite: bool
 ) -> dict[str, Manifest] | None:
     """The manifests by prefix when every dataset is there whole, from the same files, tokenizer and settings.
 
@@ -202,11 +160,7 @@ def finished_before(
         else:
             difference = _difference(manifest, prefix, key, job) or _other_inputs(manifest, files)
         if difference:
-            raise DataError(
-                f"{prefix}{there[0] if there else '.manifest.json'} is there already, and {difference}",
-                rule="a dataset is not replaced unasked",
-                fix="use another --output-prefix, or --overwrite to replace it",
-            )
+            refuse_other(f"{prefix}{there[0] if there else MANIFEST}", difference, "--output-prefix")
         assert manifest is not None
         found[prefix] = manifest
     return found if len(found) == len(prefixes) else None
@@ -239,16 +193,15 @@ def _order_name(shuffle_seed: int | None) -> str:
     return "in the order of the input" if shuffle_seed is None else f"shuffled with seed {shuffle_seed}"
 
 
-def _other_inputs(manifest: Manifest, files: Sequence[str]) -> str:
+def _other_inputs(manifest: Manifest, files: Sequence[InputFile]) -> str:
     """How the inputs differ in content or order from those of the manifest; empty for nothing."""
     if len(files) != len(manifest.inputs):
         return f"it was made of {len(manifest.inputs)} input files, now {len(files)}"
-    sizes = [state_of(file).bytes for file in files]
-    for file, size, record in zip(files, sizes, manifest.inputs, strict=True):
-        if size != record.bytes:
-            return f"{file} has {size:,} bytes, then {record.path} had {record.bytes:,}"
-    with tqdm(total=sum(sizes), desc="compare inputs", unit="B", unit_scale=True, disable=None) as bar:
+    for file, record in zip(files, manifest.inputs, strict=True):
+        if file.bytes != record.bytes:
+            return f"{file.path} has {file.bytes:,} bytes, then {record.path} had {record.bytes:,}"
+    with Progress("compare inputs", sum(file.bytes for file in files)) as progress:
         for file, record in zip(files, manifest.inputs, strict=True):
-            if hash_file(file, bar.update).sha256 != record.sha256:
-                return f"{file} has another content than {record.path} had"
+            if hash_file(file.path, progress.add).sha256 != record.sha256:
+                return f"{file.path} has another content than {record.path} had"
     return ""

@@ -1,41 +1,62 @@
 """From JSON lines to ``.bin/.idx`` datasets, rejects and manifests.
 
-Blocks of lines go to worker processes and come back in order, so the output does not depend on the number of workers.
-Now and then the place in the input is written down, and a run that is stopped after that goes on from there.
+The input is cut into parts, which any number of workers tokenise. Finished parts stay in ``PREFIX.parts.partial`` until
+all are there; then their ids are put at their places in the datasets. A run that is stopped goes on with what is done.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
+import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.jobs.files import state_of
+from steel_megatron.jobs.durable import beside, write_json
+from steel_megatron.jobs.engine import Engine, tell_done
+from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
-from steel_megatron.jobs.pool import ordered_map
-from steel_megatron.jobs.progress import FileProgress
-from steel_megatron.jobs.rejects import RejectLog, rejects_path
-from steel_megatron.jobs.tasks import writing_dataset
+from steel_megatron.jobs.parts import InputFile, Part
+from steel_megatron.jobs.progress import Progress
+from steel_megatron.jobs.rejects import rejects_path
+from steel_megatron.jobs.tasks import clear, work_folder, writing_dataset
 from steel_megatron.tokenizer import Tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS, ONE_THREAD, ChosenEncoder, Encoder, choose_encoder
 from steel_megatron.tokens.indexed import best_dtype
-from steel_megatron.tokens.manifest import Manifest
-from steel_megatron.tokens.tokenise.block import BlockJob, TokenizedBlock, tokenize_block
-from steel_megatron.tokens.tokenise.journal import Journal, Position, run_signature
-from steel_megatron.tokens.tokenise.output import DatasetOutput, TokenizeJob, dataset_prefix, finished_before
-from steel_megatron.tokens.tokenise.stream import InputStream, sample_of
+from steel_megatron.tokens.manifest import Manifest, TokenizerRecord
+from steel_megatron.tokens.tokenise.batch import EncodeJob
+from steel_megatron.tokens.tokenise.inputs import Inputs
+from steel_megatron.tokens.tokenise.join import JoinJob, Place, PlacedDataset, groups_of, place
+from steel_megatron.tokens.tokenise.output import (
+    PartOutcome,
+    TokenizeJob,
+    clear_old_work,
+    dataset_prefix,
+    finished_before,
+    join_rejects,
+    manifest_of,
+    publish,
+    refuse_old_work,
+)
+from steel_megatron.tokens.tokenise.part import IDS, PartCounts, PartFiles, PartJob, tokenize_part
+from steel_megatron.tokens.tokenise.sample_texts import sample_of
+from steel_megatron.tokens.tokenise.shuffled import ShuffleJob, shuffle
 
 log = logging.getLogger(__name__)
 
-BLOCK_BYTES = 2 << 20  # text handed to a worker at once
-JOURNAL_BYTES = 256 << 20  # input between two notes of the place
+FORMAT = 2  # of the work folder
+PLAN = "plan.json"  # in it: all that its content depends on
 
 
 @dataclass(frozen=True)
@@ -64,8 +85,7 @@ def tokenize(
     workers: int = 1,
     overwrite: bool = False,
     log_interval: int = 10_000,
-    block_bytes: int = BLOCK_BYTES,
-    journal_bytes: int = JOURNAL_BYTES,
+    part_bytes: int | None = None,
 ) -> Tokenized:
     """Writes ``{output_prefix}_{key}_document.{bin,idx,manifest.json}`` for each key.
 
@@ -81,8 +101,8 @@ def tokenize(
         overwrite: replaces what is there. Without it, a whole dataset from the same inputs, tokenizer and settings is
             left as it is, and anything else there is an error.
         log_interval: documents between log lines where there is no terminal.
-        block_bytes: text handed to a worker at once.
-        journal_bytes: input between two notes of the place from which a stopped run goes on.
+        part_bytes: about how much of a file is tokenised at once; None: by the size of all inputs. The datasets do not
+            depend on it.
 
     Raises:
         ConfigError: settings that cannot work.
@@ -91,8 +111,7 @@ def tokenize(
     keys = tuple(keys)
     if not keys or len(set(keys)) != len(keys):
         raise ConfigError(f"--json-keys {' '.join(keys)}", rule="one or more keys, each once")
-    if workers < 1:
-        raise ConfigError(f"--workers {workers}", rule="it is 1 or more")
+    engine = Engine(workers=workers)
     if encoder not in ENCODERS:
         raise ConfigError(f"--encoder {encoder}", rule=f"encoders are {', '.join(ENCODERS)}")
     eod_id = tokenizer.eod_id if append_eod else None
@@ -102,23 +121,27 @@ def tokenize(
             rule="the vocabulary has <|endoftext|>, or its settings name an eos_token",
         )
     found = find_inputs(inputs, JSON_LINES)
-    files = [file.location for file in found.files]
+    files = [InputFile.of(file) for file in found.files]
     job = TokenizeJob(tokenizer, keys, eod_id, best_dtype(tokenizer.vocab_size), shuffle_seed)
     prefixes = {key: dataset_prefix(output_prefix, key) for key in keys}
-    with writing_dataset(output_prefix):
+    work = beside(output_prefix, ".parts.partial")
+    with ExitStack() as stack:
+        for prefix in (output_prefix, *prefixes.values()):
+            stack.enter_context(writing_dataset(prefix))
         before = finished_before(prefixes, files, job, overwrite)
         if before is not None:
+            shutil.rmtree(work, ignore_errors=True)  # of a run that was killed behind its last step
             path = rejects_path(output_prefix)
             return Tokenized(before, path if path.is_file() else None, done_before=True)
+        refuse_old_work(output_prefix, overwrite)
         job = replace(job, suspects=found.tell())
-        with _environment(ONE_THREAD), tempfile.TemporaryDirectory(prefix="steel_tokenize_") as folder:
-            chosen = _choose_encoder(job, encoder, files, Path(folder))
-            job = replace(job, encoder=chosen.record)
-            run = _Run(output_prefix, files, job, block_bytes, journal_bytes, log_interval)
-            try:
-                return run.work(_block_job(job, chosen.encoder), workers)
-            finally:
-                run.close()
+        stack.enter_context(work_folder(work, output_prefix))
+        inputs_cut = stack.enter_context(closing(Inputs(files, work, part_bytes)))
+        stack.enter_context(_environment(ONE_THREAD))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="steel_tokenize_"))
+        chosen = _choose_encoder(job, encoder, [file.path for file in files], Path(folder))
+        run = _Run(output_prefix, replace(job, encoder=chosen.record), engine, work, inputs_cut)
+        return run.work(chosen.encoder, log_interval)
 
 
 def _choose_encoder(job: TokenizeJob, encoder: str, files: Sequence[str], folder: Path) -> ChosenEncoder:
@@ -142,112 +165,144 @@ def _choose_encoder(job: TokenizeJob, encoder: str, files: Sequence[str], folder
 
 
 class _Run:
-    """The state of a run in the main process."""
+    """A run in its work folder."""
 
     def __init__(
-        self,
-        output_prefix: str | os.PathLike[str],
-        files: Sequence[str],
-        job: TokenizeJob,
-        block_bytes: int,
-        journal_bytes: int,
-        log_interval: int,
+        self, output_prefix: str | os.PathLike[str], job: TokenizeJob, engine: Engine, folder: Path, inputs: Inputs
     ) -> None:
-        self._journal = Journal(output_prefix, run_signature(files, job, block_bytes))
-        self._journal_bytes = journal_bytes
-        found = self._journal.read()
-        position, states = found if found is not None else (Position(), {})
-        self._can_go_on = found is not None
-        self._stream = InputStream(files, block_bytes, position)
-        self._progress = FileProgress("tokenize", sum(state_of(file).bytes for file in files), log_interval)
-        self._rejects = RejectLog(output_prefix, states.get("rejects"))
-        self._outputs: list[DatasetOutput] = []
-        self._unnoted = 0
-        job = replace(job, expected_bytes=self._stream.expected_bytes)
-        try:
-            for key in job.keys:
-                prefix = dataset_prefix(output_prefix, key)
-                self._outputs.append(DatasetOutput(prefix, key, job, states.get(key)))
-        except BaseException:
-            self.close()
-            raise
-        if found is not None:
-            done = sum(state_of(file).bytes for file in files[: position.file])
-            log.info("tokenize: goes on behind %s documents of a run before", f"{self._outputs[0].documents:,}")
-            self._progress.add(done, documents=self._outputs[0].documents)
+        self.output_prefix = output_prefix
+        self.job = job
+        self.engine = engine
+        self.folder = folder
+        self.inputs = inputs
+        self.prefixes = [dataset_prefix(output_prefix, key) for key in job.keys]
+        self.item = np.dtype(job.dtype).itemsize
+        self.files = PartFiles(os.fspath(folder), len(job.keys))
+        self.used: set[int] = set()  # parts whose files may have gone to a dataset
 
-    def work(self, job: BlockJob, workers: int) -> Tokenized:
+    def work(self, encoder: Encoder, log_interval: int) -> Tokenized:
         """Does all that is left to do."""
-        for result in ordered_map(tokenize_block, job, self._stream.blocks(), workers):
-            self._take(result)
-            self._unnoted += result.bytes_read
-            if self._unnoted >= self._journal_bytes:
-                self._note()
-        for output in self._outputs:
-            output.write_shuffled(lambda size: None, self._note)
-        self._rejects.finish()
-        if self._outputs[0].documents == 0:
-            self._can_go_on = False
-            counts = ", ".join(f"{reason} {count:,}" for reason, count in self._rejects.counts.most_common()) or "none"
-            raise DataError(
-                f"{sum(self._rejects.counts.values()):,} lines rejected ({counts}), no document",
-                rule="at least one line gives a document",
-                fix=f"see {self._rejects.path}, and check --json-keys" if self._rejects.counts else "check --input",
-            )
-        records, blank_lines = self._stream.finish(), self._stream.position().blank_lines
-        manifests = {
-            output.prefix: output.finish(records, self._rejects.counts, blank_lines) for output in self._outputs
-        }
-        self._can_go_on = False
-        self._progress.close()
-        log.info("tokenize: %s", self._progress.summary())
-        return Tokenized(manifests, self._rejects.path if self._rejects.counts else None)
+        self._begin()
+        with Progress("tokenize", self.inputs.bytes, log_interval) as progress:
+            parts = list(self._tokenize(PartJob(_encode_job(self.job, encoder), self.files), progress))
+            log.info("tokenize: %s", progress.summary())
+        rejects = join_rejects(self.output_prefix, self.files, parts)
+        if not any(counts.documents for _, counts in parts):
+            clear(self.folder)
+            raise _no_document(parts, rejects)
+        # All hashes are there before parts go.
+        records = self.inputs.records()
+        bin_records = [self.inputs.hashes.record(prefix, "") for prefix in self.prefixes]
+        datasets = []
+        for key, prefix in enumerate(self.prefixes):
+            starts = _starts(parts, key)
+            datasets.append(PlacedDataset(prefix, self.job.dtype, starts[-1]))
+            self._join(JoinJob(self.files, key, datasets[-1], starts))
+        manifests = {}
+        for key, (dataset, record) in enumerate(zip(datasets, bin_records, strict=True)):
+            if self.job.shuffle_seed is not None:
+                with Progress("hash", dataset.end.tokens * self.item) as progress:
+                    record = hash_file(dataset.bin, progress.add)
+            manifests[dataset.prefix] = manifest_of(key, self.job, dataset, parts, records, record)
+            publish(dataset.prefix, manifests[dataset.prefix])
+        clear(self.folder)
+        return Tokenized(manifests, rejects)
 
-    def close(self) -> None:
-        """Leaves what a later run can go on from, and nothing else."""
-        self._progress.close()
-        self._stream.close()
-        parts: list[RejectLog | DatasetOutput] = [self._rejects, *self._outputs]
-        for part in parts:
-            if self._can_go_on:
-                part.leave()
-            else:
-                part.abort()
-        if not self._can_go_on:
-            self._journal.remove()
+    def _begin(self) -> None:
+        """Goes on with the work of a run of the same plan, or begins."""
+        keys = set()
+        for mark in self.folder.glob("used.*.done"):
+            keys.add(int(mark.name.split(".")[1]))
+            group = json.loads(mark.read_bytes())
+            self.used.update(range(group["first"], group["stop"]))
+        lost = any(not Path(f"{self.prefixes[key]}.bin.partial").exists() for key in keys)
+        plan = _plan(self.job, self.inputs)
+        try:
+            same = json.loads((self.folder / PLAN).read_bytes()) == plan
+        except (FileNotFoundError, ValueError):
+            same = False
+        if same and not lost:
+            tell_done("tokenize", sum(1 for _ in self.folder.glob("[0-9]*.done")))
+            return
+        self.used.clear()
+        clear(self.folder)
+        clear_old_work(self.output_prefix, self.prefixes)
+        write_json(self.folder / PLAN, plan)
 
-    def _take(self, result: TokenizedBlock) -> None:
-        """Writes the outcome of one block, whose turn it is."""
-        lines_before = self._stream.taken(result.lines, result.blank_lines)
-        documents = len(result.keys[0].lengths_B)
-        if documents + len(result.rejects) + result.blank_lines != result.lines:
-            raise DataError(
-                f"{result.path}, from line {lines_before + 1:,} on: {result.lines:,} lines gave "
-                f"{documents:,} documents, {len(result.rejects):,} rejects and {result.blank_lines:,} blank lines",
-                rule="every line becomes one of these",
-            )
-        for output, tokens in zip(self._outputs, result.keys, strict=True):
-            output.add(tokens)
-        for reject in result.rejects:
-            self._rejects.add(result.path, replace(reject, line=reject.line + lines_before))
-        self._progress.add(
-            result.bytes_read,
-            documents=documents,
-            tokens=sum(len(tokens.ids_T) for tokens in result.keys),
-            text_bytes=sum(tokens.text_bytes for tokens in result.keys),
-        )
+    def _tokenize(self, job: PartJob, progress: Progress) -> Iterator[PartOutcome]:
+        """All parts in order, and what became of them. What is there of the datasets is hashed on the way."""
 
-    def _note(self) -> None:
-        """Writes the place down, when all that comes before it is on the disk."""
-        states: dict[str, Any] = {output.key: output.sync() for output in self._outputs}
-        self._journal.write(self._stream.position(), {**states, "rejects": self._rejects.sync()})
-        self._unnoted = 0
-        self._can_go_on = True
+        def mark_of(number: int) -> dict[str, Any] | None:
+            return self.files.task(number, used=number in self.used).done()
+
+        def done(part: Part) -> PartCounts | None:
+            if (mark := mark_of(part.number)) is None:
+                return None
+            progress.add(part.size)
+            return PartCounts.of(mark)
+
+        tokens = [0] * len(self.prefixes)
+        parts = self.inputs.parts(lambda number: mark_of(number) is not None)
+        with closing(self.engine.stream(tokenize_part, job, parts, progress, done)) as results:
+            for part, counts in results:
+                yield part, counts
+                self.inputs.take(part, counts)
+                for key, prefix in enumerate(self.prefixes if self.job.shuffle_seed is None else ()):
+                    path, at = self.files.file(part.number, key, IDS), 0
+                    if not path.exists():
+                        path, at = Path(f"{prefix}.bin.partial"), tokens[key]
+                    count = counts.keys[key].tokens
+                    self.inputs.hashes.feed(prefix, path, at * self.item, (at + count) * self.item)
+                    tokens[key] += count
+
+    def _join(self, job: JoinJob) -> None:
+        """Brings the documents of one key to their places."""
+        job.dataset.create()
+        groups = list(groups_of(job.starts, self.item))
+        if self.job.shuffle_seed is not None:
+            shuffle(self.engine, ShuffleJob(job.files, job.key, job.dataset, job.starts, self.job.shuffle_seed), groups)
+            return
+        self.engine.run("join", place, job, groups, lambda group: job.task(group).marked(), len(groups))
 
 
-def _block_job(job: TokenizeJob, encoder: Encoder) -> BlockJob:
+def _starts(parts: Sequence[PartOutcome], key: int) -> tuple[Place, ...]:
+    """Where each part begins in the dataset of a key, and its end."""
+    starts = [Place()]
+    for _, counts in parts:
+        documents, sequences, tokens = starts[-1]
+        of_key = counts.keys[key]
+        starts.append(Place(documents + counts.documents, sequences + of_key.sequences, tokens + of_key.tokens))
+    return tuple(starts)
+
+
+def _no_document(parts: Sequence[PartOutcome], rejects: Path | None) -> DataError:
+    reasons: Counter[str] = Counter()
+    for _, counts in parts:
+        reasons.update(counts.rejects)
+    counted = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common()) or "none"
+    return DataError(
+        f"{sum(reasons.values()):,} lines rejected ({counted}), no document",
+        rule="at least one line gives a document",
+        fix=f"see {rejects}, and check --json-keys" if reasons else "check --input",
+    )
+
+
+def _plan(job: TokenizeJob, inputs: Inputs) -> dict[str, Any]:
+    """What must be the same for a run to go on where another was stopped."""
+    plan = {
+        "format": FORMAT,
+        "code_version": __version__,
+        "inputs": [asdict(file) for file in inputs.files],
+        "tokenizer": asdict(TokenizerRecord.of(job.tokenizer)),
+        "part_bytes": inputs.part_bytes,
+        **{name: getattr(job, name) for name in ("keys", "eod_id", "dtype", "shuffle_seed")},
+    }
+    return dict(json.loads(json.dumps(plan)))
+
+
+def _encode_job(job: TokenizeJob, encoder: Encoder) -> EncodeJob:
     reference = pickle.dumps(job.tokenizer)
-    return BlockJob(encoder, reference, job.keys, job.eod_id, job.dtype, dict(job.tokenizer.special_tokens))
+    return EncodeJob(encoder, reference, job.keys, job.eod_id, job.dtype, dict(job.tokenizer.special_tokens))
 
 
 @contextmanager

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from steel_megatron.jobs.files import state_of
-from steel_megatron.tokens.tokenise.inputs import InputFile
-from steel_megatron.tokens.tokenise.records import RejectedLineError, texts_of
+from steel_megatron.jobs.files import is_url, state_of
+from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.tokens.tokenise.lines import line_batches
+from steel_megatron.tokens.tokenise.records import TEXT, Record, RejectedLineError, record_of, texts_of
+
+SAMPLE_FILES = 8
+SAMPLE_BYTES = 1 << 20  # of all texts of a sample together
+SAMPLE_TEXT = 1 << 15  # characters of one text
 
 
 class TextSample:
@@ -55,10 +62,49 @@ class TextSample:
         return line
 
     def _texts(self, file: str) -> Iterator[str]:
-        for block in InputFile(file).blocks():
-            for line in block.data.split(b"\n"):
+        for batch in line_batches(read_chunks(file)):
+            for line in batch.data.split(b"\n"):
                 if line.strip():
                     try:
                         yield texts_of(line, [self._key])[0]
                     except RejectedLineError as error:
                         self.rejects[error.reason] += 1
+
+
+class Sample(NamedTuple):
+    """Texts of a run, and the control tokens that their records mark."""
+
+    texts: list[str]
+    control: set[str]
+
+
+def sample_of(files: Sequence[str], keys: Sequence[str]) -> Sample:
+    """Texts from the beginnings of up to ``SAMPLE_FILES`` files spread over all; none from pipes."""
+    regular = [file for file in files if is_url(file) or stat.S_ISREG(os.stat(file).st_mode)]
+    chosen = dict.fromkeys(regular[i * len(regular) // SAMPLE_FILES] for i in range(SAMPLE_FILES) if regular)
+    sample = Sample([], set())
+    for file in chosen:
+        left = SAMPLE_BYTES // len(chosen)
+        for record in _first_records(file, keys):
+            if record.control:
+                text = record.texts[list(keys).index(TEXT)]
+                sample.control.update(text[start:end] for start, end in record.control)
+            for text in record.texts:
+                sample.texts.append(text[: min(SAMPLE_TEXT, left)])
+                left -= len(sample.texts[-1].encode("utf-8"))
+            if left <= 0:
+                break
+    return sample
+
+
+def _first_records(file: str, keys: Sequence[str]) -> Iterator[Record]:
+    seen = 0
+    for batch in line_batches(read_chunks(file), SAMPLE_BYTES // 4):
+        for line in batch.data.split(b"\n"):
+            try:
+                yield record_of(line, keys)
+            except RejectedLineError:
+                continue
+        seen += len(batch.data)
+        if seen > 4 * SAMPLE_BYTES:
+            return

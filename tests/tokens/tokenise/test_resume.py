@@ -1,4 +1,4 @@
-"""A run that stops after it has noted its place goes on there, and ends with the bytes of a run that never stopped."""
+"""A run that stops goes on with the parts that are done, and ends with the bytes of a run that never stopped."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 from helpers.json_lines import LINES, write_lines
 from steel_megatron.config import DataError
 from steel_megatron.tokenizer.null import NullTokenizer
-from steel_megatron.tokens.indexed import IndexedWriter
+from steel_megatron.tokens.tokenise import join, shuffled
 from steel_megatron.tokens.tokenise import run as module
 from steel_megatron.tokens.tokenise.run import tokenize
 
 TOKENIZER = NullTokenizer(1000)
-SETTINGS = {"append_eod": True, "block_bytes": 600, "journal_bytes": 1500}
+SETTINGS = {"append_eod": True, "part_bytes": 600}
 
 
 def write_inputs(folder: Path) -> list[Path]:
@@ -41,21 +41,33 @@ class Stopped(BaseException):
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def stopped_run(monkeypatch, blocks: int, paths: list[Path], folder: Path, settings: dict) -> None:
-    """A run that stops when it takes a block too many."""
-    take, left = module._Run._take, [blocks]
+def stop_at(patch: pytest.MonkeyPatch, where: object, name: str, calls: int) -> None:
+    """Makes a function stop the run when it is called once too often."""
+    real, left = getattr(where, name), [calls]
 
-    def counted(self, result):
-        if left[0] == 0:
-            raise Stopped
+    def counted(*arguments):
         left[0] -= 1
-        take(self, result)
+        if left[0] < 0:
+            raise Stopped
+        return real(*arguments)
 
+    patch.setattr(where, name, counted)
+
+
+def stopped_run(
+    monkeypatch: pytest.MonkeyPatch,
+    calls: int,
+    paths: list[Path],
+    folder: Path,
+    settings: dict,
+    where: object = module,
+    name: str = "tokenize_part",
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(module._Run, "_take", counted)
+        stop_at(patch, where, name, calls)
         with pytest.raises(Stopped):
             tokenize(paths, folder / "x", TOKENIZER, **settings)
 
@@ -67,38 +79,53 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch, caplog, shuffle_seed):
     tokenize(paths, tmp_path / "whole" / "x", TOKENIZER, **settings)
     expected = files_of(tmp_path / "whole")
     assert len(expected) == 4
-    for blocks in (1, 5, 12, 20):
-        folder = tmp_path / f"stopped_{blocks}"
-        stopped_run(monkeypatch, blocks, paths, folder, settings)
-        assert all(name.endswith(".partial") for name in files_of(folder))
+    for parts in (1, 5, 12, 20):
+        folder = tmp_path / f"stopped_{parts}"
+        stopped_run(monkeypatch, parts, paths, folder, settings)
+        assert [path.name for path in folder.iterdir()] == ["x.parts.partial"]
+        assert not list(folder.rglob("*.lines"))
         stopped_run(monkeypatch, 4, paths, folder, settings)
+        caplog.clear()
         with caplog.at_level(logging.INFO):
-            tokenize(paths, folder / "x", TOKENIZER, workers=2 if blocks == 12 else 1, **settings)
+            tokenize(paths, folder / "x", TOKENIZER, workers=2 if parts == 12 else 1, **settings)
         assert files_of(folder) == expected
-        assert not list(folder.glob("*.buckets*"))
-    assert "goes on behind" in caplog.text
+        assert f"{parts + 4} parts are there from a run before" in caplog.text
 
 
-def test_it_goes_on_between_two_buckets(tmp_path, monkeypatch):
-    monkeypatch.setattr("steel_megatron.tokens.tokenise.shuffled.BUCKET_BYTES", 500)
+@pytest.mark.parametrize("calls", [0, 1, 3])
+@pytest.mark.parametrize("what", ["place", "sort_group", "gather_bucket", "publish"])
+def test_it_goes_on_in_the_midst_of_joining(tmp_path, monkeypatch, what, calls):
+    monkeypatch.setattr(join, "GROUP_BYTES", 700)
+    monkeypatch.setattr(shuffled, "BUCKET_BYTES", 500)
     paths = write_inputs(tmp_path)
-    settings = {**SETTINGS, "shuffle_seed": 3}
+    where = shuffled if what in ("sort_group", "gather_bucket") else module
+    settings = {**SETTINGS, "shuffle_seed": 3 if where is shuffled else None}
+    calls = min(calls, 0 if what == "publish" else calls)
     tokenize(paths, tmp_path / "whole" / "x", TOKENIZER, **settings)
-    add_many, left = IndexedWriter.add_many, [5]
-
-    def counted(self, ids, lengths):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Stopped
-        add_many(self, ids, lengths)
-
+    stopped_run(monkeypatch, calls, paths, tmp_path / "stopped", settings, where, what)
     with monkeypatch.context() as patch:
-        patch.setattr(IndexedWriter, "add_many", counted)
-        with pytest.raises(Stopped):
-            tokenize(paths, tmp_path / "stopped" / "x", TOKENIZER, **settings)
-    journal = json.loads((tmp_path / "stopped" / "x.tokenize.partial").read_bytes())
-    assert journal["states"]["text"]["counts"][4] == 5
-    tokenize(paths, tmp_path / "stopped" / "x", TOKENIZER, **settings)
+        stop_at(patch, module, "tokenize_part", 0)  # all parts are done, and some are used
+        tokenize(paths, tmp_path / "stopped" / "x", TOKENIZER, **settings)
+    assert files_of(tmp_path / "stopped") == files_of(tmp_path / "whole")
+
+
+def test_the_disk_holds_the_ids_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(join, "GROUP_BYTES", 700)
+    paths = write_inputs(tmp_path)
+    stopped_run(monkeypatch, 3, paths, tmp_path / "out", SETTINGS, module, "place")
+    work = tmp_path / "out" / "x.parts.partial"
+    placed = sum(json.loads(mark.read_bytes())["stop"] for mark in work.glob("used.0.000002.done"))
+    assert placed > 3
+    assert sorted(int(path.name[:6]) for path in work.glob("*.0.ids"))[0] == placed
+
+
+def test_where_the_joined_ids_are_gone_the_work_begins_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(join, "GROUP_BYTES", 700)
+    paths = write_inputs(tmp_path)
+    tokenize(paths, tmp_path / "whole" / "x", TOKENIZER, **SETTINGS)
+    stopped_run(monkeypatch, 3, paths, tmp_path / "stopped", SETTINGS, module, "place")
+    (tmp_path / "stopped" / "x_text_document.bin.partial").unlink()
+    tokenize(paths, tmp_path / "stopped" / "x", TOKENIZER, **SETTINGS)
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "whole")
 
 
@@ -117,7 +144,7 @@ def test_what_has_changed_is_begun_again(tmp_path, monkeypatch, change):
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_damage_keeps_the_place(tmp_path):
+def test_damage_keeps_what_is_done(tmp_path):
     paths = write_inputs(tmp_path)
     whole = paths[3].read_bytes()
     paths[3].write_bytes(whole[:-20])
@@ -134,16 +161,15 @@ KILLED = """
 import os, signal, sys
 from steel_megatron.tokens.tokenise import run as module
 from steel_megatron.tokenizer.null import NullTokenizer
-take, left = module._Run._take, [int(sys.argv[1])]
-def counted(self, result):
+tokenize_part, left = module.tokenize_part, [int(sys.argv[1])]
+def counted(job, part):
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
-    take(self, result)
-module._Run._take = counted
+    return tokenize_part(job, part)
+module.tokenize_part = counted
 seed = int(sys.argv[2]) or None
-module.tokenize(sys.argv[4:], sys.argv[3], NullTokenizer(1000), append_eod=True, block_bytes=600, journal_bytes=1500,
-    shuffle_seed=seed)
+module.tokenize(sys.argv[4:], sys.argv[3], NullTokenizer(1000), append_eod=True, part_bytes=600, shuffle_seed=seed)
 """
 
 
@@ -157,5 +183,5 @@ def test_a_killed_run_goes_on(tmp_path, caplog, shuffle_seed):
     assert done.returncode == -signal.SIGKILL
     with caplog.at_level(logging.INFO):
         tokenize(paths, tmp_path / "killed" / "x", TOKENIZER, **settings)
-    assert "goes on behind" in caplog.text
+    assert "17 parts are there from a run before" in caplog.text
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")

@@ -22,8 +22,8 @@ from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.null import NullTokenizer
 from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.tokens.manifest import Manifest
-from steel_megatron.tokens.tokenise.block import BlockJob, tokenize_block
-from steel_megatron.tokens.tokenise.file_spans import file_spans
+from steel_megatron.tokens.tokenise.batch import EncodeJob, tokenize_batch
+from steel_megatron.tokens.tokenise.lines import LineBatch
 from steel_megatron.tokens.tokenise.run import tokenize
 
 EOD = 597
@@ -78,16 +78,16 @@ def test_any_number_of_workers_writes_the_same(tmp_path, tokenizer, workers):
     paths = [write_lines(tmp_path / f"{i}.jsonl", many_lines(700 + i)) for i in range(3)]
     for number, name in ((1, "one"), (workers, "many")):
         (tmp_path / name).mkdir()
-        tokenize(paths, tmp_path / name / "x", tokenizer, append_eod=True, workers=number, block_bytes=5000)
+        tokenize(paths, tmp_path / name / "x", tokenizer, append_eod=True, workers=number, part_bytes=5000)
     one, many = files_of(tmp_path / "one" / "x"), files_of(tmp_path / "many" / "x")
     assert set(one) == {"x.rejects.jsonl", *(f"x_text_document.{end}" for end in ("bin", "idx", "manifest.json"))}
     assert one == many
 
 
-def test_blocks_of_any_size_write_the_same(tmp_path, tokenizer):
+def test_parts_of_any_size_write_the_same(tmp_path, tokenizer):
     path = write_lines(tmp_path / "a.jsonl", many_lines(300))
     for size in (1, 777, 1 << 20):
-        tokenize([path], tmp_path / f"{size}", tokenizer, block_bytes=size)
+        tokenize([path], tmp_path / f"{size}", tokenizer, part_bytes=size)
     assert len({(tmp_path / f"{size}_text_document.bin").read_bytes() for size in (1, 777, 1 << 20)}) == 1
     assert len({(tmp_path / f"{size}.rejects.jsonl").read_bytes() for size in (1, 777, 1 << 20)}) == 1
 
@@ -211,13 +211,12 @@ class FailingEncoder:
 def test_what_a_faster_encoder_fails_on_goes_through_the_tokenizer(tmp_path):
     tokenizer = NullTokenizer(50)
     path = write_lines(tmp_path / "a.jsonl", ["6", "7 8", b"broken", "x 7", "9", ""])
-    job = BlockJob(FailingEncoder(), pickle.dumps(tokenizer), ("text",), 50, "uint16", {})
-    (span,) = file_spans(path, 10_000)
-    block = tokenize_block(job, span)
-    assert block.keys[0].ids_T.tolist() == [6, 50, 7, 8, 50, 9, 50]
-    assert block.keys[0].lengths_B.tolist() == [2, 3, 2, 0]
-    assert [(reject.line, reject.reason) for reject in block.rejects] == [(3, "bad_json"), (4, "not_encodable")]
-    assert (block.lines, block.keys[0].text_bytes) == (6, 5)
+    job = EncodeJob(FailingEncoder(), pickle.dumps(tokenizer), ("text",), 50, "uint16", {})
+    done = tokenize_batch(job, LineBatch(path.read_bytes()))
+    assert done.keys[0].ids_T.tolist() == [6, 50, 7, 8, 50, 9, 50]
+    assert done.keys[0].lengths_B.tolist() == [2, 3, 2, 0]
+    assert [(reject.line, reject.reason) for reject in done.rejects] == [(3, "bad_json"), (4, "not_encodable")]
+    assert (done.lines, done.keys[0].text_bytes) == (6, 5)
 
 
 def test_every_kind_of_tokenizer_writes_the_same_of_one_vocabulary(tmp_path, tokenizer):
@@ -340,7 +339,7 @@ def test_a_damaged_input_leaves_no_dataset(tmp_path, tokenizer):
     path = write_lines(tmp_path / "a.jsonl.gz", [f"line {i}" for i in range(5000)])
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"a\.jsonl\.gz"):
-        tokenize([path], tmp_path / "x", tokenizer, block_bytes=1000)
+        tokenize([path], tmp_path / "x", tokenizer, part_bytes=1000)
     assert files_of(tmp_path / "x") == {}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,53 +11,56 @@ from helpers.json_lines import write_lines
 from steel_megatron.config import DataError
 from steel_megatron.tokenizer.null import NullTokenizer
 from steel_megatron.tokens.indexed import IndexedDataset
+from steel_megatron.tokens.tokenise import join, shuffled
 from steel_megatron.tokens.tokenise.run import tokenize
-from steel_megatron.tokens.tokenise.shuffled import Buckets, document_keys
+from steel_megatron.tokens.tokenise.shuffled import document_keys
 
 
-def documents(count: int) -> tuple[np.ndarray, np.ndarray]:
-    lengths = np.arange(count, dtype=np.int64) % 7
-    return np.repeat(np.arange(count, dtype=np.int32), lengths), lengths
-
-
-def order_of(folder, buckets: int, batch: int, seed: int = 5, count: int = 1000) -> list[tuple[int, int]]:
+def order_of(folder: Path, seed: int = 5, count: int = 1000, **settings: int) -> list[tuple[int, int]]:
     """First id and length of every document in the new order (-1 for an empty one)."""
-    ids, lengths = documents(count)
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    shuffled = Buckets(folder, "int32", seed, buckets * (128 << 20))
-    for start in range(0, count, batch):
-        stop = min(start + batch, count)
-        shuffled.add(ids[ends[start] : ends[stop]], lengths[start:stop])
-    found = []
-    for bucket in shuffled.shuffled(0):
-        at = 0
-        for length in bucket.lengths_B.tolist():
-            part = bucket.ids_T[at : at + length]
-            assert len(set(part.tolist())) <= 1
-            found.append((int(part[0]) if length else -1, length))
-            at += length
-        assert at == len(bucket.ids_T)
-    return found
+    path = write_lines(folder.parent / f"{count}.jsonl", [" ".join([str(n)] * (n % 7)) for n in range(count)])
+    tokenize([path], folder / "x", NullTokenizer(1000), shuffle_seed=seed, **settings)
+    dataset = IndexedDataset(folder / "x_text_document")
+    dataset.validate()
+    found = [dataset.document(i).tolist() for i in range(dataset.document_count)]
+    assert all(len(set(ids)) <= 1 for ids in found)
+    return [(ids[0] if ids else -1, len(ids)) for ids in found]
 
 
-def test_the_order_does_not_depend_on_buckets_or_batches(tmp_path):
-    first = order_of(tmp_path / "a", 1, 1000)
-    assert order_of(tmp_path / "b", 16, 1000) == first
-    assert order_of(tmp_path / "c", 300, 17) == first
-    assert order_of(tmp_path / "d", 1, 1000, seed=6) != first
-    keys = document_keys(5, 0, 1000)
-    _, lengths = documents(1000)
-    assert first == [(n if lengths[n] else -1, lengths[n]) for n in np.argsort(keys).tolist()]
+def test_the_order_does_not_depend_on_buckets_groups_or_parts(tmp_path, monkeypatch):
+    first = order_of(tmp_path / "a")
+    for number, (bucket, group, part) in enumerate([(600, 1 << 20, 500), (37, 300, 900), (1 << 20, 400, 100)]):
+        monkeypatch.setattr(shuffled, "BUCKET_BYTES", bucket)
+        monkeypatch.setattr(join, "GROUP_BYTES", group)
+        assert order_of(tmp_path / f"b{number}", part_bytes=part, workers=1 + number % 2) == first
+    assert order_of(tmp_path / "d", seed=6) != first
+    keys = document_keys(5, np.arange(1000, dtype=np.uint64))
+    assert first == [(n if n % 7 else -1, n % 7) for n in np.argsort(keys).tolist()]
+
+
+def test_the_disk_holds_the_ids_little_more_than_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(shuffled, "BUCKET_BYTES", 40)
+    monkeypatch.setattr(join, "GROUP_BYTES", 300)
+    sizes, real = [], shuffled.gather_bucket
+
+    def measured(job, bucket):
+        sizes.append(sum(path.stat().st_size for path in (tmp_path / "x" / "x.parts.partial").glob("used.*.ids")))
+        return real(job, bucket)
+
+    monkeypatch.setattr(shuffled, "gather_bucket", measured)
+    order_of(tmp_path / "x", part_bytes=900)
+    assert len(sizes) == 256
+    assert all(size < sizes[0] * (1 - n / 256 + 2 / shuffled.TRIMS) for n, size in enumerate(sizes))
 
 
 def test_it_is_a_shuffle():
     """Neighbours in the input are far apart, and the keys are spread evenly."""
-    keys = document_keys(1, 0, 100_000)
+    keys = document_keys(1, np.arange(100_000, dtype=np.uint64))
     places = np.argsort(np.argsort(keys))
     assert abs(np.abs(np.diff(places)).mean() / 100_000 - 1 / 3) < 0.01
     assert np.abs(np.bincount((keys >> np.uint64(60)).astype(np.int64)) - 6250).max() < 400
     assert len(np.unique(keys)) == 100_000
-    assert (document_keys(1, 500, 10) == keys[500:510]).all()
+    assert (document_keys(1, np.arange(500, 510, dtype=np.uint64)) == keys[500:510]).all()
 
 
 def test_a_shuffled_dataset(tmp_path):
@@ -69,7 +74,7 @@ def test_a_shuffled_dataset(tmp_path):
             NullTokenizer(1000),
             shuffle_seed=4,
             workers=workers,
-            block_bytes=400,
+            part_bytes=400,
             keys=["text"],
         )
     assert next(iter(done.manifests.values())).shuffle_seed == 4
@@ -78,7 +83,7 @@ def test_a_shuffled_dataset(tmp_path):
     dataset = IndexedDataset(tmp_path / "one_text_document")
     found = [dataset.document(i).tolist() for i in range(dataset.document_count)]
     kept = [n for n in range(500) if n != 3]
-    order = np.argsort(document_keys(4, 0, len(kept)))
+    order = np.argsort(document_keys(4, np.arange(len(kept), dtype=np.uint64)))
     assert found == [[kept[i]] * 2 if kept[i] % 9 else [] for i in order.tolist()]
     with pytest.raises(DataError, match="shuffled with seed 4, now in the order of the input"):
         tokenize([path], tmp_path / "one", NullTokenizer(1000))

@@ -1,6 +1,6 @@
-"""The part of tokenising that runs in worker processes: a block of lines in, arrays of ids out.
+"""A batch of lines in, arrays of ids out.
 
-Legend: T tokens of the block, one document after the other; B documents of the block.
+Legend: T tokens of the batch, one document after the other; B documents of the batch.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from steel_megatron._jsonl import extract
 from steel_megatron.jobs.rejects import Reject
 from steel_megatron.tokenizer import EncodedBatch, Tokenizer
 from steel_megatron.tokenizer.encoders import Encoder
-from steel_megatron.tokens.tokenise.file_spans import FileSpan
-from steel_megatron.tokens.tokenise.inputs import Block
+from steel_megatron.tokens.tokenise.lines import LineBatch
 from steel_megatron.tokens.tokenise.records import (
     CONTROL,
     NOT_ENCODABLE,
@@ -32,8 +31,8 @@ from steel_megatron.tokens.tokenise.records import (
 
 
 @dataclass(frozen=True)
-class BlockJob:
-    """What every worker needs to know. ``dtype`` is the dataset's ("uint16", "int32")."""
+class EncodeJob:
+    """How lines become ids. ``dtype`` is the dataset's ("uint16", "int32")."""
 
     encoder: Encoder
     reference: bytes  # the tokenizer, pickled: loaded only for texts that the encoder fails on
@@ -51,14 +50,11 @@ class KeyTokens(NamedTuple):
     text_bytes: int
 
 
-@dataclass(frozen=True)
-class TokenizedBlock:
-    """The outcome of one block; lines = documents + rejects + blank lines. Rejects are numbered from its first line."""
+class TokenizedBatch(NamedTuple):
+    """The outcome of a batch; rejects are numbered from its first line."""
 
-    path: str
-    bytes_read: int
     keys: tuple[KeyTokens, ...]
-    rejects: tuple[Reject, ...]
+    rejects: list[Reject]
     blank_lines: int
     lines: int
 
@@ -74,27 +70,25 @@ class _Documents(NamedTuple):
         return _Documents([[texts[i] for i in kept] for texts in self.texts], control, self.places[list(kept)])
 
 
-def tokenize_block(job: BlockJob, block: Block | FileSpan) -> TokenizedBlock:
-    """Parses and encodes the lines of a block. A line that gives no document is a reject."""
-    data, cut_line = block.read()
-    documents, rejects, blank, lines = _parse(job, data)
-    if cut_line:
+def tokenize_batch(job: EncodeJob, batch: LineBatch) -> TokenizedBatch:
+    """Parses and encodes lines. One that gives no document is a reject."""
+    documents, rejects, blank, lines = _parse(job, batch.data)
+    if batch.cut_line:
         lines += 1
-        rejects.append(Reject.of(lines, TOO_LONG, "only its beginning was read", cut_line))
+        rejects.append(Reject.of(lines, TOO_LONG, "only its beginning was read", batch.cut_line))
     try:
         encoded = _encode(job, job.encoder, documents)
     except BaseException as error:  # a panic in a compiled tokenizer is no Exception
         _reraise_if_final(error)
-        documents, encoded, refused = _one_by_one(job, documents, data)
+        documents, encoded, refused = _one_by_one(job, documents, batch.data)
         rejects = sorted([*rejects, *refused], key=lambda reject: reject.line)
     keys = tuple(
-        _key_tokens(job, batch, sum(map(_utf8_bytes, texts)))
-        for batch, texts in zip(encoded, documents.texts, strict=True)
+        _key_tokens(job, ids, sum(map(_utf8_bytes, texts))) for ids, texts in zip(encoded, documents.texts, strict=True)
     )
-    return TokenizedBlock(block.path, block.bytes_read, keys, tuple(rejects), blank, lines)
+    return TokenizedBatch(keys, rejects, blank, lines)
 
 
-def _parse(job: BlockJob, data: bytes) -> tuple[_Documents, list[Reject], int, int]:
+def _parse(job: EncodeJob, data: bytes) -> tuple[_Documents, list[Reject], int, int]:
     """Documents, rejects, blank lines and lines. The lines that the C++ parser is not sure of go through Python's."""
     texts, odd, places, blank, lines = extract(data, list(job.keys), CONTROL)
     documents = _Documents(texts, {}, places)
@@ -116,7 +110,7 @@ def _parse(job: BlockJob, data: bytes) -> tuple[_Documents, list[Reject], int, i
     return documents, rejects, blank, lines
 
 
-def _control_ids(job: BlockJob, record: Record) -> list[tuple[int, int, int]]:
+def _control_ids(job: EncodeJob, record: Record) -> list[tuple[int, int, int]]:
     text = record.texts[job.keys.index(TEXT)]
     marks = []
     for start, end in record.control:
@@ -127,7 +121,7 @@ def _control_ids(job: BlockJob, record: Record) -> list[tuple[int, int, int]]:
     return marks
 
 
-def _encode(job: BlockJob, encoder: Encoder, documents: _Documents) -> list[EncodedBatch]:
+def _encode(job: EncodeJob, encoder: Encoder, documents: _Documents) -> list[EncodedBatch]:
     return [
         _encode_with_control(encoder, texts, documents.control)
         if documents.control and key == TEXT
@@ -159,7 +153,7 @@ def _encode_with_control(
 
 
 def _one_by_one(
-    job: BlockJob, documents: _Documents, data: bytes
+    job: EncodeJob, documents: _Documents, data: bytes
 ) -> tuple[_Documents, list[EncodedBatch], list[Reject]]:
     """After a failure: each document by the encoder or else by the tokenizer itself; what both refuse is a reject."""
     tokenizer: Tokenizer = pickle.loads(job.reference)
@@ -193,7 +187,7 @@ def _utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
-def _key_tokens(job: BlockJob, batch: EncodedBatch, text_bytes: int) -> KeyTokens:
+def _key_tokens(job: EncodeJob, batch: EncodedBatch, text_bytes: int) -> KeyTokens:
     """Ids in the dataset's type, each document that has any followed by the end-of-document id."""
     ids_T, lengths_B = batch
     if job.eod_id is not None:
