@@ -128,6 +128,21 @@ def string(record: Mapping[str, Any], name: str) -> str:
     raise RejectedRecordError("missing_field", f"no {name!r} among {fields_of(record)}")
 
 
+def text_field(name: str) -> Callable[[Mapping[str, Any], Options], str]:
+    """Reads the text of a record from one field."""
+    return lambda record, options: string(record, name)
+
+
+def name_field(name: str) -> Callable[[Mapping[str, Any], Options], str | None]:
+    """Reads the name of a record from one field; None where it holds none."""
+
+    def read(record: Mapping[str, Any], options: Options) -> str | None:
+        value = record.get(name)
+        return value if isinstance(value, str) and value else None
+
+    return read
+
+
 def fields_of(record: Mapping[str, Any]) -> str:
     """The names of a record's fields, and where its records lie if it holds those of a whole file."""
     said = ", ".join(map(repr, list(record)[:8])) or "none"

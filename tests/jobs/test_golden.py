@@ -15,6 +15,7 @@ from steel_megatron import __version__
 from steel_megatron.config import DataError
 from steel_megatron.corpus import convert_corpus
 from steel_megatron.corpus.cleaning import clean, read_drops, read_recipe
+from steel_megatron.corpus.cleaning.drops import drop_of
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
 from steel_megatron.jobs.manifest import JobManifest
 from steel_megatron.jobs.unpack import read_chunks
@@ -62,8 +63,8 @@ def content_of(folder: Path, name: str) -> dict[str, Any]:
             continue
         if path.suffix == ".json":
             found[where] = told_by(json.loads(path.read_bytes()))
-        elif path.name.endswith("rejects.jsonl"):
-            rejects = map(json.loads, path.read_bytes().splitlines())
+        elif path.name.endswith(("rejects.jsonl", ".drops.jsonl.zst")):
+            rejects = map(drop_of, map(json.loads, b"".join(read_chunks(path)).splitlines()))
             found[where] = {n: reject | {"detail": ""} for n, reject in enumerate(rejects)}  # words may get better
         elif path.suffix in (".jsonl", ".zst", ".bin", ".idx", ".partial"):
             found[where] = b"".join(read_chunks(path))
@@ -73,6 +74,7 @@ def content_of(folder: Path, name: str) -> dict[str, Any]:
 def told_by(content: dict[str, Any]) -> dict[str, Any]:
     """What a manifest or report says, in today's form, whichever form it has."""
     if "recipe" in content:  # the report of clean, whose manifest stands beside it
+        content["samples"] = {name: list(map(drop_of, drops)) for name, drops in content["samples"].items()}
         content["inputs"] = [file if isinstance(file, str) else file["path"] for file in content["inputs"]]
     elif "encoder" not in content:
         content |= JobManifest.of(content).content()

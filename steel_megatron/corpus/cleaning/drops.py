@@ -15,6 +15,11 @@ from steel_megatron.jobs.unpack import read_chunks
 DROPS = ".drops.jsonl.zst"
 
 
+def drop_of(said: dict[str, Any]) -> dict[str, Any]:
+    """A drop in today's form; version 0.1.0 had its content under ``text``."""
+    return {"content" if name == "text" else name: value for name, value in said.items()}
+
+
 def read_drops(output: Path, operation: str | None = None) -> Iterator[dict[str, Any]]:
     """The drops of an output (or of a drops file that is named), in the order of the input.
 
@@ -33,6 +38,6 @@ def read_drops(output: Path, operation: str | None = None) -> Iterator[dict[str,
         )
     for line, _ in split_lines(read_chunks(path), MAX_RECORD_BYTES):
         if line:
-            drop = json.loads(line)
+            drop = drop_of(json.loads(line))
             if operation is None or drop["operation"] == operation:
                 yield drop

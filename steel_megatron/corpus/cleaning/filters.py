@@ -170,12 +170,11 @@ class WordsNum(WordFilter):
 
 @register("word_repetition_filter")
 @dataclass(kw_only=True)
-class WordRepetition(WordFilter):
+class WordRepetition(WordFilter, RatioFilter):
     """Share of n-grams of words that occur more than once."""
 
     statistic = "word_rep_ratio"
     rep_len: int = 10
-    min_ratio: float = 0.0
     max_ratio: float = 0.5
 
     def check(self) -> None:
@@ -186,6 +185,3 @@ class WordRepetition(WordFilter):
         if text.has_any("\u0130\u03a3"):  # two capitals that one small letter does not stand for
             text = Text(str(text).lower())
         return text.word_repetition(self.rep_len, self.unspaced)
-
-    def limits(self) -> tuple[float | None, float | None]:
-        return self.min_ratio, self.max_ratio

@@ -26,10 +26,10 @@ from steel_megatron.jobs.files import BYTE_ORDER_MARK
 from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.parts import Part, key_of
 from steel_megatron.jobs.progress import add_to
+from steel_megatron.jobs.rejects import CONTENT_CHARACTERS, reject_line
 from steel_megatron.jobs.tasks import Task
 
 FORMAT = 1  # of what is written; another number makes parts of an earlier version be done again
-TEXT_CHARACTERS = 2000  # of a dropped text
 DOCUMENTS, DROPPED = ".documents", ".drops"
 READ, WRITE = "read", "write"  # stages before the first and behind the last operation
 
@@ -56,20 +56,14 @@ class CleanJob:
         return Task(Path(self.folder) / key_of(made_of), (DOCUMENTS, DROPPED))
 
 
-def finished_part(job: CleanJob, part: Part) -> Tally | None:
-    """What an earlier, stopped run has done already."""
-    counts = job.task(part).done()
-    return None if counts is None else Tally(**counts)
-
-
 @functools.lru_cache(maxsize=1)
 def _operations(steps_json: str) -> list[Operation]:
     """Built once per process, since some load models."""
     return build_steps([(name, parameters) for name, parameters in json.loads(steps_json)])
 
 
-def clean_part(job: CleanJob, part: Part) -> Tally:
-    """Writes what is kept and what is dropped of a part.
+def clean_part(job: CleanJob, part: Part) -> dict[str, Any]:
+    """Writes what is kept and what is dropped of a part; its tally as counts.
 
     Raises:
         DataError: the file cannot be read to its end.
@@ -93,7 +87,7 @@ def clean_part(job: CleanJob, part: Part) -> Tally:
         if cleaner.tally.records != cleaner.tally.documents + cleaner.tally.dropped:
             raise DataError(f"{part}: records were lost", rule="every record is kept or dropped for a reason")
         counts |= asdict(cleaner.tally)
-    return cleaner.tally
+    return counts
 
 
 class DroppedError(Exception):
@@ -183,18 +177,11 @@ class Cleaner:
         return self.count_tokens(str(document.plain())) if self.count_tokens is not None else 0
 
     def _drop(self, error: DroppedError, record: dict[str, Any], text: str, place: dict[str, Any]) -> None:
-        drop = {
-            "id": str(record.get("id", "")),
-            "source": str(record.get("source", "")),
-            **place,
-            "operation": error.operation,
-            "reason": error.reason,
-            "detail": error.detail[:500],
-            "characters": len(text),
-            "text": text[:TEXT_CHARACTERS],
-        }
+        said = {**place, "id": str(record.get("id", "")), "source": str(record.get("source", ""))}
+        said |= {"operation": error.operation, "characters": len(text)}
+        line = reject_line(said, error.reason, error.detail, text[:CONTENT_CHARACTERS])
         # Half surrogates are written as JSON escapes.
-        self.last_drop = json.dumps(drop, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        self.last_drop = line.encode("utf-8", "backslashreplace")
         drop = json.loads(self.last_drop)
-        rank = xxhash.xxh3_64_intdigest(f"{drop['id']}\n{drop['text']}".encode("utf-8", "backslashreplace")) >> 1
+        rank = xxhash.xxh3_64_intdigest(f"{drop['id']}\n{drop['content']}".encode("utf-8", "backslashreplace")) >> 1
         self.tally.drop(error.operation, error.reason, rank, drop)

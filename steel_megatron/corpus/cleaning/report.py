@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from steel_megatron.corpus.cleaning.drops import drop_of
 from steel_megatron.corpus.cleaning.histogram import histogram_svg
 from steel_megatron.corpus.cleaning.operation import NO_LIMIT, Filter, Operation
 from steel_megatron.corpus.cleaning.recipe import Recipe
@@ -52,7 +53,7 @@ def report_of(recipe: Recipe, tally: Tally, tokenizer: str) -> dict[str, Any]:
             for step, operation in enumerate(operations)
         ],
         "reasons": tally.reasons,
-        "samples": {name: [drop for _, drop in samples] for name, samples in tally.samples.items()},
+        "samples": {name: [drop_of(drop) for _, drop in samples] for name, samples in tally.samples.items()},
     }
 
 
@@ -190,5 +191,5 @@ def _drop(drop: dict[str, Any]) -> str:
     return (
         f"<details><summary><span class=why>{escape(drop['detail'] or drop['reason'])}</span> "
         f"{escape(drop['source'])} {escape(drop['id'])}, {drop['characters']:,} characters</summary>"
-        f"<pre>{escape(drop['text'])}</pre></details>"
+        f"<pre>{escape(drop['content'])}</pre></details>"
     )

@@ -20,7 +20,6 @@ from steel_megatron.corpus.cleaning.part import (
     CleanJob,
     CountTokens,
     clean_part,
-    finished_part,
 )
 from steel_megatron.corpus.cleaning.recipe import Recipe
 from steel_megatron.corpus.cleaning.report import REPORT_HTML, REPORT_JSON, report_of, write_html
@@ -99,10 +98,9 @@ def clean(
 
 def _run(job: CleanJob, parts: list[Part], engine: Engine) -> Tally:
     """The tally of all parts."""
-    tallies = engine.run("clean", clean_part, job, parts, done=lambda part: finished_part(job, part))
     whole = Tally.of(len(job.steps))
-    for tally in tallies:
-        whole.add(tally)
+    for counts in engine.run("clean", clean_part, job, parts, done=lambda part: job.task(part).done()):
+        whole.add(Tally(**counts))
     if whole.records != whole.documents + whole.dropped:
         raise DataError(
             f"{whole.records:,} records in, {whole.documents:,} kept and {whole.dropped:,} dropped",

@@ -83,7 +83,7 @@ class Tally:
         reasons[reason] = reasons.get(reason, 0) + 1
         samples = self.samples.setdefault(operation, [])
         if len(samples) < SAMPLES or rank < samples[-1][0]:
-            samples.append([rank, {**drop, "text": drop["text"][:SAMPLE_CHARACTERS]}])
+            samples.append([rank, {**drop, "content": drop["content"][:SAMPLE_CHARACTERS]}])
             samples.sort(key=lambda sample: (sample[0], sample[1]["id"]))
             del samples[SAMPLES:]
 

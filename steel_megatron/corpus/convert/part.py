@@ -60,14 +60,8 @@ class PartResult:
     passed_over: list[str] = field(default_factory=list)  # members of an archive
 
 
-def finished_part(job: ConvertJob, part: Part) -> PartResult | None:
-    """What an earlier, stopped run has done already."""
-    counts = job.task(part).done()
-    return None if counts is None else PartResult(**counts)
-
-
-def convert_part(job: ConvertJob, part: Part) -> PartResult:
-    """Writes the documents and rejects of a part."""
+def convert_part(job: ConvertJob, part: Part) -> dict[str, Any]:
+    """Writes the documents and rejects of a part; a :class:`PartResult` as counts."""
     corpus = find_corpus(job.corpus)
     result = PartResult()
     reasons: Counter[str] = Counter()
@@ -88,8 +82,8 @@ def convert_part(job: ConvertJob, part: Part) -> PartResult:
             result.rejects = dict(sorted(reasons.items()))
             counts |= asdict(result)
     except DataError as error:
-        return PartResult(damage=str(error))
-    return result
+        return asdict(PartResult(damage=str(error)))
+    return counts
 
 
 def _document(corpus: Corpus, job: ConvertJob, part: Part, row: Row) -> tuple[bytes, int]:

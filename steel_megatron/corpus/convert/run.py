@@ -21,7 +21,6 @@ from steel_megatron.corpus.convert.part import (
     ConvertJob,
     PartResult,
     convert_part,
-    finished_part,
 )
 from steel_megatron.corpus.convert.plan import plan_parts
 from steel_megatron.corpus.corpus import Corpus
@@ -97,8 +96,10 @@ def convert_corpus(
         with work_folder(beside(target, ".parts"), target) as folder:
             parts, passed_over = plan_parts(found.files, files, corpus, workers, part_bytes)
             job = ConvertJob(corpus_name, settings, source, packing, str(folder))
-            name = f"convert {corpus.name}"
-            results = machine.run(name, convert_part, job, parts, done=lambda part: finished_part(job, part))
+            counts = machine.run(
+                f"convert {corpus.name}", convert_part, job, parts, done=lambda part: job.task(part).done()
+            )
+            results = [PartResult(**each) for each in counts]
             reasons = _check(corpus, parts, results, passed_over)
             members = [member for result in results for member in result.passed_over]
             wanted = replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steel_megatron.corpus.corpus import Corpus, Options, RejectedRecordError, optional_string, string
+from steel_megatron.corpus.corpus import Corpus, Options, RejectedRecordError, name_field, optional_string, string
 
 
 def text_of(record: Mapping[str, Any], options: Options) -> str:
@@ -14,11 +14,6 @@ def text_of(record: Mapping[str, Any], options: Options) -> str:
     if not answer:
         raise RejectedRecordError("no_answer")
     return "\n".join(filter(None, [title, more if more != title else "", answer]))
-
-
-def identity_of(record: Mapping[str, Any], options: Options) -> str | None:
-    value = record.get("qid")
-    return value if isinstance(value, str) and value else None
 
 
 CORPUS = Corpus(
@@ -39,6 +34,6 @@ CORPUS = Corpus(
         "answer": "建议至少通风三个月，\r\n检测合格后再入住。",
     },
     text=text_of,
-    identity=identity_of,
+    identity=name_field("qid"),
     reasons={"no_answer": "the answer is empty"},
 )

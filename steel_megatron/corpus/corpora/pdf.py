@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from steel_megatron.corpus.corpus import Corpus, Kind, Options, string
-
-
-def text_of(record: Mapping[str, Any], options: Options) -> str:
-    return string(record, "text")
-
-
-def identity_of(record: Mapping[str, Any], options: Options) -> str | None:
-    return string(record, "name")
-
+from steel_megatron.corpus.corpus import Corpus, Kind, name_field, text_field
 
 CORPUS = Corpus(
     name="pdf",
@@ -23,6 +11,6 @@ CORPUS = Corpus(
     template="as it is, page after page",
     example={"text": "第一章\n本办法适用于小区道路。", "name": "rules.pdf"},
     kinds=(Kind.PDF,),
-    text=text_of,
-    identity=identity_of,
+    text=text_field("text"),
+    identity=name_field("name"),
 )

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from steel_megatron.corpus.corpus import Corpus, string
-
-
-def text_of(record: Mapping[str, Any], options: Mapping[str, str]) -> str:
-    return string(record, "text")
-
+from steel_megatron.corpus.corpus import Corpus, text_field
 
 CORPUS = Corpus(
     name="skypile",
@@ -18,5 +10,5 @@ CORPUS = Corpus(
     fields={"text": "the page, paragraphs separated by line feeds"},
     template="as it is",
     example={"text": "第一章 总则\n第一条（略）。\n"},
-    text=text_of,
+    text=text_field("text"),
 )

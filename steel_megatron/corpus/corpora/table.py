@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from steel_megatron.corpus.corpus import Corpus, Kind, Options
+from steel_megatron.corpus.corpus import Corpus, Kind
 from steel_megatron.corpus.table_text import COLUMNS, TABLE_REASONS, row_text
-
-
-def text_of(record: Mapping[str, Any], options: Options) -> str:
-    return row_text(record, options)
-
 
 CORPUS = Corpus(
     name="table",
@@ -20,7 +12,7 @@ CORPUS = Corpus(
     template="column: cell, on a line each; of a single column, the cell alone",
     example={"标题": "石板街", "正文": "位于老城区中部。", "编号": ""},
     kinds=(Kind.CSV, Kind.WORKBOOK),
-    text=text_of,
+    text=row_text,
     options=(COLUMNS,),
     reasons=TABLE_REASONS,
 )

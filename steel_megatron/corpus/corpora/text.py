@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from steel_megatron.corpus.corpus import Corpus, Kind, string
-
-
-def text_of(record: Mapping[str, Any], options: Mapping[str, str]) -> str:
-    return string(record, "text")
-
-
-def identity_of(record: Mapping[str, Any], options: Mapping[str, str]) -> str | None:
-    return string(record, "name")
-
+from steel_megatron.corpus.corpus import Corpus, Kind, name_field, text_field
 
 CORPUS = Corpus(
     name="text",
@@ -23,7 +11,7 @@ CORPUS = Corpus(
     kinds=(Kind.TEXT,),
     template="as it is",
     example={"text": "# 标题\r\n正文", "name": "one.md"},
-    text=text_of,
-    identity=identity_of,
+    text=text_field("text"),
+    identity=name_field("name"),
     suffixes=(".txt", ".md", ".markdown"),
 )

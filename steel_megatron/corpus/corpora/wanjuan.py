@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steel_megatron.corpus.corpus import Corpus, Options, RejectedRecordError, loose_string, string
+from steel_megatron.corpus.corpus import Corpus, Options, RejectedRecordError, loose_string, name_field, string
 
 
 def text_of(record: Mapping[str, Any], options: Options) -> str:
@@ -31,11 +31,6 @@ def _answer(record: Mapping[str, Any]) -> str:
     return "、".join(map(str, value)) if isinstance(value, list) else loose_string(record, "answer")
 
 
-def identity_of(record: Mapping[str, Any], options: Options) -> str | None:
-    value = record.get("id")
-    return value if isinstance(value, str) and value else None
-
-
 CORPUS = Corpus(
     name="wanjuan",
     about="WanJuan 1.0, texts in Chinese and English, exam questions among them",
@@ -57,6 +52,6 @@ CORPUS = Corpus(
         "answer_detail": "蒸馏水只由水分子构成。",
     },
     text=text_of,
-    identity=identity_of,
+    identity=name_field("id"),
     reasons={"no_answer": "an exam question with neither answer nor explanation"},
 )

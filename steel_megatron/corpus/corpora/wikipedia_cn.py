@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from steel_megatron.corpus.corpus import Corpus, string
-
-
-def text_of(record: Mapping[str, Any], options: Mapping[str, str]) -> str:
-    return string(record, "completion")
-
+from steel_megatron.corpus.corpus import Corpus, text_field
 
 CORPUS = Corpus(
     name="wikipedia_cn",
@@ -18,5 +10,5 @@ CORPUS = Corpus(
     fields={"completion": "the entry, its title inside"},
     template="as it is; the title is inside",
     example={"completion": "算盘（珠算）是一种工具。", "source": "wikipedia.zh2307"},
-    text=text_of,
+    text=text_field("completion"),
 )
