@@ -5,51 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
-from hypothesis import given
-from hypothesis import strategies as st
 
 from helpers.processes import run_processes
 from steel_megatron.config import ConfigError, ParallelConfig
-from steel_megatron.parallel.grid import AXES, Grid, axis_groups, axis_sizes
+from steel_megatron.parallel.grid import Axis, Grid
+from steel_megatron.parallel.places import axis_groups, axis_sizes
 from steel_megatron.parallel.processes.launch import initialize, shutdown
-
-
-def test_default_order_puts_tensor_parallel_ranks_side_by_side():
-    sizes = {"tp": 2, "dp": 2, "pp": 2}
-    assert axis_groups(sizes, "tp-dp-pp", "tp") == [(0, 1), (2, 3), (4, 5), (6, 7)]
-    assert axis_groups(sizes, "tp-dp-pp", "dp") == [(0, 2), (1, 3), (4, 6), (5, 7)]
-    assert axis_groups(sizes, "tp-dp-pp", "pp") == [(0, 4), (1, 5), (2, 6), (3, 7)]
-    assert axis_groups(sizes, "pp-dp-tp", "tp") == [(0, 4), (1, 5), (2, 6), (3, 7)]
-
-
-@given(
-    st.tuples(*[st.integers(1, 4)] * 3),
-    st.permutations(AXES).map("-".join),
-)
-def test_groups_partition_the_ranks_and_cross_in_one_rank(shape, order):
-    sizes = dict(zip(AXES, shape, strict=True))
-    world = shape[0] * shape[1] * shape[2]
-    found = {axis: axis_groups(sizes, order, axis) for axis in AXES}
-    for axis in AXES:
-        assert sorted(rank for group in found[axis] for rank in group) == list(range(world))
-        assert all(len(group) == sizes[axis] for group in found[axis])
-    for tp in found["tp"]:
-        for dp in found["dp"]:
-            assert len(set(tp) & set(dp)) <= 1
-    fastest = order.split("-")[0]
-    assert found[fastest][0] == tuple(range(sizes[fastest]))
-
-
-def test_an_order_that_names_an_axis_twice_is_refused():
-    with pytest.raises(ConfigError, match="rank-order tp-tp-pp"):
-        axis_groups({"tp": 1, "dp": 1, "pp": 1}, "tp-tp-pp", "tp")
-
-
-def test_what_is_left_over_is_data_parallel():
-    parallel = ParallelConfig(tensor_model_parallel_size=2, pipeline_model_parallel_size=3)
-    assert axis_sizes(parallel, 12) == {"tp": 2, "dp": 2, "pp": 3}
-    with pytest.raises(ConfigError, match="8 processes for tensor 2 × pipeline 3"):
-        axis_sizes(parallel, 8)
 
 
 def test_without_torchrun_nothing_is_initialised(monkeypatch):
@@ -100,3 +61,53 @@ def test_single_touches_no_process_group():
     grid = Grid.single()
     assert grid.device == torch.device("cpu")
     assert grid.world.ranks == (0,)
+
+
+ASKED = (
+    ("cp", "dp"),
+    ("tp",),
+    ("tp", "cp", "dp"),
+    ("tp", "ep"),
+    ("edp", "tp"),
+    ("ep", "edp"),
+    ("tp", "cp", "dp", "pp"),
+)
+
+
+def sums_over(axis: Axis) -> tuple[tuple[int, ...], float]:
+    total = torch.tensor(float(dist.get_rank()))
+    if axis.size > 1:
+        dist.all_reduce(total, group=axis.group)
+    return axis.ranks, total.item()
+
+
+def products(cp: int, ep: int, tp: int, order: str) -> tuple[list[tuple[tuple[int, ...], float]], int]:
+    """What each product sums up to on this rank, and the communicators made for all of them."""
+    parallel = ParallelConfig(tensor_model_parallel_size=tp, rank_order=order)
+    sizes = axis_sizes(parallel, dist.get_world_size(), cp=cp, ep=ep)
+    grid = Grid.create(parallel, sizes=sizes)
+    assert grid.over("cp", "dp") is grid.make("cp", "dp"), "made at the start"
+    found = [sums_over(grid.make(*axes)) for axes in ASKED]
+    for axes in ASKED:
+        expected = next(g for g in axis_groups(sizes, order, *axes) if dist.get_rank() in g)
+        assert grid.over(*axes).ranks == expected
+    assert grid.groups is not None
+    return found, len(grid.groups.made)
+
+
+def test_products_are_summed_over_by_as_few_communicators_as_possible():
+    # cp, dp and, with one rank more than cp × dp, its group: what is everyone or equal to another has none of its own.
+    for (cp, ep, tp), communicators in (((2, 2, 1), 2), ((1, 1, 1), 0), ((1, 2, 2), 2), ((1, 1, 2), 2), ((2, 4, 1), 2)):
+        for found, made in run_processes(products, 4, cp, ep, tp, "tp-cp-ep-dp-pp"):
+            assert made == communicators, (cp, ep, tp)
+            assert all(total == sum(ranks) for ranks, total in found)
+    assert run_processes(products, 4, 2, 2, 1, "tp-cp-dp-ep-pp")[1][0][0] == ((0, 1, 2, 3), 6.0)
+
+
+def test_a_product_that_was_not_made_is_refused():
+    grid = Grid(Axis("tp", 2), Axis("dp", 2), Axis("pp"), Axis("world", 4), torch.device("cpu"))
+    assert grid.over("dp", "cp") is grid.dp
+    with pytest.raises(KeyError):
+        grid.over("tp", "dp")
+    with pytest.raises(ValueError, match="tp × dp in a grid without processes"):
+        grid.make("tp", "dp")

@@ -21,8 +21,8 @@ from steel_megatron.model.activations import Sizes
 from steel_megatron.model.flops import model_flops
 from steel_megatron.model.stages import stage_layers
 from steel_megatron.model.traffic import micro_batch_traffic, step_traffic
-from steel_megatron.parallel.grid import axis_groups, axis_sizes
 from steel_megatron.parallel.parameter import param_dtype
+from steel_megatron.parallel.places import axis_groups, axis_sizes
 from steel_megatron.training.loop import Trainer
 from steel_megatron.verify.layouts import Layout
 

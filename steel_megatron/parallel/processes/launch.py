@@ -16,7 +16,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from steel_megatron.config import ConfigError, ParallelConfig
 from steel_megatron.config.launcher import Launch, launch_from
-from steel_megatron.parallel.grid import Grid, axis_groups, axis_sizes, group_options, group_timeout
+from steel_megatron.parallel.grid import Grid, group_options, group_timeout
+from steel_megatron.parallel.places import axis_order, axis_sizes
 from steel_megatron.parallel.processes import flight, operations
 from steel_megatron.parallel.processes.addresses import LOOPBACK, interface_towards, is_known, is_own
 from steel_megatron.parallel.processes.meeting import common_name
@@ -40,8 +41,8 @@ def initialize(parallel: ParallelConfig, device_choice: str = "auto") -> Grid:
     """
     launch = launch_from(os.environ)
     sizes = axis_sizes(parallel, launch.world_size if launch else 1)
-    axis_groups(sizes, parallel.rank_order, "tp")  # a wrong order is refused before processes wait for one another
-    if launch is not None and parallel.rank_order.startswith("tp") and launch.local_world_size % sizes["tp"]:
+    order = axis_order(parallel.rank_order)  # a wrong order is refused before processes wait for one another
+    if launch is not None and order[0] == "tp" and launch.local_world_size % sizes["tp"]:
         raise ConfigError(
             f"tensor parallel {sizes['tp']} with {launch.local_world_size} processes per node",
             rule="a tensor-parallel group stays inside a node",

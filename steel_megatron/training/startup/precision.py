@@ -8,7 +8,7 @@ from collections.abc import Callable
 from steel_megatron.config import RunConfig
 from steel_megatron.ops import transformer_engine
 from steel_megatron.ops.scaled_matmul import check_device
-from steel_megatron.parallel.grid import Grid, stage_group
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.tensor.fp8 import Fp8Linears
 from steel_megatron.parallel.tensor.kinds import Linears
 from steel_megatron.parallel.tensor.transformer_engine import TransformerEngineLinears
@@ -28,7 +28,8 @@ def linears_maker(config: RunConfig, grid: Grid) -> Callable[[], Linears]:
     transformer_engine.require(grid.device.type)
     if training.fp8_format is None:
         return TransformerEngineLinears
-    group = stage_group(grid, config.parallel) if training.fp8_recipe == "delayed" else None
+    # Scales are shared by all ranks of a pipeline stage.
+    group = grid.make("tp", "cp", "dp").group if training.fp8_recipe == "delayed" else None
     recipe = transformer_engine.make_recipe(
         training.fp8_format, training.fp8_recipe, training.fp8_amax_history_len, reduce_amax=group is not None
     )

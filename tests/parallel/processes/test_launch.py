@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from helpers.processes import run_processes
 from steel_megatron.config import ConfigError, ParallelConfig
-from steel_megatron.parallel.grid import group_options, stage_group
+from steel_megatron.parallel.grid import group_options
 from steel_megatron.parallel.processes import launch
 from steel_megatron.parallel.processes.addresses import (
     LOOPBACK,
@@ -155,7 +155,7 @@ def shared_groups() -> list[bool]:
     ):
         grid = type(grid).create(parallel, "cpu")
         found.append(getattr(grid, axis).group is dist.group.WORLD)
-        found.append(grid.pp.size > 1 or stage_group(grid, parallel) is dist.group.WORLD)
+        found.append(grid.pp.size > 1 or grid.make("tp", "dp").group is dist.group.WORLD)
     shutdown()
     return found
 

@@ -14,7 +14,7 @@ from steel_megatron.config import ModelConfig, ParallelConfig
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import transformer_engine
 from steel_megatron.parallel.data.data_parallel import DataParallel
-from steel_megatron.parallel.grid import Grid, stage_group
+from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.tensor.fp8 import Fp8Linears
 from steel_megatron.parallel.tensor.kinds import Linears
 from steel_megatron.parallel.tensor.transformer_engine import TransformerEngineLinears
@@ -111,7 +111,7 @@ def stages() -> list[float]:
     sums = []
     for tp, pp, order in ((2, 1, "tp-dp-pp"), (1, 2, "tp-dp-pp"), (2, 2, "pp-tp-dp"), (1, 4, "tp-dp-pp")):
         parallel = ParallelConfig(tensor_model_parallel_size=tp, pipeline_model_parallel_size=pp, rank_order=order)
-        group = stage_group(Grid.create(parallel), parallel)
+        group = Grid.create(parallel).make("tp", "cp", "dp").group
         total = torch.tensor(float(dist.get_rank()))
         if group is not None:
             dist.all_reduce(total, group=group)
