@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.py csrc/*/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-slow sanitizers smoke lint docs clean
+.PHONY: help demo demo-clean test test-slow sanitizers smoke lint docs site clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,11 +47,15 @@ lint: .venv-test/ready ## ruff (rules and format) and mypy
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
 
+site: .venv-docs/ready ## the documentation as a site, in build/site; a warning is an error
+	mkdir -p build/pages
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+
 docs: .venv-test/ready ## writes the pages and figures that come from the code
 	set -e; for script in tools/docs/*.py; do .venv-test/bin/python $$script; done
 
 clean: ## removes environments, builds and caches
-	rm -rf .venv-demo .venv-test .venv-smoke build dist *.egg-info steel_megatron/*.so steel_megatron/build_info.json
+	rm -rf .venv-demo .venv-test .venv-smoke .venv-docs build dist *.egg-info steel_megatron/*.so steel_megatron/build_info.json
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv-demo/ready: $(SOURCES)
@@ -66,4 +70,10 @@ clean: ## removes environments, builds and caches
 	@# Ships the Qwen vocabulary that some tests read; without it they are skipped and say so.
 	.venv-test/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile dashscope \
 		|| echo "WARNING: dashscope could not be installed: the tests on the real Qwen vocabulary will be skipped"
+	touch $@
+
+# The site reads the package's text: the package itself is not installed.
+.venv-docs/ready: requirements-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	touch $@

@@ -15,7 +15,7 @@ def layer_costs(model: ModelConfig, seq_length: int) -> LayerCosts:
 
 
 def stage_layers(model: ModelConfig, parallel: ParallelConfig, seq_length: int) -> tuple[tuple[StageLayers, ...], ...]:
-    """[pipeline rank][chunk] → what it holds.
+    """``[pipeline rank][chunk]`` → what it holds.
 
     Raises:
         ConfigError: the layers cannot be cut as the configuration says.

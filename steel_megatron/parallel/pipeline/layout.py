@@ -34,7 +34,7 @@ class LayerCosts:
 def assign_layers(
     layers: int, ranks: int, chunks: int = 1, *, layout: str = "auto", costs: LayerCosts | None = None
 ) -> tuple[tuple[StageLayers, ...], ...]:
-    """[rank][chunk] → what it holds.
+    """``[rank][chunk]`` → what it holds.
 
     Args:
         layers: blocks of the model.
