@@ -25,7 +25,7 @@ KERNEL_FLAGS = ["-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
 
 def extensions() -> list[Extension]:
     """A module _<folder> for every folder of csrc/ with C++ files."""
-    folders = sorted({path.parent.name for path in (ROOT / "csrc").glob("*/*.cpp")})
+    folders = sorted({path.relative_to(ROOT / "csrc").parts[0] for path in (ROOT / "csrc").rglob("*.cpp")})
     return [cpp_extension(f"_{folder}", folder) for folder in folders]
 
 
@@ -44,8 +44,8 @@ def cpp_extension(name: str, folder: str) -> Extension:
 
 
 def sources(folder: str, suffix: str) -> list[str]:
-    """Files of a folder of csrc/, relative to the repository, sorted."""
-    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / folder).glob(f"*{suffix}"))
+    """Files in a folder of csrc/, relative to the repository, sorted."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / folder).rglob(f"*{suffix}"))
 
 
 class BuildExtensions(ParallelBuild):

@@ -19,7 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Code of a capability runs on later ones of the same first digit. 8.9 is there because it rounds to 8 bits in hardware.
 CAPABILITIES = ("8.0", "8.9", "9.0")
-FLAGS = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-Wall,-Wextra"]
+OPS = ROOT / "csrc" / "ops"
+FLAGS = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-Wall,-Wextra", f"-I{OPS}"]
 
 WITHOUT_CUBLAS = (
     "8-bit weight gradients go through a temporary: cublasLt.h is not beside nvcc (apt install libcublas-dev)"
@@ -110,8 +111,7 @@ def compile_library(nvcc: str, architectures: list[str], output: Path, work: Pat
     work.mkdir(parents=True, exist_ok=True)
     record = work / "command.txt"
     same = record.exists() and record.read_text(encoding="utf-8") == "\n".join(command)
-    folder = ROOT / "csrc" / "ops"
-    headers = max(path.stat().st_mtime for path in folder.iterdir() if path.suffix in (".h", ".cuh"))
+    headers = max(path.stat().st_mtime for path in [*OPS.glob("*.h"), *OPS.glob("cuda/*.cuh")])
 
     def compiled(source: Path) -> str:
         target = work / f"{source.stem}.o"
@@ -123,7 +123,7 @@ def compile_library(nvcc: str, architectures: list[str], output: Path, work: Pat
     if not same:
         record.unlink(missing_ok=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        objects = list(pool.map(compiled, sorted(folder.glob("*.cu"))))
+        objects = list(pool.map(compiled, sorted(OPS.glob("cuda/*.cu"))))
     record.write_text("\n".join(command), encoding="utf-8")
     linked = work / output.name
     _run([nvcc, "-shared", *codes, *objects, "-o", str(linked)])

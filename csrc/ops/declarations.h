@@ -1,6 +1,6 @@
-// The list of all kernels. Declarations, the Python binding, the types of ctypes' arguments and the type stub come from
-// it: an includer defines CPU_KERNEL(name, parameters...) or CUDA_KERNEL(name, parameters...), or both, and gets one of
-// them for each kernel there is on such a device. Parameters are int64_t, double, const void* or void*.
+// The list of all kernels. Declarations, the Python binding and the types of ctypes' arguments come from it: an includer
+// defines CPU_KERNEL(name, parameters...) or CUDA_KERNEL(name, parameters...), or both, and gets one of them for each
+// kernel there is on such a device. Parameters are int64_t, double, const void* or void*.
 //
 // Behind these come on a CPU the number of threads, on which no result depends, and on a GPU the stream. Launchers on a
 // GPU return the CUDA error code of the launch. dtype: 0 fp32, 1 bf16, 2 fp16. Tensors are contiguous.
@@ -125,3 +125,21 @@ CUDA_KERNEL(scaled_matmul_add, int64_t dtype, const void* a, const void* b, cons
 #undef KERNEL
 #undef CPU_KERNEL
 #undef CUDA_KERNEL
+
+// The headers that hold them on a CPU, in an order in which each finds what it uses. Those who define CPU_SOURCES get
+// all of them, in a namespace for an instruction set.
+#ifdef CPU_SOURCES
+#include "cpu/scalars.h"
+#include "cpu/norm.h"
+#include "cpu/activation.h"
+#include "cpu/cross_entropy.h"
+#include "rounding.h"
+#include "cpu/optimizer.h"
+#include "cpu/embedding.h"
+#include "cpu/rope.h"
+#include "cpu/qk_norm_rope.h"
+#include "cpu/tiles.h"
+#include "cpu/attention_bands.h"
+#include "cpu/attention.h"
+#include "cpu/few_tokens.h"
+#endif

@@ -20,9 +20,11 @@ from torch.nn.attention import SDPBackend
 
 from steel_megatron.ops import flash_attention, sdpa
 from steel_megatron.ops.backends import pick
+from steel_megatron.ops.cases import Case, Setting
 from steel_megatron.ops.dropout import ATTENTION_PROBABILITIES, DropoutKey, drop_elements
 from steel_megatron.ops.matmul import multiply
 from steel_megatron.ops.native import attention as native
+from steel_megatron.ops.operations import BY_SHIPPED_TIMES, Operation, declare
 
 
 @dataclass(frozen=True)
@@ -194,3 +196,41 @@ def _documents(batch: int, length: int, packing: Packing | None) -> Iterator[tup
         sample, start = divmod(place, length)
         yield sample, start, start + document
         place += document
+
+
+def _case(at: Setting) -> Case:
+    return at.differentiable(attention, at.heads())
+
+
+def _packed_case(at: Setting) -> Case:
+    """Four documents per sample, of different lengths."""
+    cuts = [at.length // 8, at.length // 4, at.length // 4]
+    packing = Packing.from_lengths([*cuts, at.length - sum(cuts)] * at.batch, at.device)
+    return at.differentiable(lambda q, k, v: attention(q, k, v, packing), at.heads())
+
+
+_NEWEST = {
+    "flash3": "the newest FlashAttention for this card, not timed on it",
+    "flash4": "the newest FlashAttention for this card, not timed on it",
+}
+_ON_CPU = {"steel_cpu": BY_SHIPPED_TIMES}
+declare(
+    "attention",
+    Operation(
+        "attention",
+        ("flash4", "flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
+        {"cpu": _ON_CPU, "cuda": {**_NEWEST, "sdpa": "torch picks its kernel by card and shape"}},
+        "--attention-backend",
+        case=_case,
+    ),
+)
+declare(
+    "packed_attention",
+    Operation(
+        "attention within documents",
+        ("flash4", "flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
+        {"cpu": _ON_CPU, "cuda": {**_NEWEST, "varlen": "one launch for all documents, no mask"}},
+        "--attention-backend",
+        case=_packed_case,
+    ),
+)

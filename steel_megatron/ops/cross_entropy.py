@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.backends import fused
+from steel_megatron.ops.cases import Case, Setting
 from steel_megatron.ops.compiled import cross_entropy as compiled
 from steel_megatron.ops.native import cross_entropy as native
+from steel_megatron.ops.operations import KERNELS_OR_COMPILED, Operation, declare
 from steel_megatron.ops.strips import row_strips
 
 _FUSED = {"steel": native, "compiled": compiled}
@@ -168,3 +170,20 @@ def _rows(logits_TV: Tensor) -> list[slice]:
         return list(row_strips(tokens, width // 4, logits_TV.device))
     step = max(GPU_ELEMENTS // max(width, 1), 1)
     return [slice(start, min(start + step, tokens)) for start in range(0, tokens, step)]
+
+
+TIMED_ELEMENTS = 1 << 27  # of the logits that are timed, at most
+
+
+def _case(at: Setting) -> Case:
+    assert at.model.vocab_size is not None
+    tokens = max(1, min(at.batch * at.length, TIMED_ELEMENTS // at.model.vocab_size))
+    labels_T = torch.arange(tokens, device=at.device) % at.model.vocab_size
+    logits_TV = at.random(tokens, at.model.vocab_size)
+    return at.differentiable(lambda logits_TV: cross_entropy(logits_TV, labels_T), [logits_TV])
+
+
+declare(
+    "cross_entropy",
+    Operation("cross entropy", ("steel", "compiled", "torch"), KERNELS_OR_COMPILED, price=11.0, case=_case),
+)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from steel_megatron.ops.backends import serves
 from steel_megatron.ops.cpu_products import in_fp32
-from steel_megatron.ops.native.few_tokens import few_tokens_linear
+from steel_megatron.ops.native.library import call
+from steel_megatron.ops.operations import Operation, declare
 
 # Elements in fp32 at a time: of the tokens' features, and of a weight's rows or what they give. A weight is cast once
 # per block of tokens, which costs as much as multiplying it by a few dozen of them.
@@ -193,3 +194,32 @@ def _slices(count: int, step: int) -> Iterator[slice]:
 
 def _longest(slices: Iterator[slice]) -> int:
     return max((part.stop - part.start for part in slices), default=0)
+
+
+@torch.library.custom_op("steel::few_tokens_linear", mutates_args=())
+def few_tokens_linear(x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+    """x Wᵀ + b, (T, O), summed in fp32 and rounded once; a token's result does not depend on the others."""
+    tokens, features = x_TI.shape
+    rows = len(weight_OI)
+    if weight_OI.shape[1] != features or (bias_O is not None and bias_O.shape != (rows,)):
+        raise ValueError(f"x {tuple(x_TI.shape)} by a weight {tuple(weight_OI.shape)}: rows of both are as long")
+    given = [None if tensor is None else tensor.contiguous() for tensor in (x_TI, weight_OI, bias_O)]
+    y_TO = x_TI.new_empty(tokens, rows)
+    call("few_tokens_linear", x_TI, *given, y_TO, tokens, rows, features)
+    return y_TO
+
+
+@few_tokens_linear.register_fake
+def _(x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+    return x_TI.new_empty(len(x_TI), len(weight_OI))
+
+
+declare(
+    "few_tokens_linear",
+    Operation(
+        "16-bit matmul of a few tokens in fp32",
+        ("steel", "torch"),
+        {"cpu": {"steel": "reads each weight once, where torch would cast it first"}},
+        measured=False,
+    ),
+)

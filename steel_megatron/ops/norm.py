@@ -13,8 +13,10 @@ from torch import Tensor
 
 from steel_megatron.ops import apex, transformer_engine
 from steel_megatron.ops.backends import fused, pick
+from steel_megatron.ops.cases import Case, Setting
 from steel_megatron.ops.compiled import norm as compiled
 from steel_megatron.ops.native import norm as native
+from steel_megatron.ops.operations import KERNELS_OR_COMPILED, Operation, declare
 from steel_megatron.ops.strips import row_strips
 
 _FUSED = {"steel": native, "compiled": compiled}
@@ -178,3 +180,19 @@ class _RMSNorm(torch.autograd.Function):
             mean_T1 = (product @ weight).div_(hidden).unsqueeze(1)
             grad_x_TH[rows] = torch.addcmul(grad * weight, normed, mean_T1, value=-1).mul_(rstd)
         return grad_x_TH.view_as(x), grad_weight.to(weight_H.dtype), None
+
+
+def _rms_norm_case(at: Setting) -> Case:
+    weight_H = torch.nn.Parameter(at.random(at.model.hidden_size, seed=1))
+    return at.differentiable(lambda x, weight_H: rms_norm(x, weight_H, 1e-5), [at.hidden(), weight_H])
+
+
+def _layer_norm_case(at: Setting) -> Case:
+    weight_H = torch.nn.Parameter(at.random(at.model.hidden_size, seed=1))
+    bias_H = at.random(at.model.hidden_size)
+    return at.differentiable(lambda x, w_H, b_H: layer_norm(x, w_H, b_H, 1e-5), [at.hidden(), weight_H, bias_H])
+
+
+_BACKENDS = ("steel", "compiled", "te", "apex", "torch")
+declare("rms_norm", Operation("RMSNorm", _BACKENDS, KERNELS_OR_COMPILED, price=1.5, case=_rms_norm_case))
+declare("layer_norm", Operation("LayerNorm", _BACKENDS, KERNELS_OR_COMPILED, case=_layer_norm_case))

@@ -1,9 +1,17 @@
-"""The operations: what implements each, what ``auto`` tries without measured times, what each flag asks for."""
+"""What an operation with a choice declares, what all have declared, and what each flag asks for.
+
+An operation is declared in the file that computes it, with what implements it, what ``auto`` tries, and what is timed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from steel_megatron.ops.cases import Case, Setting
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,8 @@ class Operation:
             shipped.py).
         flag: what chooses.
         price: on a GPU, by how much the bytes that torch's moves exceed those of a fused kernel, as traced.
+        case: what is timed of it; None for those of which ``measured`` is false, and for those whose case needs more
+            than this folder has (plan/measure.py).
         measured: it is one of those that are timed.
     """
 
@@ -25,74 +35,57 @@ class Operation:
     auto: Mapping[str, Mapping[str, str]]
     flag: str = "--kernel-backend"
     price: float = 1.0
+    case: Callable[[Setting], Case] | None = None
     measured: bool = True
 
 
 # Of this package: --kernel-backend torch keeps auto from all of them.
 OURS = ("steel", "steel_cpu", "steel_cuda", "compiled")
-_BY_SHIPPED_TIMES = ""  # shipped.py has the reason, by instruction set, and may turn the choice
-_ON_GPU = "fewer passes over memory than torch's, not timed on this card"
-_OURS = {"cpu": {"steel": _BY_SHIPPED_TIMES}, "cuda": {"steel": _ON_GPU}}
-_NEWEST = {
-    "flash3": "the newest FlashAttention for this card, not timed on it",
-    "flash4": "the newest FlashAttention for this card, not timed on it",
-}
-_FUSED = {
-    "cpu": _OURS["cpu"],
+BY_SHIPPED_TIMES = ""  # shipped.py has the reason, by instruction set, and may turn the choice
+ON_GPU = "fewer passes over memory than torch's, not timed on this card"
+# What auto tries, for operations with our kernels, and for those that torch.compile fuses as well.
+KERNELS = {"cpu": {"steel": BY_SHIPPED_TIMES}, "cuda": {"steel": ON_GPU}}
+KERNELS_OR_COMPILED = {
+    "cpu": KERNELS["cpu"],
     "cuda": {
-        **_OURS["cuda"],
+        **KERNELS["cuda"],
         "compiled": "torch.compile's, fewer passes over memory than torch's, not timed on this card",
     },
 }
-_ONE_LAUNCH = "one launch for all documents, no mask"
-OPERATIONS = {
-    "rms_norm": Operation("RMSNorm", ("steel", "compiled", "te", "apex", "torch"), _FUSED, price=1.5),
-    "layer_norm": Operation("LayerNorm", ("steel", "compiled", "te", "apex", "torch"), _FUSED),
-    "rope": Operation("RoPE", ("steel", "compiled", "torch"), _FUSED, price=3.6),
-    "qk_norm_rope": Operation("norms of queries and keys with RoPE", ("steel", "compiled", "torch"), _FUSED),
-    "activation": Operation("activation", ("steel", "compiled", "torch"), _FUSED, price=2.0),
-    "gelu": Operation(
-        "exact GELU without a gate",
-        ("steel", "torch"),
-        {
-            "cpu": {"torch": "torch's was measured faster, on CPUs with AVX-512, and ours keeps more digits"},
-            "cuda": {"torch": "one pass as well"},
-        },
-        measured=False,
-    ),
-    "cross_entropy": Operation("cross entropy", ("steel", "compiled", "torch"), _FUSED, price=11.0),
-    "embedding_gradient": Operation("embedding gradient", ("steel", "torch"), _OURS, price=2.1),
-    "few_tokens_linear": Operation(
-        "16-bit matmul of a few tokens in fp32",
-        ("steel", "torch"),
-        {"cpu": {"steel": "reads each weight once, where torch would cast it first"}},
-        measured=False,
-    ),
-    "adamw": Operation("optimizer", ("steel", "apex", "torch"), _OURS),
-    "gradient_norm": Operation("gradient norm", ("steel", "torch"), _OURS),
-    "quantise": Operation("rounding to 8 bits", ("steel_cuda", "torch"), {"cuda": {"steel_cuda": _ON_GPU}}),
-    "scaled_matmul_add": Operation(
-        "8-bit weight gradient",
-        ("steel_cuda", "torch"),
-        {"cuda": {"steel_cuda": "cuBLASLt adds to the fp32 gradient inside the matmul, where torch makes a temporary"}},
-        measured=False,
-    ),
-    "attention": Operation(
-        "attention",
-        ("flash4", "flash3", "flash2", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {
-            "cpu": {"steel_cpu": _BY_SHIPPED_TIMES},
-            "cuda": {**_NEWEST, "sdpa": "torch picks its kernel by card and shape"},
-        },
-        "--attention-backend",
-    ),
-    "packed_attention": Operation(
-        "attention within documents",
-        ("flash4", "flash3", "flash2", "varlen", "cudnn", "steel_cpu", "sdpa_flash", "unfused", "sdpa"),
-        {"cpu": {"steel_cpu": _BY_SHIPPED_TIMES}, "cuda": {**_NEWEST, "varlen": _ONE_LAUNCH}},
-        "--attention-backend",
-    ),
-}
+_declared: dict[str, Operation] = {}
+
+
+def declare(operation: str, what: Operation) -> None:
+    """Makes an operation known; called once, in the file that computes it."""
+    _declared[operation] = what
+
+
+class _Declared(Mapping[str, Operation]):
+    """All operations by name; their files are loaded when one that is not known is asked for."""
+
+    def __getitem__(self, operation: str) -> Operation:
+        if operation not in _declared:
+            _load_all()
+        return _declared[operation]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_load_all())
+
+    def __len__(self) -> int:
+        return len(_load_all())
+
+
+@functools.cache
+def _load_all() -> tuple[str, ...]:
+    """Loads every file of this folder and of those in it; the names they declare."""
+    here = Path(__file__).parent
+    for path in sorted(here.rglob("*.py")):
+        if not path.stem.startswith("_"):
+            importlib.import_module(".".join([__package__, *path.relative_to(here).with_suffix("").parts]))
+    return tuple(sorted(_declared))
+
+
+OPERATIONS: Mapping[str, Operation] = _Declared()
 
 # Backends that need not compute the same bits twice; --deterministic-mode keeps auto from them and refuses them.
 NOT_DETERMINISTIC = {

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.backends import fused
+from steel_megatron.ops.cases import Case, Setting
 from steel_megatron.ops.compiled import qk_norm_rope as compiled
 from steel_megatron.ops.native import qk_norm_rope as native
 from steel_megatron.ops.norm import rms_norm
-from steel_megatron.ops.rope import Rotation, rotate
+from steel_megatron.ops.operations import KERNELS_OR_COMPILED, Operation, declare
+from steel_megatron.ops.rope import RopeSettings, Rotation, rotate, rotation
 
 _FUSED = {"steel": native, "compiled": compiled}
 
@@ -81,3 +83,24 @@ class _QKNormRope(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return *ctx.kernels.qk_norm_rope_backward(*grads, *ctx.saved_tensors), *[None] * 5
+
+
+def _case(at: Setting) -> Case:
+    queries, size = at.model.num_attention_heads, at.model.head_dim
+    qkv_BSC = at.random(at.batch, at.length, (queries + 2 * at.model.query_groups) * size)
+    query_D, key_D = at.random(size, seed=1), at.random(size, seed=2)
+    leaves = [tensor.requires_grad_() for tensor in (qkv_BSC, query_D, key_D)]
+    grads = at.heads()
+    by = rotation(RopeSettings.from_config(at.model), at.length, at.device)
+
+    def run() -> list[Tensor]:
+        heads = qk_norm_rope(qkv_BSC, query_D, key_D, 1e-6, by, queries)
+        return [*heads, *torch.autograd.grad(heads, leaves, grads)]
+
+    return Case(tuple(leaves), run, run)
+
+
+declare(
+    "qk_norm_rope",
+    Operation("norms of queries and keys with RoPE", ("steel", "compiled", "torch"), KERNELS_OR_COMPILED, case=_case),
+)

@@ -16,8 +16,10 @@ from torch import Tensor
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.ops.backends import fused
+from steel_megatron.ops.cases import Case, Setting
 from steel_megatron.ops.compiled import rope as compiled
 from steel_megatron.ops.native import rope as native
+from steel_megatron.ops.operations import KERNELS_OR_COMPILED, Operation, declare
 from steel_megatron.ops.strips import row_strips
 
 _FUSED = {"steel": native, "compiled": compiled}
@@ -225,3 +227,11 @@ def _frequencies_on(settings: RopeSettings, device: torch.device) -> tuple[Tenso
     with torch.inference_mode(False), torch.no_grad():
         per_position, factor = frequencies(settings)
         return per_position.to(device), factor
+
+
+def _case(at: Setting) -> Case:
+    by = rotation(RopeSettings.from_config(at.model), at.length, at.device)
+    return at.differentiable(lambda x_BSND: rotate(x_BSND, by), at.heads()[:1])
+
+
+declare("rope", Operation("RoPE", ("steel", "compiled", "torch"), KERNELS_OR_COMPILED, price=3.6, case=_case))

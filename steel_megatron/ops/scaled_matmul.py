@@ -25,8 +25,10 @@ from torch.nn.functional import ScalingType, scaled_mm
 
 from steel_megatron.config import ConfigError
 from steel_megatron.ops.backends import pick
+from steel_megatron.ops.cases import Case, Setting
 from steel_megatron.ops.native import quantise as native
 from steel_megatron.ops.native import scaled_matmul as native_matmul
+from steel_megatron.ops.operations import ON_GPU, Operation, declare
 
 log = logging.getLogger(__name__)
 E4M3 = torch.float8_e4m3fn
@@ -196,3 +198,28 @@ def _cpu_multiplies() -> bool:
     except (RuntimeError, NotImplementedError):
         return False
     return bool((product == torch.eye(MULTIPLE)).all())
+
+
+def _case(at: Setting) -> Case:
+    """The gradient of the MLP's inner channels, which is rounded both ways."""
+    x_TC = at.random(at.batch * at.length, at.model.ffn_hidden_size)
+
+    def run() -> tuple[Scaled, Scaled]:
+        return quantise_both(x_TC, E5M2, largest_magnitude(x_TC))
+
+    return Case((x_TC,), run, lambda: [rounded.values() for rounded in run()])
+
+
+declare(
+    "quantise",
+    Operation("rounding to 8 bits", ("steel_cuda", "torch"), {"cuda": {"steel_cuda": ON_GPU}}, case=_case),
+)
+declare(
+    "scaled_matmul_add",
+    Operation(
+        "8-bit weight gradient",
+        ("steel_cuda", "torch"),
+        {"cuda": {"steel_cuda": "cuBLASLt adds to the fp32 gradient inside the matmul, where torch makes a temporary"}},
+        measured=False,
+    ),
+)

@@ -1,8 +1,6 @@
 """Times every implementation that is here, so that ``auto`` takes the fastest on this very machine.
 
 An implementation counts if its results agree with those of torch in fp32, from the same numbers; torch's counts anyway.
-
-All cases take a model's shapes, a batch of so many samples of a length, a device and a type.
 """
 
 from __future__ import annotations
@@ -20,23 +18,14 @@ from torch.utils.benchmark import Timer
 from steel_megatron.config import ModelConfig, OptimizerConfig, TrainingConfig, load_run_config
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import backends, measured
-from steel_megatron.ops.activation import activate
-from steel_megatron.ops.attention import Packing, attention
-from steel_megatron.ops.cross_entropy import cross_entropy
-from steel_megatron.ops.embedding import add_rows
-from steel_megatron.ops.norm import layer_norm, rms_norm
-from steel_megatron.ops.qk_norm_rope import qk_norm_rope
-from steel_megatron.ops.rope import RopeSettings, rotate, rotation
-from steel_megatron.ops.scaled_matmul import E5M2, Scaled, largest_magnitude, quantise_both
+from steel_megatron.ops.cases import Case, Setting
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm
 from steel_megatron.optim.optimizer import Optimizer
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import param_dtype
 
-LOGITS = 1 << 27  # elements of the logits that are timed, at most
 RUN_TOKENS, RUN_VOCABULARY = 8192, 1 << 16  # of a run's micro-batch and vocabulary, at most
-TOLERANCE = 0.02  # of the results' norm; bf16 rounds by 0.004
 
 
 @dataclass(frozen=True)
@@ -63,6 +52,10 @@ class Shape:
         run = f"hidden {model.hidden_size}, {heads}, MLP {model.ffn_hidden_size}, {training.precision}"
         return cls(model, batch, length, param_dtype(training.precision), f"{run}, micro-batch {batch} x {length}", run)
 
+    def setting(self, device: torch.device, dtype: torch.dtype) -> Setting:
+        """What a case is made for."""
+        return Setting(self.model, self.batch, self.length, device, dtype)
+
     def packed(self) -> str:
         """For another process; :meth:`unpacked` reads it."""
         values = dataclasses.asdict(self) | {"dtype": str(self.dtype).removeprefix("torch.")}
@@ -73,21 +66,6 @@ class Shape:
         values = json.loads(text)
         model, dtype = ModelConfig(**values.pop("model")), getattr(torch, values.pop("dtype"))
         return cls(model=model, dtype=dtype, **values)
-
-
-@dataclass(frozen=True)
-class Case:
-    """An operation of a model in its training step.
-
-    Args:
-        tensors: what the policy is asked about.
-        run: what is timed: forward and backward.
-        results: what all implementations have to agree on, from the same start.
-    """
-
-    tensors: tuple[Tensor, ...]
-    run: Callable[[], object]
-    results: Callable[[], Iterable[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -177,8 +155,8 @@ def measure(
     for operation, make in CASES.items():
         known = backends.OPERATIONS[operation]
         with backends.forced(operation, known.backends[-1], device.type):
-            expected = _numbers(make(shape.model, shape.batch, shape.length, device, torch.float32))
-        case = make(shape.model, shape.batch, shape.length, device, shape.dtype)
+            expected = _numbers(make(shape.setting(device, torch.float32)))
+        case = make(shape.setting(device, shape.dtype))
         for backend in reversed(known.backends):
             missing = backends.BACKENDS[backend].missing(device.type)
             if missing:
@@ -192,7 +170,7 @@ def measure(
 def _try(operation: str, backend: str, case: Case, expected: list[Tensor], device_type: str, seconds: float) -> Timing:
     try:
         with backends.forced(operation, backend, device_type):
-            disagreeing = disagreement(_numbers(case), expected)
+            disagreeing = disagreement(_numbers(case), expected, case.tolerance)
             if disagreeing and backend != backends.OPERATIONS[operation].backends[-1]:
                 return Timing(operation, backend, failed=disagreeing)
             return Timing(operation, backend, _median(case.run, seconds))
@@ -200,11 +178,11 @@ def _try(operation: str, backend: str, case: Case, expected: list[Tensor], devic
         return Timing(operation, backend, failed=str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
-def disagreement(found: Iterable[Tensor], expected: Iterable[Tensor]) -> str | None:
+def disagreement(found: Iterable[Tensor], expected: Iterable[Tensor], tolerance: float) -> str | None:
     """None if results are close enough."""
     for ours, theirs in zip(found, expected, strict=True):
         error = float((ours - theirs).norm() / theirs.norm().clamp_min(1e-30))
-        if not error <= TOLERANCE:
+        if not error <= tolerance:
             return f"its results are {error:.2g} of their norm away from fp32's"
     return None
 
@@ -218,89 +196,12 @@ def _median(run: Callable[[], object], seconds: float) -> float:
     return timer.blocked_autorange(min_run_time=seconds).median
 
 
-def _differentiable(function: Callable[..., Tensor], inputs: list[Tensor]) -> Case:
-    leaves = [tensor.requires_grad_() for tensor in inputs]
-    y = function(*leaves)
-    grad = _random(*y.shape, device=y.device, dtype=y.dtype, seed=7)
-
-    def run() -> list[Tensor]:
-        y = function(*leaves)
-        return [y, *torch.autograd.grad(y, leaves, grad)]
-
-    return Case(tuple(inputs), run, run)
-
-
-def _rms_norm(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    x, weight = _random(batch, length, config.hidden_size, device=device, dtype=dtype), _weight(config, device, dtype)
-    return _differentiable(lambda x, w: rms_norm(x, w, 1e-5), [x, weight])
-
-
-def _layer_norm(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    x, weight = _random(batch, length, config.hidden_size, device=device, dtype=dtype), _weight(config, device, dtype)
-    bias = _random(config.hidden_size, device=device, dtype=dtype)
-    return _differentiable(lambda x, w, b: layer_norm(x, w, b, 1e-5), [x, weight, bias])
-
-
-def _rope(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    x = _random(batch, length, config.num_attention_heads, config.head_dim, device=device, dtype=dtype)
-    by = rotation(RopeSettings.from_config(config), length, device)
-    return _differentiable(lambda x: rotate(x, by), [x])
-
-
-def _activation(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    gate_up = _random(batch, length, 2 * config.ffn_hidden_size, device=device, dtype=dtype)
-    return _differentiable(lambda x: activate(x, "swiglu"), [gate_up])
-
-
-def _cross_entropy(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    assert config.vocab_size is not None
-    tokens = max(1, min(batch * length, LOGITS // config.vocab_size))
-    logits = _random(tokens, config.vocab_size, device=device, dtype=dtype)
-    labels = torch.arange(tokens, device=device) % config.vocab_size
-    return _differentiable(lambda x: cross_entropy(x, labels), [logits])
-
-
-def _quantise(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    """The gradient of the MLP's inner channels, which is rounded both ways."""
-    x = _random(batch * length, config.ffn_hidden_size, device=device, dtype=dtype)
-
-    def run() -> tuple[Scaled, Scaled]:
-        return quantise_both(x, E5M2, largest_magnitude(x))
-
-    return Case((x,), run, lambda: [rounded.values() for rounded in run()])
-
-
-def _attention(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    return _differentiable(attention, _heads(config, batch, length, device, dtype))
-
-
-def _packed_attention(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    """Four documents per sample, of different lengths."""
-    cuts = [length // 8, length // 4, length // 4]
-    packing = Packing.from_lengths([*cuts, length - sum(cuts)] * batch, device)
-    return _differentiable(lambda q, k, v: attention(q, k, v, packing), _heads(config, batch, length, device, dtype))
-
-
-def _embedding_gradient(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    assert config.vocab_size is not None
-    grad = _random(batch * length, config.hidden_size, device=device, dtype=dtype)
-    ids = torch.arange(batch * length, device=device) ** 2 % config.vocab_size
-    target = torch.zeros(config.vocab_size, config.hidden_size, device=device)
-
-    def results() -> list[Tensor]:
-        fresh = torch.zeros_like(target)
-        add_rows(fresh, grad, ids)
-        return [fresh]
-
-    return Case((grad,), lambda: add_rows(target, grad, ids), results)
-
-
-def _adamw(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
+def _adamw(at: Setting) -> Case:
     """On a model of one block."""
-    optimizer = _optimizer(config, device, dtype)
+    optimizer = _optimizer(at)
 
     def results() -> list[Tensor]:
-        fresh = _optimizer(config, device, dtype)
+        fresh = _optimizer(at)
         before = [slot.master.clone() for slot in fresh.slots]
         fresh.step(1e-3, 1.0)
         changes = [slot.master - start for slot, start in zip(fresh.slots, before, strict=True)]
@@ -309,8 +210,8 @@ def _adamw(config: ModelConfig, batch: int, length: int, device: torch.device, d
     return Case(tuple(slot.master for slot in optimizer.slots), lambda: optimizer.step(1e-3, 1.0), results)
 
 
-def _gradient_norm(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    optimizer = _optimizer(config, device, dtype)
+def _gradient_norm(at: Setting) -> Case:
+    optimizer = _optimizer(at)
     counted = counted_gradients(optimizer.data_parallel.shards, optimizer.grid, sharded=False)
 
     def run() -> list[Tensor]:
@@ -319,60 +220,17 @@ def _gradient_norm(config: ModelConfig, batch: int, length: int, device: torch.d
     return Case(tuple(counted), run, run)
 
 
-def _qk_norm_rope(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> Case:
-    queries, keys = config.num_attention_heads, config.query_groups
-    qkv = _random(batch, length, (queries + 2 * keys) * config.head_dim, device=device, dtype=dtype)
-    query, key = (_random(config.head_dim, device=device, dtype=dtype, seed=seed) for seed in (1, 2))
-    leaves = [tensor.requires_grad_() for tensor in (qkv, query, key)]
-    grads = _heads(config, batch, length, device, dtype)
-    by = rotation(RopeSettings.from_config(config), length, device)
-
-    def run() -> list[Tensor]:
-        heads = qk_norm_rope(qkv, query, key, 1e-6, by, queries)
-        return [*heads, *torch.autograd.grad(heads, leaves, grads)]
-
-    return Case((qkv, query, key), run, run)
-
-
-CASES: dict[str, Callable[[ModelConfig, int, int, torch.device, torch.dtype], Case]] = {
-    "rms_norm": _rms_norm,
-    "layer_norm": _layer_norm,
-    "rope": _rope,
-    "qk_norm_rope": _qk_norm_rope,
-    "activation": _activation,
-    "cross_entropy": _cross_entropy,
-    "quantise": _quantise,
-    "embedding_gradient": _embedding_gradient,
-    "adamw": _adamw,
-    "gradient_norm": _gradient_norm,
-    "attention": _attention,
-    "packed_attention": _packed_attention,
-}
-
-
-def _random(*shape: int, device: torch.device, dtype: torch.dtype, seed: int = 0) -> Tensor:
-    """The same numbers in every type: they fit bf16."""
-    generator = torch.Generator(device=device).manual_seed(seed)
-    return torch.randn(shape, device=device, dtype=torch.bfloat16, generator=generator).to(dtype)
-
-
-def _weight(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> torch.nn.Parameter:
-    return torch.nn.Parameter(_random(config.hidden_size, device=device, dtype=dtype, seed=1))
-
-
-def _heads(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
-    counts = [config.num_attention_heads, config.query_groups, config.query_groups]
-    return [
-        _random(batch, length, count, config.head_dim, device=device, dtype=dtype, seed=seed)
-        for seed, count in enumerate(counts)
-    ]
-
-
-def _optimizer(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Optimizer:
-    grid = Grid.single(device)
-    model = GPT(config, grid, dtype=dtype, layers=range(1), seed=0)
+def _optimizer(at: Setting) -> Optimizer:
+    grid = Grid.single(at.device)
+    model = GPT(at.model, grid, dtype=at.dtype, layers=range(1), seed=0)
     data_parallel = DataParallel([model], grid, shard=False)
     for number, shard in enumerate(data_parallel.shards):
-        shard.grad_rows.copy_(_random(*shard.grad_rows.shape, device=device, dtype=dtype, seed=number))
-    precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]
+        shard.grad_rows.copy_(at.random(*shard.grad_rows.shape, seed=number))
+    precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[at.dtype]
     return Optimizer(data_parallel, OptimizerConfig(), TrainingConfig(precision=precision), grid)
+
+
+# What operations declare with themselves, and of those of the optimizer, which need a model with gradients.
+CASES: dict[str, Callable[[Setting], Case]] = {
+    operation: known.case for operation, known in backends.OPERATIONS.items() if known.case is not None
+} | {"adamw": _adamw, "gradient_norm": _gradient_norm}

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["-std=c++17", "-O3", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
+CSRC = ROOT / "csrc"
+FLAGS = ["-std=c++17", "-O3", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}", f"-I{CSRC / 'ops'}"]
 KERNEL_FLAGS = ["-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
 
 
@@ -41,11 +42,11 @@ HASWELL = Machine("haswell", "x86_64-linux-gnu-g++", ("qemu-x86_64", "-cpu", "Ha
 
 def compile_driver(compiler: str, folder: Path) -> Path:
     """All C++ parts but their Python bindings, and driver.cpp, in one static program."""
-    sources = [path for path in sorted((ROOT / "csrc").glob("*/*.cpp")) if path.name != "binding.cpp"]
+    sources = [path for path in sorted(CSRC.rglob("*.cpp")) if path.name != "binding.cpp"]
 
     def make(source: Path) -> Path:
         made = folder / f"{source.parent.name}_{source.stem}.o"
-        extra = KERNEL_FLAGS if source.parent.name == "ops" else []
+        extra = KERNEL_FLAGS if source.is_relative_to(CSRC / "ops") else []
         subprocess.run([compiler, *FLAGS, *extra, f"-I{source.parent}", "-c", source, "-o", made], check=True)
         return made
 

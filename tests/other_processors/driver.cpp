@@ -15,7 +15,7 @@
 #include "jsonl/scan.h"
 #include "minhash/overlap.h"
 #include "minhash/pairs.h"
-#include "ops/kernels.h"
+#include "ops/cpu/kernels.h"
 #include "text/edits.h"
 #include "text/statistics.h"
 #include "text/unicode_repair.h"

@@ -63,7 +63,7 @@ def test_they_are_built_where_nvcc_is_and_only_what_changed_again(nvcc, tmp_path
     assert build(tmp_path) == "built for compute capability 8.0, 8.9, 9.0+PTX"
     assert (tmp_path / "_ops_cuda.so").exists()
     commands = ran()
-    files = sorted((ROOT / "csrc" / "ops").glob("*.cu"))
+    files = sorted((ROOT / "csrc" / "ops").glob("cuda/*.cu"))
     assert len([line for line in commands if " -c " in line]) == len(files)
     assert "arch=compute_90,code=[sm_90,compute_90]" in commands[-1]
     build(tmp_path)

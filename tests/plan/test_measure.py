@@ -55,8 +55,8 @@ def test_an_implementation_that_computes_something_else_is_left_out(monkeypatch)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 2.0])
 def test_disagreement(bad):
     right = [torch.ones(4)]
-    assert measuring.disagreement([torch.ones(4) * 1.001], right) is None
-    assert measuring.disagreement([torch.ones(4) * bad], right) is not None
+    assert measuring.disagreement([torch.ones(4) * 1.001], right, 0.02) is None
+    assert measuring.disagreement([torch.ones(4) * bad], right, 0.02) is not None
 
 
 def test_the_times_are_kept_for_later_runs(monkeypatch, tmp_path):

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.native.library import DTYPES, call, no_result
+from steel_megatron.ops.operations import KERNELS, Operation, declare
 
-CHUNK = 16384  # elements; as in csrc/ops/kernels.h and optimizer.cu
+CHUNK = 16384  # elements; as in csrc/ops/cpu/kernels.h and cuda/optimizer.cu
 MOMENTS = {torch.float32, torch.bfloat16}
 PLACE = 4  # numbers
 
@@ -109,3 +110,7 @@ adamw_.register_fake(no_result)
 @sum_of_squares.register_fake
 def _(tensors: Sequence[Tensor]) -> Tensor:
     return tensors[0].new_empty((), dtype=torch.float64)
+
+
+declare("adamw", Operation("optimizer", ("steel", "apex", "torch"), KERNELS))
+declare("gradient_norm", Operation("gradient norm", ("steel", "torch"), KERNELS))

@@ -35,7 +35,7 @@ def why_not_card(capability: tuple[int, int], architectures: str) -> str | None:
     for that capability alone.
 
     Args:
-        architectures: as ``csrc/ops/built_for.cu`` tells: "8.0 9.0+PTX".
+        architectures: as ``csrc/ops/cuda/built_for.cu`` tells: "8.0 9.0+PTX".
     """
     for name in architectures.split():
         found = re.fullmatch(r"(\d+)\.(\d)([af]?)(\+PTX)?", name)

@@ -1,1 +1,1 @@
-"""CUDA kernels on a CPU: csrc/ops/*.cu compiled by g++ against an emulator of blocks, warps and barriers."""
+"""CUDA kernels on a CPU: csrc/ops/cuda/*.cu compiled by g++ against an emulator of blocks, warps and barriers."""

@@ -95,7 +95,7 @@ def build(variant: str = "checked", sources: Sequence[Path] | None = None) -> Pa
     Raises:
         RuntimeError: g++ refused a source; its messages.
     """
-    sources = sorted(OPS.glob("*.cu")) if sources is None else sources
+    sources = sorted(OPS.glob("cuda/*.cu")) if sources is None else sources
     chosen = VARIANTS[variant]
     folder = ROOT / "build" / "cuda_emulator" / f"{variant}_{_digest(variant, sources)}"
     library = folder / "kernels.so"
@@ -116,7 +116,7 @@ def build(variant: str = "checked", sources: Sequence[Path] | None = None) -> Pa
 
 def _digest(variant: str, sources: Sequence[Path]) -> str:
     content = hashlib.sha256(repr((_told("--version"), FLAGS, VARIANTS[variant], str(toolkit()))).encode())
-    headers = [*OPS.glob("*.h"), *OPS.glob("*.cuh")]
+    headers = [*OPS.glob("*.h"), *OPS.glob("cuda/*.cuh")]
     own = [path for path in HERE.iterdir() if path.suffix in (".h", ".cpp", ".py")]
     for path in sorted({*sources, *headers, *own}):
         content.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -125,7 +125,7 @@ def _digest(variant: str, sources: Sequence[Path]) -> str:
 
 def _write_rewritten(folder: Path, sources: Sequence[Path]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for path in [*sources, *OPS.glob("*.cuh")]:
+    for path in [*sources, *OPS.glob("cuda/*.cuh")]:
         shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         (folder / path.name).write_text(rewrite(path.read_text(encoding="utf-8"), str(shown)), encoding="utf-8")
 

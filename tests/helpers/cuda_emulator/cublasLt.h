@@ -1,4 +1,4 @@
-// What csrc/ops/scaled_matmul.cu calls of cuBLASLt, with NVIDIA's names and numbers; cublasLt.cpp answers. It stands
+// What csrc/ops/cuda/scaled_matmul.cu calls of cuBLASLt, with NVIDIA's names and numbers; cublasLt.cpp answers. It stands
 // before the toolkit's own header, which the packages of CUDA's headers do not bring.
 #pragma once
 #include <cuda_runtime.h>

@@ -45,7 +45,7 @@ class EmulatedLibrary(library.CudaLibrary):
 
 
 def kernels() -> EmulatedLibrary:
-    """All of csrc/ops, compiled at the first call; what does not compile is compiled once, and fails every time."""
+    """All CUDA kernels, compiled at the first call; what does not compile is compiled once, and fails every time."""
     found = _kernels()
     if isinstance(found, RuntimeError):
         raise found

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from helpers.kernels import DEVICES, DTYPES, close, instruction_sets, needs_cpu_kernels, random
 from steel_megatron.ops.native import library
-from steel_megatron.ops.native.activation import FUNCTIONS, activation
+from steel_megatron.ops.native.activation import FUNCTIONS, activation, activation_backward
 
 EXACT = {
     "silu": F.silu,
@@ -108,3 +109,9 @@ def test_operation_traces():
     torch.library.opcheck(activation, (torch.randn(3, 7, requires_grad=True), "gelu", False))
     with pytest.raises(ValueError, match="7 channels"):
         activation(torch.randn(3, 7), "silu", True)
+
+
+def emulated_activations(dtype: torch.dtype) -> list[Tensor]:
+    x, grad = random((3, 4112), dtype, "cpu", 1), random((3, 2056), dtype, "cpu", 2)
+    forward = [activation(x, function, True) for function in FUNCTIONS]
+    return forward + [activation_backward(grad, x, function, True) for function in FUNCTIONS]

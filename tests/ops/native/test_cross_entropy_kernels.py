@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from helpers.kernels import CUDA_DEVICES, DEVICES, DTYPES, close, instruction_sets, needs_cpu_kernels, random
 from steel_megatron.ops.native import library
@@ -111,3 +112,10 @@ def test_operations_trace():
     torch.library.opcheck(cross_entropy_gradient_, (logits, labels, ones, ones, ones, 0, 5))
     with pytest.raises(ValueError, match="int64"):
         cross_entropy_statistics(logits, labels.int(), 0, 5)
+
+
+def emulated_cross_entropy(dtype: torch.dtype) -> list[Tensor]:
+    logits, labels, scale = random((5, 9000), dtype, "cpu", 1), torch.arange(5), torch.linspace(0.0, 1.0, 5)
+    found = cross_entropy_statistics(logits, labels, 0, 8990)
+    cross_entropy_gradient_(logits, labels, found[0], scale, scale, 0, 8990)
+    return [*found, logits]

@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from helpers.kernels import DEVICES, DTYPES, close, instruction_sets, needs_cpu_kernels, random
+from steel_megatron.ops.embedding import embedding_gradient_
 from steel_megatron.ops.native import library
-from steel_megatron.ops.native.embedding import embedding_gradient_
 
 
 def exact(target, grad, ids):
@@ -43,8 +44,10 @@ def test_against_fp64(device, tokens, rows, hidden, outside, dtype, fp32, stride
     expected = exact(target, grad, ids)
     left = [n for n in range(rows) if n not in set(ids.tolist())]
     untouched = target[left]
+    # Summands cancel: fp32 rounds sums on the way, which are larger than the last.
+    largest = float(exact(target.abs(), grad.abs(), ids).max())
     embedding_gradient_(target, grad, ids)
-    close(target, expected)
+    close(target, expected, absolute=1e-6 + 2**-23 * largest)
     assert torch.equal(target[left], untouched), "rows without an id are not touched"
 
 
@@ -107,3 +110,9 @@ def test_the_operation_traces_and_refuses():
         embedding_gradient_(target.half(), grad, ids)
     with pytest.raises(ValueError, match="not contiguous"):
         embedding_gradient_(torch.zeros(6, 4).t(), grad, ids)
+
+
+def emulated_embedding(dtype: torch.dtype) -> list[Tensor]:
+    grad, target = random((300, 1040), dtype, "cpu", 1), random((7, 1040), dtype, "cpu", 2)
+    embedding_gradient_(target, grad, torch.arange(300) % 9 - 1)
+    return [target]

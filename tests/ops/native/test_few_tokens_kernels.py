@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from helpers.kernels import DTYPES, close, instruction_sets, random
+from steel_megatron.ops.matmul import few_tokens_linear
 from steel_megatron.ops.native import library
-from steel_megatron.ops.native.few_tokens import few_tokens_linear
 
 
 @pytest.fixture(autouse=True, params=instruction_sets(), ids=lambda module: module.__name__.rpartition(".")[2])

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from helpers.kernels import (
     CUDA_DEVICES,
@@ -193,3 +194,18 @@ def test_the_sum_and_the_bias_that_may_be_missing(monkeypatch, backend):
         assert torch.equal(total, x + residual)
         close(y, exact)
         close(layer_norm(total, weight, shift, 1e-5), exact)
+
+
+def emulated_norms(dtype: torch.dtype) -> list[Tensor]:
+    x, residual, grad, grad_sum = (random((530, 72), dtype, "cpu", n) for n in range(4))
+    weight, bias = (random((72,), dtype, "cpu", n) for n in range(2))
+    _, rms_sum, rstd = rms = native.add_rms_norm(x, residual, weight, 1e-5)
+    _, layer_sum, *statistics = layer = native.add_layer_norm(x, residual, weight, bias, 1e-5)
+    rms_grads = native.rms_norm_backward(grad, grad_sum, rms_sum, weight, rstd)
+    return [*rms, *layer, *rms_grads, *native.layer_norm_backward(grad, None, layer_sum, weight, *statistics)]
+
+
+def emulated_wide_norms(dtype: torch.dtype) -> list[Tensor]:
+    x, grad, weight = random((3, 20008), dtype, "cpu", 1), random((3, 20008), dtype, "cpu", 2), torch.ones(20008)
+    _, total, rstd = found = native.add_rms_norm(x, x, weight.to(dtype), 1e-5)
+    return [*found, *native.rms_norm_backward(grad, None, total, weight.to(dtype), rstd)]

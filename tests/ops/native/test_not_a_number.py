@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from helpers.kernels import DTYPES, instruction_sets, random
+from steel_megatron.ops.embedding import embedding_gradient_
+from steel_megatron.ops.matmul import few_tokens_linear
 from steel_megatron.ops.native import library
 from steel_megatron.ops.native.activation import FUNCTIONS, activation
 from steel_megatron.ops.native.attention import attention
 from steel_megatron.ops.native.cross_entropy import cross_entropy_gradient_, cross_entropy_statistics
-from steel_megatron.ops.native.embedding import embedding_gradient_
-from steel_megatron.ops.native.few_tokens import few_tokens_linear
 from steel_megatron.ops.native.norm import add_rms_norm, layer_norm, rms_norm
 from steel_megatron.ops.native.optimizer import adamw_, sum_of_squares
 from steel_megatron.ops.native.rope import rope

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from helpers.kernels import DEVICES, close, instruction_sets, needs_cpu_kernels, random
 from steel_megatron.ops.native import library
@@ -150,3 +151,17 @@ def test_operations_trace_and_refuse():
         adamw([], *kinds, [True, False], scale=scale_on("cpu").float())
     with pytest.raises(ValueError, match="1 tensors beside 2"):
         adamw([], kinds[0], kinds[1][:1], *kinds[2:], [True, False])
+
+
+def emulated_optimizer(dtype: torch.dtype) -> list[Tensor]:
+    sizes = (2 * CHUNK + 5, 300)
+    masters, grads, exp_avgs, squares = (
+        [random((n,), torch.float32, "cpu", 4 * n + k) for n in sizes] for k in range(4)
+    )
+    parameters = [torch.empty(n, dtype=dtype) for n in sizes]
+    moments = [m.bfloat16() for m in exp_avgs], [v.square() for v in squares]
+    scale = torch.tensor(0.5, dtype=torch.float64)
+    places = [7, 0, 0, 40] * len(sizes)
+    numbers = (1e-2, 0.9, 0.95, 1e-8, 0.1, 3)
+    adamw_(parameters, masters, grads, *moments, [True, False], places, scale, *numbers)
+    return [*parameters, *masters, *moments[0], *moments[1], sum_of_squares(grads)]

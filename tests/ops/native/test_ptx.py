@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 OPS = Path(__file__).parents[3] / "csrc" / "ops"
-SOURCES = sorted(path for path in OPS.glob("*.cu") if "__global__" in path.read_text(encoding="utf-8"))
+SOURCES = sorted(path for path in OPS.glob("cuda/*.cu") if "__global__" in path.read_text(encoding="utf-8"))
 PROMISE = re.compile(
     r"// PTX: registers <= (?P<registers>\d+)(?P<loads>, loads 16)?(?P<stores>, stores 16)?\n"
     r"(?:template <[^>]*>\n)?__global__ void (?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s+)?(?P<name>\w+)\("
@@ -46,9 +46,12 @@ def compiled(tmp_path_factory):
 
 def instances(source: Path, folder: Path) -> list[Instance]:
     folder.mkdir()
-    command = ["nvcc", "-std=c++17", "-O3", "-arch=sm_80", "-cubin", "-Xptxas", "-v", "--keep", f"--keep-dir={folder}"]
+    command = ["nvcc", "-std=c++17", "-O3", f"-I{OPS}", "-arch=sm_80", "-cubin", "-Xptxas", "-v"]
     done = subprocess.run(
-        [*command, "-o", str(folder / "cubin"), str(source)], capture_output=True, text=True, check=True
+        [*command, "--keep", f"--keep-dir={folder}", "-o", str(folder / "cubin"), str(source)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     ptx = (folder / f"{source.stem}.ptx").read_text()
     bodies = dict(re.findall(r"\.entry (\w+)\(.*?\{(.*?)\n\}", ptx, re.DOTALL))

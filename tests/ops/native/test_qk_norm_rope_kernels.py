@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from helpers.exact_rope import angles, exact_rope
 from helpers.kernels import DEVICES, DTYPES, close, instruction_sets, needs_cpu_kernels, random
@@ -120,3 +121,13 @@ def test_operations_trace_and_refuse():
         qk_norm_rope(qkv, weight, weight, cosine, sine, 5, 1e-5)
     with pytest.raises(ValueError, match="a gradient of"):
         qk_norm_rope_backward(grads[0][:, :2], *grads[1:], qkv, weight, weight, rstd, cosine, sine)
+
+
+def emulated_normed_rotation(dtype: torch.dtype) -> list[Tensor]:
+    queries, keys, size = 4, 2, 48
+    qkv = random((2, 300, (queries + 2 * keys) * size), dtype, "cpu", 1)
+    weights = [random((size,), dtype, "cpu", n) for n in (2, 3)]
+    cosine, sine = angles(2, 300, 16, "cpu")
+    heads, rstd = qk_norm_rope(qkv, *weights, cosine, sine, queries, 1e-5)
+    grads = [random((2, 300, n, size), dtype, "cpu", n) for n in (queries, keys, keys)]
+    return [heads, rstd, *qk_norm_rope_backward(*grads, qkv, *weights, rstd, cosine, sine)]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from helpers.kernels import CUDA_DEVICES, DTYPES, random, set_backend
 from steel_megatron.ops import backends, scaled_matmul
@@ -113,3 +114,9 @@ def test_on_a_cpu_torch_rounds_whatever_is_asked_for(monkeypatch):
 def test_sizes_that_the_kernels_take(shape, fits):
     assert native.fits(torch.empty(shape)) == fits
     assert not native.fits(torch.empty(shape, dtype=torch.float64))
+
+
+def emulated_rounding(dtype: torch.dtype) -> list[Tensor]:
+    x = random((272, 288), dtype, "cpu", 1)
+    amax = native.largest_magnitude(x)
+    return [amax, *native.quantise(x, amax, torch.float8_e4m3fn, 448.0, 1e-30, True, True)]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from helpers.exact_rope import angles, exact_rope
 from helpers.kernels import DEVICES, DTYPES, close, instruction_sets, needs_cpu_kernels, random
@@ -70,3 +71,8 @@ def test_operation_traces_and_refuses():
         rope_(torch.randn(2, 3, 4, 16)[..., ::2], cosine, sine, False)
     with pytest.raises(ValueError, match="angles of shape"):
         rope(x, cosine[:, :2], sine[:, :2], False)
+
+
+def emulated_rotation(dtype: torch.dtype) -> list[Tensor]:
+    cosine, sine = angles(2, 3, 16, "cpu")
+    return [rope(random((2, 3, 40, 48), dtype, "cpu", 1), cosine, sine, False)]

@@ -140,3 +140,14 @@ def test_the_gradients_of_rounded_layers_take_this_way():
     """quantise.fits and this agree on sizes, so that what is rounded by our kernel is added by it."""
     for shape in ((32, 48), (32, 40), (24, 48)):
         assert native.fits(torch.empty(shape)) == quantise.fits(torch.empty(shape))
+
+
+def emulated_rounded_products(dtype: torch.dtype) -> list[Tensor]:
+    a, b = (
+        scaled_matmul.quantise(x, E4M3, x.abs().max().float())
+        for x in (random((32, 48), dtype, "cpu", n) for n in (1, 2))
+    )
+    total = random((32, 32), torch.float32, "cpu", 3)
+    with backends.forced("scaled_matmul_add", "steel_cuda", "cpu"):
+        scaled_matmul.add_product_(total, a, b)
+    return [total]

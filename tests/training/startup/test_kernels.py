@@ -40,7 +40,7 @@ def test_ranks_agree_or_the_run_does_not_start():
     first, second = run_processes(starts, 2, [[True, True], [False, False], [True, False]])
     assert first[:2] == second[:2] == ["steel", "torch"]
     for said in (first[2], second[2]):
-        assert "RMSNorm: steel on rank 0, torch on rank 1" in said
+        assert "activation: steel on rank 0, torch on rank 1" in said
         assert "--kernel-backend" in said
 
 

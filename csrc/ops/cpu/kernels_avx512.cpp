@@ -14,18 +14,7 @@
 #define STEEL_VECTOR_BYTES 64
 #define STEEL_BF16_DOT 0
 namespace avx512 {
-#include "scalars.h"
-#include "norm.h"
-#include "activation.h"
-#include "cross_entropy.h"
-#include "rounding.h"
-#include "optimizer.h"
-#include "embedding.h"
-#include "rope.h"
-#include "qk_norm_rope.h"
-#include "tiles.h"
-#include "attention_bands.h"
-#include "attention.h"
-#include "few_tokens.h"
+#define CPU_SOURCES
+#include "declarations.h"
 }  // namespace avx512
 #endif
