@@ -96,9 +96,10 @@ def copy_to(source: Path, target: IO[bytes], offset: int) -> None:
     """Copies a file to a place in another one, inside the kernel where it can."""
     with open(source, "rb") as file:
         left, at = os.fstat(file.fileno()).st_size, 0
+        in_kernel = getattr(os, "copy_file_range", None)  # of Linux
         target.flush()
         try:
-            while left and (count := os.copy_file_range(file.fileno(), target.fileno(), left, at, offset + at)):
+            while in_kernel and left and (count := in_kernel(file.fileno(), target.fileno(), left, at, offset + at)):
                 left, at = left - count, at + count
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
@@ -142,6 +143,10 @@ class Outputs:
     def write_text(self, ending: str, text: str) -> None:
         with self.writing(ending) as file:
             file.write((text + "\n").encode("utf-8", "backslashreplace"))
+
+    def discard(self, ending: str) -> None:
+        """Takes away what was written for an ending."""
+        partial_of(self.paths[ending]).unlink(missing_ok=True)
 
     def publish(self) -> None:
         """Names what was written; what an earlier run left in the place of the others goes."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import DataError
 from steel_megatron.jobs.durable import partial_of, sync, write_json
-from steel_megatron.jobs.hashes import FileRecord
+from steel_megatron.jobs.hashes import FileRecord, hash_file
 from steel_megatron.tokenizer import Tokenizer
 
 VERSION = 1
@@ -108,6 +108,17 @@ class Manifest:
         path = manifest_path(prefix)
         write_json(path, asdict(self))
         sync(path.parent)
+
+
+def output_records(prefix: str, bin_sha256: str, ending: str = "") -> dict[str, FileRecord]:
+    """The two files of a dataset as its manifest holds them.
+
+    Args:
+        ending: of their names as they are now, behind ``.bin`` and ``.idx``.
+    """
+    records = {"bin": FileRecord("", os.path.getsize(f"{prefix}.bin{ending}"), bin_sha256)}
+    records["idx"] = hash_file(f"{prefix}.idx{ending}")
+    return {kind: replace(record, path=f"{os.path.basename(prefix)}.{kind}") for kind, record in records.items()}
 
 
 def manifest_path(prefix: str | os.PathLike[str]) -> Path:

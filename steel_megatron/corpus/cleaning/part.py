@@ -179,9 +179,7 @@ class Cleaner:
     def _drop(self, error: DroppedError, record: dict[str, Any], text: str, place: dict[str, Any]) -> None:
         said = {**place, "id": str(record.get("id", "")), "source": str(record.get("source", ""))}
         said |= {"operation": error.operation, "characters": len(text)}
-        line = reject_line(said, error.reason, error.detail, text[:CONTENT_CHARACTERS])
-        # Half surrogates are written as JSON escapes.
-        self.last_drop = line.encode("utf-8", "backslashreplace")
+        self.last_drop = reject_line(said, error.reason, error.detail, text[:CONTENT_CHARACTERS])
         drop = json.loads(self.last_drop)
         rank = xxhash.xxh3_64_intdigest(f"{drop['id']}\n{drop['content']}".encode("utf-8", "backslashreplace")) >> 1
         self.tally.drop(error.operation, error.reason, rank, drop)

@@ -115,5 +115,4 @@ def _reject(part: Part, row: Row, error: RejectedRecordError) -> bytes:
     head = row.head or repr(row.value).encode("utf-8", "backslashreplace")
     member = {"member": row.member} if row.member else {}
     place = {"file": part.path, **member, "line": row.line, "record": row.number}
-    # Half surrogates, of a file name or a detail, are written as JSON escapes.
-    return reject_line(place, error.reason, error.detail, shown(head)).encode("utf-8", "backslashreplace")
+    return reject_line(place, error.reason, error.detail, shown(head))

@@ -48,8 +48,8 @@ def write_part(job: Job, part: Part) -> dict[str, Any]:
                 if fate["reason"] == "kept":
                     kept.write(line + b"\n")
                 elif fate["reason"] == "invalid":
-                    said = reject_line({"file": part.path, "line": line_number}, "invalid", NO_RECORD, shown(line))
-                    files[2].write(said.encode("utf-8", "backslashreplace"))
+                    place = {"file": part.path, "line": line_number}
+                    files[2].write(reject_line(place, "invalid", NO_RECORD, shown(line)))
                 else:
                     record = parse_record(line) or {}
                     where = {"input": part.file.source, "file": part.file.name, "line": line_number}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.jobs.hashes import FileRecord, hash_file
+from steel_megatron.jobs.durable import Outputs
+from steel_megatron.jobs.hashes import hash_file
+from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.progress import Progress
-from steel_megatron.jobs.rejects import Reject, RejectLog
+from steel_megatron.jobs.rejects import Reject
 from steel_megatron.jobs.tasks import writing_dataset
 from steel_megatron.tokenizer import Tokenizer
 from steel_megatron.tokens.foreign.token_files import (
@@ -27,7 +31,7 @@ from steel_megatron.tokens.foreign.token_files import (
     stream_of,
 )
 from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
-from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, manifest_path
+from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, output_records
 from steel_megatron.tokens.merge.run import check_output
 
 log = logging.getLogger(__name__)
@@ -98,33 +102,34 @@ def import_tokens(
     with writing_dataset(output):
         check_output(output, [], overwrite)
         dtype = best_dtype(tokenizer.vocab_size) if tokenizer is not None else "int32"
-        run = _Import(output, dtype, tokenizer.vocab_size if tokenizer is not None else WIDEST)
-        run.eod_id = eod_id if append_eod else None
         splitter = Splitter(begin_id, end_id) if marked else None
-        try:
+        outputs = Outputs(output, (REJECTS, MANIFEST))
+        with IndexedWriter(output, dtype) as writer, outputs.writing(REJECTS) as rejects:
+            run = _Import(writer, rejects, tokenizer.vocab_size if tokenizer is not None else WIDEST)
+            run.eod_id = eod_id if append_eod else None
             for file in files:
                 run.read(file, _documents(run, file, kind, column, splitter))
             if splitter is not None:
                 run.add(splitter.finish())
             if run.documents == 0:
-                raise DataError(f"no document in {len(files):,} files ({dict(run.rejects.counts)})", rule="one or more")
-            manifest_path(output).unlink(missing_ok=True)
-            run.finish()
-        finally:
-            run.abort()
+                raise DataError(f"no document in {len(files):,} files ({dict(run.counts)})", rule="one or more")
+            outputs.paths[MANIFEST].unlink(missing_ok=True)  # it tells of the dataset that is about to be replaced
+        if not run.counts:
+            outputs.discard(REJECTS)
         ends = append_eod or (eod_id is not None and end_id == eod_id)
         manifest = None if tokenizer is None else run.manifest(tokenizer, files, kind, ends)
         if manifest is not None:
-            manifest.write(output)
+            outputs.write_json(MANIFEST, asdict(manifest))
+        outputs.publish()
         padding = 0 if splitter is None else splitter.padding
-        return Imported(output, dtype, run.documents, run.tokens, padding, dict(run.rejects.counts), manifest)
+        return Imported(output, dtype, run.documents, run.tokens, padding, dict(run.counts), manifest)
 
 
 def _documents(
     run: _Import, file: Path, kind: str, column: str | None, splitter: Splitter | None
 ) -> Iterator[Documents]:
     if splitter is not None:
-        return (splitter.feed(block) for block in stream_of(file, kind))
+        return (splitter.feed(ids) for ids in stream_of(file, kind))
     if kind == "parquet":
         return parquet_documents(file, column, run.reject_next)
     return npy_documents(file)
@@ -133,22 +138,17 @@ def _documents(
 class _Import:
     """One dataset being written."""
 
-    def __init__(self, output: str, dtype: str, vocabulary: int) -> None:
-        self.output = output
-        self.dtype = np.dtype(dtype)
+    def __init__(self, writer: IndexedWriter, rejects: IO[bytes], vocabulary: int) -> None:
         self.vocabulary = vocabulary
         self.eod_id: int | None = None
         self.documents = self.tokens = 0
         self.largest_id = -1
-        self.rejects = RejectLog(output)
+        self.counts: Counter[str] = Counter()  # of rejects
+        self._writer = writer
+        self._rejects = rejects
         self._file = ""
         self._number = 0  # documents of the file so far
         self._digest = hashlib.sha256()
-        try:
-            self._writer = IndexedWriter(output, self.dtype.name)
-        except BaseException:
-            self.rejects.abort()
-            raise
 
     def read(self, file: Path, documents: Iterator[Documents]) -> None:
         """Adds the documents of one file."""
@@ -171,7 +171,7 @@ class _Import:
         else:
             kept = lengths
         self._number += len(lengths)
-        ids = ids.astype(self.dtype, copy=False)
+        ids = ids.astype(self._writer.dtype, copy=False)
         if self.eod_id is not None:
             ids, kept = with_end(ids, kept, self.eod_id)
         if not len(kept):
@@ -186,39 +186,28 @@ class _Import:
 
     def reject(self, number: int, reason: str, detail: str) -> None:
         """Counts a document, and keeps its file and its number in it."""
-        self.rejects.add(self._file, Reject(number, reason, detail, ""))
+        self.counts[reason] += 1
+        self._rejects.write(Reject(number, reason, detail, "").json(self._file))
 
     def reject_next(self, reason: str, detail: str) -> None:
         """:meth:`reject` of the document whose turn it is."""
         self._number += 1
         self.reject(self._number, reason, detail)
 
-    def finish(self) -> None:
-        self._writer.finish()
-        self.rejects.finish()
-
-    def abort(self) -> None:
-        self._writer.abort()
-        self.rejects.abort()
-
     def manifest(self, tokenizer: Tokenizer, files: list[Path], kind: str, append_eod: bool) -> Manifest:
-        name = os.path.basename(self.output)
         return Manifest(
             key=kind,
             append_eod=append_eod,
             tokenizer=TokenizerRecord.of(tokenizer),
-            dtype=self.dtype.name,
+            dtype=self._writer.dtype.name,
             inputs=tuple(hash_file(file) for file in files),
             documents=self.documents,
             tokens=self.tokens,
             largest_id=self.largest_id,
             text_bytes=0,
             blank_lines=0,
-            rejects=dict(sorted(self.rejects.counts.items())),
-            outputs={
-                "bin": FileRecord(f"{name}.bin", os.path.getsize(f"{self.output}.bin"), self._digest.hexdigest()),
-                "idx": replace(hash_file(f"{self.output}.idx"), path=f"{name}.idx"),
-            },
+            rejects=dict(sorted(self.counts.items())),
+            outputs=output_records(self._writer.prefix, self._digest.hexdigest()),
         )
 
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.readers.parquet import open_parquet
+from steel_megatron.jobs.files import is_url
+from steel_megatron.jobs.inputs import find_inputs
 
 Documents = tuple[NDArray[Any], NDArray[np.int64]]  # flat ids, lengths
 
@@ -25,7 +27,7 @@ LITPKDS = struct.Struct("<7sQBQ")
 LITPKDS_MAGIC = b"LITPKDS"
 LITPKDS_TYPES = {1: "u1", 2: "i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # 6 and 7 are floats
 MAGICS = {LITPKDS_MAGIC: "litpkds", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
-BLOCK = 1 << 22  # ids read at once
+IDS = 1 << 22  # read at once
 ROWS = 1 << 12  # rows of parquet read at once
 
 
@@ -37,29 +39,27 @@ def kind_of(path: Path) -> str | None:
 
 
 def find_token_files(inputs: Iterable[str | os.PathLike[str]]) -> tuple[str, list[Path]]:
-    """The kind and the files, those of a folder by name; its files of no known kind are passed over.
+    """The kind and the files; those of a folder that are of no known kind are passed over.
 
     Raises:
         DataError: no file, a file of no known kind, or files of several kinds.
     """
-    files: list[tuple[str, Path]] = []
-    for given in map(Path, inputs):
-        if not given.exists():
-            raise DataError(f"no file or folder {given}", fix="check --input")
-        for path in sorted(given.iterdir()) if given.is_dir() else [given]:
-            kind = kind_of(path) if path.is_file() else None
-            if kind is not None:
-                files.append((kind, path))
-            elif not given.is_dir():
-                raise DataError(
-                    f"{path} is no file of token ids",
-                    rule="it is a LITPKDS file of lit-gpt, parquet or .npy, told from its first bytes",
-                )
-    kinds = sorted({kind for kind, _ in files})
-    if len(kinds) != 1:
-        found = f"files of {' and '.join(kinds)}" if kinds else "no file of token ids"
+    files: dict[str, list[Path]] = {}
+    for file in find_inputs(inputs).files:
+        if is_url(file.location):
+            raise DataError(f"{file.location} is a URL", rule="files of token ids are mapped", fix="download it first")
+        kind = kind_of(path := Path(file.location))
+        if kind is not None:
+            files.setdefault(kind, []).append(path)
+        elif not file.searched:
+            raise DataError(
+                f"{path} is no file of token ids",
+                rule="it is a LITPKDS file of lit-gpt, parquet or .npy, told from its first bytes",
+            )
+    if len(files) != 1:
+        found = f"files of {' and '.join(sorted(files))}" if files else "no file of token ids"
         raise DataError(f"{found} in --input", rule="the files are of one kind", fix="give those of one kind at a time")
-    return kinds[0], [path for _, path in files]
+    return files.popitem()
 
 
 class Splitter:
@@ -106,10 +106,10 @@ class Splitter:
 
 
 def stream_of(path: Path, kind: str) -> Iterator[NDArray[Any]]:
-    """The ids of a file one after the other, in blocks."""
+    """The ids of a file one after the other, many at a time."""
     flat = litpkds_ids(path) if kind == "litpkds" else npy_array(path).reshape(-1)
-    for start in range(0, len(flat), BLOCK):
-        yield flat[start : start + BLOCK]
+    for start in range(0, len(flat), IDS):
+        yield flat[start : start + IDS]
 
 
 def litpkds_ids(path: Path) -> NDArray[Any]:
@@ -162,10 +162,10 @@ def npy_array(path: Path) -> NDArray[Any]:
 def npy_documents(path: Path) -> Iterator[Documents]:
     """Each row a document; an array of one axis is one document."""
     array = np.atleast_2d(npy_array(path))
-    rows = max(BLOCK // max(array.shape[1], 1), 1)
+    rows = max(IDS // max(array.shape[1], 1), 1)
     for start in range(0, len(array), rows):
-        block = array[start : start + rows]
-        yield block.reshape(-1), np.full(len(block), array.shape[1], np.int64)
+        taken = array[start : start + rows]
+        yield taken.reshape(-1), np.full(len(taken), array.shape[1], np.int64)
 
 
 def parquet_documents(path: Path, column: str | None, reject: Callable[[str, str], None]) -> Iterator[Documents]:

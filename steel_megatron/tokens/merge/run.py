@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from steel_megatron.config import DataError
-from steel_megatron.jobs.hashes import HASH_BLOCK, FileRecord, hash_file
+from steel_megatron.jobs.hashes import HASH_BLOCK, hash_file
+from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.tasks import writing_dataset
 from steel_megatron.tokens.indexed import IndexedDataset, IndexedWriter
-from steel_megatron.tokens.manifest import Manifest, manifest_path
+from steel_megatron.tokens.manifest import Manifest, manifest_path, output_records
 from steel_megatron.tokens.manifest_check import check_hash
 from steel_megatron.tokens.merge.manifests import join_manifests, read_manifests
 
-log = logging.getLogger(__name__)
-
 SUFFIXES = (".bin", ".idx")
-LOG_SECONDS = 10.0  # between log lines where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -66,21 +60,13 @@ def merge(
     dtype = check_types(prefixes)
     manifests = read_manifests(prefixes) if use_manifests else {}
     with writing_dataset(output):
-        writer = IndexedWriter(output, dtype)
-        try:
+        with IndexedWriter(output, dtype) as writer:
             bin_hash = copy_datasets(writer, prefixes, manifests)
             manifest_path(output).unlink(missing_ok=True)  # it tells of the dataset that is about to be replaced
-            writer.finish()
-        finally:
-            writer.abort()
         counts = (writer.document_count, writer.sequence_count, writer.token_count)
         manifest = None
         if manifests:
-            name = os.path.basename(output)
-            outputs = {
-                "bin": FileRecord(f"{name}.bin", os.path.getsize(f"{output}.bin"), bin_hash),
-                "idx": replace(hash_file(f"{output}.idx"), path=f"{name}.idx"),
-            }
+            outputs = output_records(output, bin_hash)
             manifest = join_manifests(list(manifests.values()), outputs)
             manifest.write(output)
     return Merged(output, tuple(prefixes), dtype, *counts, manifest)
@@ -161,17 +147,12 @@ def copy_datasets(writer: IndexedWriter, prefixes: Sequence[str], manifests: Map
     Returns the hash of what is then in ``.bin``; without manifests nothing is read for it.
     """
     whole = hashlib.sha256()
-    sizes = [os.path.getsize(prefix + ".bin") for prefix in prefixes]
-    logged = time.monotonic()
-    with tqdm(total=sum(sizes) * (2 if manifests else 1), desc="merge", unit="B", unit_scale=True, disable=None) as bar:
-        for number, prefix in enumerate(prefixes):
+    size = sum(os.path.getsize(prefix + ".bin") for prefix in prefixes)
+    with Progress("merge", size * (2 if manifests else 1)) as progress:
+        for prefix in prefixes:
             if prefix in manifests:
-                _check_hashes(prefix, manifests[prefix], whole, bar.update)
-            writer.append_dataset(prefix, bar.update)
-            if bar.disable and time.monotonic() - logged > LOG_SECONDS:
-                logged = time.monotonic()
-                share = 100 * sum(sizes[: number + 1]) / max(sum(sizes), 1)
-                log.info("merge: %.0f %%, %d of %d datasets", share, number + 1, len(prefixes))
+                _check_hashes(prefix, manifests[prefix], whole, progress.add)
+            writer.append_dataset(prefix, progress.add)
     return whole.hexdigest()
 
 

@@ -6,19 +6,19 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import DataError
-from steel_megatron.jobs.durable import Outputs, refuse_other
+from steel_megatron.jobs.durable import PARTIAL, Outputs, refuse_other
 from steel_megatron.jobs.hashes import FileRecord, hash_file
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.parts import InputFile, Part
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.rejects import moved, rejects_path
 from steel_megatron.tokenizer import Tokenizer
-from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, partial_path
+from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, output_records, partial_path
 from steel_megatron.tokens.tokenise.join import PlacedDataset
 from steel_megatron.tokens.tokenise.part import REJECTED, PartCounts, PartFiles
 
@@ -76,14 +76,13 @@ def manifest_of(
     dataset: PlacedDataset,
     parts: Sequence[PartOutcome],
     inputs: Sequence[FileRecord],
-    bin_record: FileRecord,
+    bin_sha256: str,
 ) -> Manifest:
     """The manifest of one key's dataset, which has not got its names yet."""
     counts = [counts for _, counts in parts]
     rejects: Counter[str] = Counter()
     for part in counts:
         rejects.update(part.rejects)
-    name = os.path.basename(dataset.prefix)
     return Manifest(
         key=job.keys[key],
         append_eod=job.eod_id is not None,
@@ -96,10 +95,7 @@ def manifest_of(
         text_bytes=sum(part.keys[key].text_bytes for part in counts),
         blank_lines=sum(part.blank_lines for part in counts),
         rejects=dict(sorted(rejects.items())),
-        outputs={
-            "bin": replace(bin_record, path=f"{name}.bin"),
-            "idx": replace(hash_file(dataset.idx), path=f"{name}.idx"),
-        },
+        outputs=output_records(dataset.prefix, bin_sha256, PARTIAL),
         encoder=job.encoder,
         suspects=job.suspects,
         shuffle_seed=job.shuffle_seed,

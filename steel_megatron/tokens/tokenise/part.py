@@ -152,9 +152,7 @@ def _write(part: Part, counts: PartCounts, done: TokenizedBatch, files: Sequence
             key.largest_id = max(key.largest_id, int(made.ids_T.max()))
     for reject in done.rejects:
         counts.rejects[reject.reason] = counts.rejects.get(reject.reason, 0) + 1
-        line = replace(reject, line=reject.line + counts.lines).json(part.path)
-        # A file name that is not UTF-8 is written with JSON escapes by the error handler.
-        rejected.write(line.encode("utf-8", "backslashreplace"))
+        rejected.write(replace(reject, line=reject.line + counts.lines).json(part.path))
     counts.documents += documents
     counts.lines += done.lines
     counts.blank_lines += done.blank_lines

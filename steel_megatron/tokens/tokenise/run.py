@@ -192,18 +192,18 @@ class _Run:
             raise _no_document(parts, rejects)
         # All hashes are there before parts go.
         records = self.inputs.records()
-        bin_records = [self.inputs.hashes.record(prefix, "") for prefix in self.prefixes]
+        hashes = [self.inputs.hashes.record(prefix, "").sha256 for prefix in self.prefixes]
         datasets = []
         for key, prefix in enumerate(self.prefixes):
             starts = _starts(parts, key)
             datasets.append(PlacedDataset(prefix, self.job.dtype, starts[-1]))
             self._join(JoinJob(self.files, key, datasets[-1], starts))
         manifests = {}
-        for key, (dataset, record) in enumerate(zip(datasets, bin_records, strict=True)):
+        for key, (dataset, sha256) in enumerate(zip(datasets, hashes, strict=True)):
             if self.job.shuffle_seed is not None:
                 with Progress("hash", dataset.end.tokens * self.item) as progress:
-                    record = hash_file(dataset.bin, progress.add)
-            manifests[dataset.prefix] = manifest_of(key, self.job, dataset, parts, records, record)
+                    sha256 = hash_file(dataset.bin, progress.add).sha256
+            manifests[dataset.prefix] = manifest_of(key, self.job, dataset, parts, records, sha256)
             publish(dataset.prefix, manifests[dataset.prefix])
         clear(self.folder)
         return Tokenized(manifests, rejects)

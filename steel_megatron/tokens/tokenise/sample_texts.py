@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from steel_megatron.jobs.files import is_url, state_of
+from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.unpack import read_chunks
 from steel_megatron.tokens.tokenise.lines import line_batches
 from steel_megatron.tokens.tokenise.records import TEXT, Record, RejectedLineError, record_of, texts_of
@@ -39,7 +38,7 @@ class TextSample:
     def __iter__(self) -> Iterator[str]:
         sizes = [state_of(file).bytes for file in self._files]
         total = sum(sizes) if self._max_bytes is None else min(self._max_bytes, sum(sizes))
-        with tqdm(total=total, desc="read text", unit="B", unit_scale=True, disable=None) as bar:
+        with Progress("read text", total) as progress:
             for file, size in zip(self._files, sizes, strict=True):
                 share = None if self._max_bytes is None else self._max_bytes * size / max(sum(sizes), 1)
                 taken = 0
@@ -48,7 +47,7 @@ class TextSample:
                     taken += length
                     self.documents += 1
                     self.text_bytes += length
-                    bar.update(length)
+                    progress.add(length)
                     yield text
                     if share is not None and taken >= share:
                         break

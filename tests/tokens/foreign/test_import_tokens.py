@@ -46,11 +46,11 @@ contents = st.lists(st.lists(st.integers(2, 9), min_size=1, max_size=12), min_si
 
 @settings(max_examples=60, deadline=None)
 @given(contents, st.integers(1, 9), st.integers(1, 7), st.booleans(), st.sampled_from(["uint16", "int32", "int64"]))
-def test_packed_files(docs: list[list[int]], chunk: int, block: int, begins: bool, dtype: str) -> None:
+def test_packed_files(docs: list[list[int]], chunk: int, at_once: int, begins: bool, dtype: str) -> None:
     marked = [[1, *doc] if begins else [*doc, 1] for doc in docs]
     stream = [token for doc in marked for token in doc]
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(token_files, "BLOCK", block)
+        patch.setattr(token_files, "IDS", at_once)
         write_litpkds(Path(folder) / "in", stream, chunk, filling=1, dtype=dtype)
         (Path(folder) / "in" / "notes.txt").write_text("of no kind")
         marker = {"begin_id": 1} if begins else {"end_id": 1}
@@ -125,7 +125,7 @@ def test_what_cannot_be_imported(tmp_path: Path) -> None:
         ([packed, floats], {"begin_id": 1}, "files of litpkds and npy"),
         ([floats], {}, "float64"),
         ([other], {}, "no file of token ids"),
-        ([tmp_path / "none"], {}, "no file or folder"),
+        ([tmp_path / "none"], {}, "no input file at"),
         ([packed], {"begin_id": 1, "column": "x"}, "parquet's"),
     ):
         with pytest.raises((ConfigError, DataError), match=problem):
