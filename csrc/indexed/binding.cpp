@@ -102,14 +102,7 @@ PYBIND11_MODULE(_indexed, module) {
   });
 
   py::class_<Writer>(module, "Writer")
-      .def(py::init([](const std::string& prefix, const std::string& dtype, uint64_t sequences, uint64_t documents,
-                       uint64_t tokens) {
-             return std::make_unique<Writer>(prefix, dtype, indexed::Counts{sequences, documents, tokens});
-           }),
-           py::arg("prefix"), py::arg("dtype"), py::arg("sequences") = 0, py::arg("documents") = 0,
-           py::arg("tokens") = 0)
-      .def("sync", &Writer::sync, py::call_guard<py::gil_scoped_release>())
-      .def("leave", &Writer::leave)
+      .def(py::init<const std::string&, const std::string&>(), py::arg("prefix"), py::arg("dtype"))
       .def(
           "add_sequences",
           [](Writer& self, const py::array& tokens, const Lengths& lengths) {

@@ -99,7 +99,7 @@ void sync_folder_of(const std::string& path) {
   if (result != 0 && errno != EINVAL) fail("sync folder", folder);  // EINVAL: the file system has no such thing
 }
 
-FileWriter::FileWriter(std::string path, uint64_t keep) : path_(std::move(path)) {
+FileWriter::FileWriter(std::string path) : path_(std::move(path)) {
   for (;;) {
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (descriptor_ < 0) fail("create", path_);
@@ -111,14 +111,7 @@ FileWriter::FileWriter(std::string path, uint64_t keep) : path_(std::move(path))
     }
     ::close(descriptor_);
   }
-  struct stat info {};
-  if (keep > 0 && (::fstat(descriptor_, &info) != 0 || static_cast<uint64_t>(info.st_size) < keep)) {
-    ::close(descriptor_);
-    throw FormatError(path_ + " has fewer than the " + std::to_string(keep) + " bytes to go on behind",
-                      "what a stopped run left is not changed", "remove it to begin again");
-  }
-  const auto end = static_cast<off_t>(keep);
-  if (::ftruncate(descriptor_, end) != 0 || ::lseek(descriptor_, end, SEEK_SET) != end) {
+  if (::ftruncate(descriptor_, 0) != 0) {
     ::close(descriptor_);
     fail("empty", path_);
   }

@@ -22,8 +22,7 @@ void sync_folder_of(const std::string& path);
 class FileWriter {
  public:
   // What a killed process left at the path is overwritten; what another process is writing is refused.
-  // Goes on behind the first `keep` bytes of what is there; FormatError when there are fewer.
-  explicit FileWriter(std::string path, uint64_t keep = 0);
+  explicit FileWriter(std::string path);
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;

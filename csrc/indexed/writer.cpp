@@ -50,17 +50,13 @@ void check_lengths(const TokenView& tokens, const int64_t* lengths, uint64_t cou
 
 }  // namespace
 
-Writer::Writer(const std::string& prefix, const std::string& dtype, const Counts& from)
+Writer::Writer(const std::string& prefix, const std::string& dtype)
     : prefix_(prefix),
       dtype_(dtype_by_name(dtype)),
-      bin_(std::make_unique<FileWriter>(part(prefix, "bin"), from.tokens * dtype_.bytes)),
-      lengths_(std::make_unique<FileWriter>(part(prefix, "lengths"), from.sequences * kLengthBytes)),
-      boundaries_(std::make_unique<FileWriter>(part(prefix, "documents"),
-                                               from.documents > 0 ? (from.documents + 1) * kBoundaryBytes : 0)),
-      sequences_(from.sequences),
-      documents_(from.documents),
-      tokens_(from.tokens) {
-  if (documents_ == 0) boundaries_->put<int64_t>(0);
+      bin_(std::make_unique<FileWriter>(part(prefix, "bin"))),
+      lengths_(std::make_unique<FileWriter>(part(prefix, "lengths"))),
+      boundaries_(std::make_unique<FileWriter>(part(prefix, "documents"))) {
+  boundaries_->put<int64_t>(0);
 }
 
 Writer::~Writer() {
@@ -166,15 +162,6 @@ void Writer::put_boundary() {
   boundaries_->put<int64_t>(static_cast<int64_t>(sequences_));
   ++documents_;
 }
-
-void Writer::sync() {
-  need_between_documents("sync");
-  bin_->sync();
-  lengths_->sync();
-  boundaries_->sync();
-}
-
-void Writer::leave() { close(); }
 
 void Writer::finish() {
   need_between_documents("finish");

@@ -18,16 +18,10 @@ struct TokenView {
   uint64_t bytes;  // of one token
 };
 
-// How much a writer has taken.
-struct Counts {
-  uint64_t sequences = 0, documents = 0, tokens = 0;
-};
-
 class Writer {
  public:
   // Writes to prefix.*.partial; a leftover of a killed run is overwritten, another writer at work is refused.
-  // With `from` it goes on where another one of this prefix had been at a sync() before it was left.
-  Writer(const std::string& prefix, const std::string& dtype, const Counts& from = Counts());
+  Writer(const std::string& prefix, const std::string& dtype);
   ~Writer();  // aborts if not finished
 
   // Sequences of the open document, one after the other. FormatError names an id that the type cannot hold; then
@@ -41,8 +35,6 @@ class Writer {
   // All documents of another dataset of the same type, whose index is checked first.
   void append_dataset(const std::string& prefix, const Progress& progress);
 
-  void sync();   // waits until the disk has everything, so that another writer can go on from here
-  void leave();  // closes, and leaves the files for another writer
   void finish();
   void abort();
 

@@ -9,7 +9,7 @@ import bisect
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -150,14 +150,6 @@ class IndexedDataset:
         return np.frombuffer(self._reader.idx_bytes, dtype, count, offset)
 
 
-class WriterCounts(NamedTuple):
-    """How much a writer has taken."""
-
-    sequences: int = 0
-    documents: int = 0
-    tokens: int = 0
-
-
 class IndexedWriter:
     """Writes a dataset in constant memory; nothing has its final name before :meth:`finish`.
 
@@ -168,16 +160,12 @@ class IndexedWriter:
     Args:
         prefix: path without .bin or .idx.
         dtype: type of the ids in the file; an id that it cannot hold is refused.
-        start: what an earlier writer of this prefix had taken at its last :meth:`sync` before it was left or killed;
-            this one goes on there.
     """
 
-    def __init__(
-        self, prefix: str | os.PathLike[str], dtype: str | np.dtype[Any] = "int32", start: WriterCounts | None = None
-    ) -> None:
+    def __init__(self, prefix: str | os.PathLike[str], dtype: str | np.dtype[Any] = "int32") -> None:
         self.prefix = os.fspath(prefix)
         self.dtype = np.dtype(dtype)
-        self._writer = _indexed.Writer(self.prefix, self.dtype.name, *(start or WriterCounts()))
+        self._writer = _indexed.Writer(self.prefix, self.dtype.name)
 
     @property
     def sequence_count(self) -> int:
@@ -238,15 +226,6 @@ class IndexedWriter:
                 disk is full.
         """
         self._writer.append_dataset(os.fspath(prefix), progress)
-
-    def sync(self) -> WriterCounts:
-        """Waits until the disk has everything; returns where another writer can go on."""
-        self._writer.sync()
-        return WriterCounts(self.sequence_count, self.document_count, self.token_count)
-
-    def leave(self) -> None:
-        """Closes, and leaves ``PREFIX.*.partial`` for another writer that goes on from the last :meth:`sync`."""
-        self._writer.leave()
 
     def finish(self) -> None:
         """Writes the index and gives the files their names; an older dataset of that prefix is replaced."""
