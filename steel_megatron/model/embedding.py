@@ -14,7 +14,7 @@ from steel_megatron.config import ModelConfig
 from steel_megatron.ops.dropout import EMBEDDING, DropoutKey, dropout
 from steel_megatron.parallel.collectives import own_tokens
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.parameter import DATA, Init, ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out
 from steel_megatron.parallel.tensor.products import column_linear
 from steel_megatron.parallel.tensor.regions import first_token, whole_length
@@ -77,7 +77,8 @@ class PositionEmbedding(nn.Module):
         super().__init__()
         shape = (config.max_position_embeddings, config.hidden_size)
         piece = Piece("position_embedding.weight", shape, shape, (0, 0), Init(std=config.init_method_std))
-        spec = ParamSpec((piece,), decay=True, sequence_parallel=grid.sequence_parallel)
+        axes = (*DATA, "tp") if grid.sequence_parallel else DATA
+        spec = ParamSpec((piece,), decay=True, summed_over=axes, kind="embedding")
         self.weight = attach_spec(nn.Parameter(torch.empty(shape, dtype=dtype, device=device)), spec)
 
     def forward(self, positions: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from steel_megatron.config import ModelConfig
 from steel_megatron.model.pieces import Pieces
 from steel_megatron.ops.norm import add_layer_norm, add_rms_norm, layer_norm_beside, rms_norm_beside
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.parameter import DATA, Init, ParamSpec, Piece, attach_spec
 
 
 class Norm(nn.Module):
@@ -37,7 +37,7 @@ class Norm(nn.Module):
 
         def parameter(kind: str, init: Init) -> nn.Parameter:
             piece = Piece(f"{name}.{kind}", (size,), (size,), (0,), init)
-            spec = ParamSpec((piece,), decay=False, sequence_parallel=partial and grid.tp.size > 1)
+            spec = ParamSpec((piece,), decay=False, summed_over=(*DATA, "tp") if partial else DATA)
             return attach_spec(nn.Parameter(torch.empty(size, dtype=dtype, device=device)), spec)
 
         self.weight = parameter("weight", Init("ones"))

@@ -21,18 +21,16 @@ class NonFiniteGradientError(SteelError):
     """Gradients are infinite or not numbers; no weight has been touched."""
 
 
-def counted_gradients(shards: Sequence[Shard], grid: Grid, sharded: bool) -> list[Tensor]:
+def counted_gradients(shards: Sequence[Shard], grid: Grid) -> list[Tensor]:
     """The views of this rank's reduced gradients that it counts towards the norm.
 
-    Over all ranks they cover every element of every layout-independent tensor once: of dp ranks that hold the same
+    Over all ranks they cover every element of every layout-independent tensor once: of ranks that update the same
     rows (without a sharded optimizer) the first counts, of tp ranks with the same block one, of the two ends of a
     pipeline that share a tied tensor the first.
     """
-    if not sharded and grid.dp.rank != 0:
-        return []
     counted = []
     for shard in shards:
-        if spec_of(shard.parameter).tied is not None and grid.pp.rank != 0:
+        if not shard.first_holder or (spec_of(shard.parameter).tied is not None and grid.pp.rank != 0):
             continue
         pieces = spec_of(shard.parameter).pieces
         if all(piece.counts_on(grid.tp.rank) for piece in pieces):

@@ -57,7 +57,7 @@ class Optimizer:
         self.updates = 0  # calls that changed the weights
         self.adamw = AdamW(data_parallel.shards, config, training.seed)
         self.slots = self.adamw.slots
-        self._counted = counted_gradients(data_parallel.shards, grid, data_parallel.sharded)
+        self._counted = counted_gradients(data_parallel.shards, grid)
 
     @property
     def loss_scale(self) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,19 +58,39 @@ class Piece:
         return self.sharded or tp_rank == 0
 
 
+Kind = Literal["matrix", "vector", "embedding", "head"]
+DATA = ("cp", "dp")  # what every parameter's gradient is summed over, but for an expert's
+EXPERT = ("edp",)  # of a parameter that only one rank in each ep group has
+
+
 @dataclass(frozen=True)
 class ParamSpec:
     """Everything the rest of the system needs to know of a parameter.
 
     ``decay``: weight decay applies. ``tied``: name of the group of parameters with one value (embedding and head on
-    different pipeline stages); the group counts once in the gradient norm. ``sequence_parallel``: replicated over
-    tensor parallel but fed with a slice of the sequence, so its gradient is summed over that group.
+    different pipeline stages); the group counts once in the gradient norm. ``summed_over``: the axes of the grid whose
+    ranks each compute a part of its gradient: ``DATA`` or ``EXPERT``, and tp where each tensor-parallel rank has all of
+    the parameter but sees a slice of the sequence. ``kind``: by which an optimizer's rule chooses what to do with it;
+    by its dimensions when None.
     """
 
     pieces: tuple[Piece, ...]
     decay: bool
     tied: str | None = None
-    sequence_parallel: bool = False
+    summed_over: tuple[str, ...] = DATA
+    kind: Kind | None = None
+
+    def __post_init__(self) -> None:
+        if self.data_axes not in (DATA, EXPERT):
+            raise ValueError(f"a gradient summed over {self.summed_over}: it is {DATA} or {EXPERT}, and tp or not")
+        if self.kind is None:
+            by_dimensions: Kind = "vector" if len(self.pieces[0].shape) == 1 else "matrix"
+            object.__setattr__(self, "kind", by_dimensions)
+
+    @property
+    def data_axes(self) -> tuple[str, ...]:
+        """The axes that share the work of updating it: those of its gradient's sum that see different samples."""
+        return tuple(axis for axis in self.summed_over if axis != "tp")
 
     @property
     def row_numel(self) -> int:

@@ -212,7 +212,7 @@ def _adamw(at: Setting) -> Case:
 
 def _gradient_norm(at: Setting) -> Case:
     optimizer = _optimizer(at)
-    counted = counted_gradients(optimizer.data_parallel.shards, optimizer.grid, sharded=False)
+    counted = counted_gradients(optimizer.data_parallel.shards, optimizer.grid)
 
     def run() -> list[Tensor]:
         return [gradient_norm(counted, optimizer.grid)]

@@ -11,7 +11,7 @@ from torch import nn
 from steel_megatron.config import ModelConfig, ParallelConfig, RunConfig
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.stages import stage_layers
-from steel_megatron.parallel.data.buckets import Item, plan_buckets, shard_rows
+from steel_megatron.parallel.data.buckets import items_of, plan_buckets, shard_rows
 from steel_megatron.parallel.grid import Axis, Grid
 from steel_megatron.parallel.parameter import param_dtype, parameters_with_spec, spec_of
 from steel_megatron.parallel.pipeline.actions import Schedule
@@ -91,8 +91,8 @@ def _in_8_bits(parameter: nn.Parameter) -> bool:
 
 def buffer_elements(parameters: Sequence[nn.Parameter], shards: int, bucket_size: int) -> tuple[int, int]:
     """(elements of the gradient buffer with its padding, of them those that the first of the shards updates)."""
-    items = [Item(p.numel(), spec_of(p).row_numel, (p.dtype, spec_of(p).tied)) for p in parameters]
-    buckets = plan_buckets(items, shards, bucket_size)
+    items = items_of(parameters, lambda _: shards)
+    buckets = plan_buckets(items, bucket_size)
     updated = sum(
         shard_rows(bucket, place, items[number], 0)[1] * items[number].row_numel
         for bucket in buckets

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.init import initialize_parameters
 from steel_megatron.parallel.parameter import (
+    DATA,
     Init,
     ParamSpec,
     Piece,
@@ -35,7 +36,8 @@ class Scale(nn.Module):
     def __init__(self, name: str, grid: Grid, dtype: torch.dtype) -> None:
         super().__init__()
         piece = Piece(name, (HIDDEN,), (HIDDEN,), (0,), Init("ones"))
-        spec = ParamSpec((piece,), decay=False, sequence_parallel=grid.sequence_parallel)
+        axes = (*DATA, "tp") if grid.sequence_parallel else DATA
+        spec = ParamSpec((piece,), decay=False, summed_over=axes)
         self.weight = attach_spec(nn.Parameter(torch.empty(HIDDEN, dtype=dtype)), spec)
 
     def forward(self, x_BSH: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Data parallel: every rank runs its own samples, gradients are summed, each rank updates its share (ZeRO-1).
 
-Over D data-parallel ranks, with g_d the gradient of rank d's tokens, in the gradient's type (fp32):
+Over D ranks that see different tokens (cp × dp of the grid; those that hold the same experts for an expert), with g_d
+the gradient of rank d's tokens, in the gradient's type (fp32):
 
     backward     main_grad += dW of each micro-batch, locally
     reduce       G = Σ_d g_d per bucket: reduce-scatter, rank d keeps shard d; without sharding an all-reduce.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from steel_megatron.parallel import collectives
-from steel_megatron.parallel.data.buckets import Bucket, Item, plan_buckets, shard_rows
+from steel_megatron.parallel.data.buckets import Bucket, Item, items_of, plan_buckets, shard_rows
 from steel_megatron.parallel.data.replicas import sum_over_ends, sum_over_tensor_parallel
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import parameters_with_spec, spec_of
@@ -34,12 +35,16 @@ from steel_megatron.parallel.parameter import parameters_with_spec, spec_of
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of a parameter that this rank updates, as views of the buffers."""
+    """The rows of a parameter that this rank updates, as views of the buffers.
+
+    ``first_holder``: no rank before this one on the parameter's data axes updates the same rows.
+    """
 
     parameter: nn.Parameter
     first_row: int
     param_rows: Tensor  # (rows, …) in the model's type
     grad_rows: Tensor  # (rows, …) in the gradient's type, reduced after finish_grads
+    first_holder: bool
 
 
 class DataParallel:
@@ -54,6 +59,7 @@ class DataParallel:
         shard: each rank updates its shard of every bucket (ZeRO-1); else every rank updates everything.
         grad_dtype: type in which gradients add up and travel.
         bucket_size: elements per message.
+        whole: kinds of parameters of which a shard has all rows or none, for rules that update whole matrices.
         overlap_grad_reduce: reduce a bucket while backward goes on; else all at the end.
         overlap_param_gather: gather while the next forward pass runs; else at once.
     """
@@ -66,6 +72,7 @@ class DataParallel:
         shard: bool,
         grad_dtype: torch.dtype = torch.float32,
         bucket_size: int = 25_000_000,
+        whole: Collection[str] = (),
         overlap_grad_reduce: bool = True,
         overlap_param_gather: bool = True,
     ) -> None:
@@ -74,22 +81,24 @@ class DataParallel:
         self.parameters = [p for p in parameters_with_spec(modules) if p.requires_grad]
         numbers = {id(parameter): number for number, parameter in enumerate(self.parameters)}
         self._chunks = [{numbers[id(p)] for p in module.parameters() if p.requires_grad} for module in modules]
-        self.sharded = shard and grid.dp.size > 1
         self.overlap_grad_reduce = overlap_grad_reduce
         self.overlap_param_gather = overlap_param_gather
-        # Called after the reduction over dp, on the shards, in order.
+        # Called after the reduction over data axes, on the shards, in order.
         self.after_reduction: list[Callable[[], None]] = [
             lambda: sum_over_tensor_parallel(self.shards, grid),
             lambda: sum_over_ends(self.shards, grid),
         ]
-        items = [Item(p.numel(), spec_of(p).row_numel, (p.dtype, spec_of(p).tied)) for p in self.parameters]
-        self.buckets = plan_buckets(items, grid.dp.size if self.sharded else 1, bucket_size)
+        items = items_of(self.parameters, lambda spec: grid.over(*spec.data_axes).size if shard else 1, whole)
+        self.buckets = plan_buckets(items, bucket_size)
+        self._axes = [grid.over(*spec_of(self.parameters[b.items[0]]).data_axes) for b in self.buckets]
+        self.sharded = any(bucket.shards > 1 for bucket in self.buckets)
         self.grads = torch.zeros(sum(b.numel for b in self.buckets), dtype=grad_dtype, device=grid.device)
         self._bucket_grads = list(self.grads.split([bucket.numel for bucket in self.buckets]))
-        self._bucket_params: list[Tensor] = []
+        self._bucket_params: dict[int, Tensor] = {}  # of the buckets that are sharded
         self.shards: list[Shard] = []
-        for bucket, grads in zip(self.buckets, self._bucket_grads, strict=True):
-            self._take_over(bucket, grads, items)
+        for number, bucket in enumerate(self.buckets):
+            self._take_over(number, bucket, items)
+        self._alone = all(axis.size == 1 for axis in self._axes)
         self._missing: list[set[int]] = []  # per bucket: parameters whose last gradient is still to come
         self._reductions: list[collectives.Pending] = []
         self._gathers: dict[int, collectives.Pending] = {}
@@ -126,10 +135,8 @@ class DataParallel:
 
     def gather_parameters(self) -> None:
         """After the optimizer step: brings the other ranks' rows into this rank's parameters."""
-        if not self.sharded:
-            return
-        for bucket in reversed(range(len(self.buckets))):  # the order of the forward pass
-            self._gathers[bucket] = collectives.all_gather_flat(self._bucket_params[bucket], self.grid.dp)
+        for bucket in reversed(self._bucket_params):  # the order of the forward pass
+            self._gathers[bucket] = collectives.all_gather_flat(self._bucket_params[bucket], self._axes[bucket])
         if not self.overlap_param_gather:
             self.wait_parameters()
 
@@ -138,12 +145,14 @@ class DataParallel:
         for bucket in list(self._gathers):
             self._wait_gather(bucket)
 
-    def _take_over(self, bucket: Bucket, grads: Tensor, items: list[Item]) -> None:
-        rank = self.grid.dp.rank if self.sharded else 0
+    def _take_over(self, place_in_order: int, bucket: Bucket, items: list[Item]) -> None:
+        grads, axis = self._bucket_grads[place_in_order], self._axes[place_in_order]
+        sharded = bucket.shards > 1
         params: Tensor | None = None
-        if self.sharded:
+        if sharded:
             params = torch.zeros(bucket.numel, dtype=self.parameters[bucket.items[0]].dtype, device=self.grid.device)
-            self._bucket_params.append(params)
+            self._bucket_params[place_in_order] = params
+        first_holder = sharded or axis.rank == 0
         for place, (number, offset) in enumerate(zip(bucket.items, bucket.offsets, strict=True)):
             parameter = self.parameters[number]
             whole = slice(offset, offset + parameter.numel())
@@ -151,11 +160,11 @@ class DataParallel:
             if params is not None:
                 params[whole].copy_(parameter.detach().reshape(-1))
                 parameter.data = params[whole].view(parameter.shape)
-            first, count = shard_rows(bucket, place, items[number], rank)
+            first, count = shard_rows(bucket, place, items[number], axis.rank if sharded else 0)
             if count:
                 rows = slice(first, first + count)
                 main_grad: Tensor = parameter.main_grad  # type: ignore[attr-defined]  # set above
-                self.shards.append(Shard(parameter, first, parameter.detach()[rows], main_grad[rows]))
+                self.shards.append(Shard(parameter, first, parameter.detach()[rows], main_grad[rows], first_holder))
 
     def _hook_backward(self) -> None:
         # The graph's leaf runs once per backward pass, after the last use of the parameter, even when the layers kept
@@ -178,7 +187,7 @@ class DataParallel:
         if parameter.grad is not None:
             parameter.main_grad.add_(parameter.grad)  # type: ignore[attr-defined]  # set in _take_over
             parameter.grad = None
-        if number not in self._armed or self.grid.dp.size == 1:
+        if number not in self._armed or self._alone:
             return
         if bucket < len(self._reductions):
             raise RuntimeError(f"a gradient of {spec_of(parameter).pieces[0].name} came after its bucket was reduced")
@@ -190,10 +199,8 @@ class DataParallel:
 
     def _reduce(self, bucket: int) -> None:
         grads = self._bucket_grads[bucket]
-        if self.sharded:
-            self._reductions.append(collectives.reduce_scatter_flat(grads, self.grid.dp))
-        else:
-            self._reductions.append(collectives.all_reduce(grads, self.grid.dp))
+        reduce = collectives.reduce_scatter_flat if bucket in self._bucket_params else collectives.all_reduce
+        self._reductions.append(reduce(grads, self._axes[bucket]))
 
     def _hook_forward(self, modules: Iterable[nn.Module]) -> None:
         bucket_of = {id(self.parameters[number]): bucket for number, bucket in self._numbered()}

@@ -1,8 +1,8 @@
 """Gradients of parameters that several ranks hold and of which each computed a part.
 
-Over tensor parallel there are two kinds: norms and biases that saw a slice of the sequence (``sequence_parallel`` in
-their spec), and the key and value heads that several ranks share because there are fewer of them than ranks
-(``replicas`` in the piece). Over the pipeline there is one: the tied embedding.
+Over tensor parallel there are two kinds: norms and biases that saw a slice of the sequence (their spec is
+``summed_over`` tp too), and the key and value heads that several ranks share because there are fewer of them than
+ranks (``replicas`` in the piece). Over the pipeline there is one: the tied embedding.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def sum_over_tensor_parallel(shards: Sequence[GradRows], grid: Grid) -> None:
         return
     parts: list[tuple[Tensor, int, int]] = []  # gradient rows, place, places
     for shard in shards:
-        if spec_of(shard.parameter).sequence_parallel:
+        if "tp" in spec_of(shard.parameter).summed_over:
             parts.append((shard.grad_rows, 0, 1))
             continue
         for piece, block in row_slices(shard.parameter, shard.first_row, shard.grad_rows):

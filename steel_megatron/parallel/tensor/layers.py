@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.parallel.grid import Axis, Grid
-from steel_megatron.parallel.parameter import Init, ParamSpec, Piece, attach_spec
+from steel_megatron.parallel.parameter import DATA, Init, Kind, ParamSpec, Piece, attach_spec
 from steel_megatron.parallel.tensor.products import column_linear, row_linear
 
 # (x, weight, bias, grid) → y
@@ -90,7 +90,8 @@ class ColumnParallelLinear(nn.Module):
             )
             for out, (first, own, replicas) in zip(outs, shares, strict=True)
         ]
-        self.weight = attach_spec(weight, ParamSpec(tuple(pieces), decay=True))
+        kind: Kind = "matrix" if outs[0].rows is None else "head"
+        self.weight = attach_spec(weight, ParamSpec(tuple(pieces), decay=True, kind=kind))
         self.bias: nn.Parameter | None = None
         if bias:
             pieces = [
@@ -149,7 +150,8 @@ class RowParallelLinear(nn.Module):
             shape = (out_features,)
             piece = Piece(f"{name}.bias", shape, shape, (0,), Init("zeros"))
             parameter = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
-            spec = ParamSpec((piece,), decay=False, sequence_parallel=grid.sequence_parallel)
+            axes = (*DATA, "tp") if grid.sequence_parallel else DATA
+            spec = ParamSpec((piece,), decay=False, summed_over=axes)
             self.bias = attach_spec(parameter, spec)
 
     def forward(self, x: Tensor) -> Tensor:

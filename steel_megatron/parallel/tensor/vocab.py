@@ -54,7 +54,7 @@ class VocabParallelEmbedding(nn.Module):
             init,
             rows=vocab_size,
         )
-        self.weight = attach_spec(weight, ParamSpec((piece,), decay=True, tied=tied))
+        self.weight = attach_spec(weight, ParamSpec((piece,), decay=True, tied=tied, kind="embedding"))
 
     def forward(self, tokens_BS: Tensor) -> Tensor:
         """Token ids → (B, S, H), or (B, S/R, H) under sequence parallel."""
