@@ -16,7 +16,7 @@ from steel_megatron.jobs.tasks import Task, clear
 from steel_megatron.jobs.unpack import read_chunks
 from steel_megatron.tokens.tokenise.part import PartCounts, UnpackedPart
 
-LEAST_PART_BYTES, PIPE_PART_BYTES = 2 << 20, 16 << 20  # nobody knows how much comes from a pipe
+LEAST_PART_BYTES, PIPE_PART_BYTES = 4 << 20, 16 << 20  # nobody knows how much comes from a pipe
 PARTS = 64  # wanted at least of all inputs together, where their parts do not get too small
 LINES = ".lines"
 

@@ -6,12 +6,14 @@ more, and a run that is killed in between goes on.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +65,24 @@ class PlacedDataset:
                 file.write(head)
                 file.truncate(size)
 
+    @contextmanager
+    def writing(self) -> Iterator[DatasetFiles]:
+        """The files to write documents to, which are on the disk when the block ends."""
+        with open(self.bin, "r+b") as tokens, open(self.idx, "r+b") as index:
+            yield DatasetFiles(tokens, index, np.dtype(self.dtype).itemsize, self.end.sequences)
+            for file in (tokens, index):
+                file.flush()
+                os.fsync(file.fileno())
+
+
+class DatasetFiles(NamedTuple):
+    """The open files of a dataset of so many sequences."""
+
+    bin: IO[bytes]
+    idx: IO[bytes]
+    itemsize: int
+    sequences: int
+
     def write(self, at: Place, ids: Path | NDArray[Any], lengths: NDArray[Any]) -> None:
         """Documents of one sequence each, or of none where they have no token.
 
@@ -71,29 +91,21 @@ class PlacedDataset:
             ids: of all, or a file of nothing else.
             lengths: of each document in tokens.
         """
-        item = np.dtype(self.dtype).itemsize
-        with open(self.bin, "r+b") as file:
-            if isinstance(ids, Path):
-                copy_to(ids, file, at.tokens * item)
-            else:
-                file.seek(at.tokens * item)
-                file.write(ids.data)
+        if isinstance(ids, Path):
+            copy_to(ids, self.bin, at.tokens * self.itemsize)
+        else:
+            self.bin.seek(at.tokens * self.itemsize)
+            self.bin.write(ids.data)
         sequences = lengths[lengths > 0].astype(np.int64)
-        pointers = (at.tokens + np.cumsum(sequences) - sequences) * item
+        pointers = (at.tokens + np.cumsum(sequences) - sequences) * self.itemsize
         boundaries = at.sequences + np.cumsum(lengths > 0, dtype=np.int64)
-        behind = HEADER.size + 12 * self.end.sequences
-        with open(self.idx, "r+b") as file:
-            for offset, array in (
-                (HEADER.size + 4 * at.sequences, sequences.astype("<i4")),
-                (HEADER.size + 4 * self.end.sequences + 8 * at.sequences, pointers.astype("<i8")),
-                (behind + 8 * (at.documents + 1), boundaries.astype("<i8")),
-            ):
-                file.seek(offset)
-                file.write(array.data)
-
-    def sync(self) -> None:
-        sync(self.bin)
-        sync(self.idx)
+        for offset, array in (
+            (4 * at.sequences, sequences.astype("<i4")),
+            (4 * self.sequences + 8 * at.sequences, pointers.astype("<i8")),
+            (12 * self.sequences + 8 * (at.documents + 1), boundaries.astype("<i8")),
+        ):
+            self.idx.seek(HEADER.size + offset)
+            self.idx.write(array.data)
 
 
 class Group(NamedTuple):
@@ -158,10 +170,10 @@ def used_parts(files: PartFiles, key: int, group: int, suffixes: tuple[str, ...]
 def place(job: JoinJob, group: Group) -> dict[str, Any]:
     """Puts the parts of a group in their places, in the order of the input."""
     with job.task(group).attempt() as (_, mark):
-        for part in range(group.first, group.stop):
-            lengths = np.fromfile(job.files.file(part, job.key, LENGTHS), LENGTH_TYPE)
-            job.dataset.write(job.starts[part], job.files.file(part, job.key, IDS), lengths)
-        job.dataset.sync()
+        with job.dataset.writing() as files:
+            for part in range(group.first, group.stop):
+                lengths = np.fromfile(job.files.file(part, job.key, LENGTHS), LENGTH_TYPE)
+                files.write(job.starts[part], job.files.file(part, job.key, IDS), lengths)
         mark.update(group.parts())
     job.remove_parts(group)
     return {}

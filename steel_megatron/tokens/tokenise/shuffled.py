@@ -107,8 +107,8 @@ def gather_bucket(job: ShuffleJob, bucket: Bucket) -> dict[str, Any]:
         tables.append(_stretch(task.file(DOCUMENTS), "int64", 2 * start[0], 2 * stop[0]).reshape(-1, 2))
     numbers, lengths = np.ascontiguousarray(np.concatenate(tables).T)
     order = np.lexsort((numbers, document_keys(job.seed, numbers.astype(np.uint64))))
-    job.dataset.write(job.buckets[bucket.number], gather(np.concatenate(ids), lengths, order), lengths[order])
-    job.dataset.sync()
+    with job.dataset.writing() as files:
+        files.write(job.buckets[bucket.number], gather(np.concatenate(ids), lengths, order), lengths[order])
     task = _gathered(job, bucket)
     with task.attempt():
         pass
