@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int kPart = 32;  // as PART in steel_megatron/ops/native/embedding.py
+constexpr int kPart = 32;  // as PART in steel_megatron/ops/embedding.py
 constexpr int kThreads = 128;
 
 __device__ __forceinline__ bool counts(int64_t id, int64_t vocabulary) { return id >= 0 && id < vocabulary; }
