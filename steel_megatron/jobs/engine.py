@@ -49,6 +49,7 @@ class Engine:
         tasks: Sequence[Item],
         done: Callable[[Item], Result | None],
         at_once: int | None = None,
+        on_done: Callable[[Item], Any] = lambda task: None,
     ) -> list[Result]:
         """``function(state, task)`` of the tasks not done before; the results of all, in order.
 
@@ -59,6 +60,7 @@ class Engine:
                 that takes bytes while a task is at work; else a task counts by its ``size`` when it is done.
             done: the result of a task that is done, as it stands in the work folder.
             at_once: fewer workers than :attr:`workers`.
+            on_done: called with each task in order, when its result is there.
         """
         before = [done(task) for task in tasks]
         todo = [task for task, result in zip(tasks, before, strict=True) if result is None]
@@ -69,7 +71,11 @@ class Engine:
             Progress(what, sum(map(size_of, todo))) as progress,
             closing(self.stream(function, state, todo, progress, workers=workers)) as fresh,
         ):
-            return [result if result is not None else next(fresh)[1] for result in before]
+            results = []
+            for task, result in zip(tasks, before, strict=True):
+                results.append(result if result is not None else next(fresh)[1])
+                on_done(task)
+            return results
 
     def stream(
         self,
@@ -97,10 +103,11 @@ class Engine:
             while waiting and (result := waiting[0][1]) is not None:
                 yield waiting.popleft()[0], result
 
+        workers = workers or self.workers
         counts_itself = self.kind == "local" and hasattr(state, "counter")
         if counts_itself:
-            state = replace(state, counter=progress.counter)
-        each = (ray_map if self.kind == "ray" else ordered_map)(function, state, todo(), workers or self.workers)
+            state = replace(state, counter=progress.share() if workers > 1 else progress.counter)
+        each = (ray_map if self.kind == "ray" else ordered_map)(function, state, todo(), workers)
         with closing(each):
             for result in each:
                 yield from done_before()

@@ -8,7 +8,6 @@ import select
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import IO, Any, cast
 
 from steel_megatron.config import ConfigError, DataError
@@ -17,14 +16,6 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SPOOL_BYTES = 64 << 20  # a packed file that must be read at any place is held up to here, then in a temporary file
 WAKE_MS = 500
 _VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
-
-
-@dataclass(frozen=True)
-class FileState:
-    """Size in bytes, and a text that changes when the file does."""
-
-    bytes: int
-    version: str
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:
@@ -94,8 +85,8 @@ class _Pipe(io.RawIOBase):
         super().close()
 
 
-def state_of(location: str) -> FileState:
-    """The file's size and version as they are now.
+def state_of(location: str) -> tuple[int, str]:
+    """The file's size in bytes, and a text that changes when the file does.
 
     Raises:
         DataError: it is not there.
@@ -103,10 +94,10 @@ def state_of(location: str) -> FileState:
     try:
         if not is_url(location):
             status = os.stat(location)
-            return FileState(status.st_size, str(status.st_mtime_ns))
+            return status.st_size, str(status.st_mtime_ns)
         files, path = filesystem(location)
         facts = files.info(path)
-        return FileState(int(facts["size"] or 0), next((str(facts[key]) for key in _VERSION_KEYS if key in facts), ""))
+        return int(facts["size"] or 0), next((str(facts[key]) for key in _VERSION_KEYS if key in facts), "")
     except OSError as error:
         raise DataError(f"cannot read {location}: {error.strerror or error}") from None
 

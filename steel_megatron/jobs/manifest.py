@@ -143,6 +143,7 @@ def _of_first_version(content: Mapping[str, Any]) -> dict[str, Any]:
         file.setdefault("name", "")  # clean told none
         file["version"] = str(file.pop("mtime_ns", file.get("version")))
         file.pop("output", None)
+        file["sha256"] = ""
     if "outputs" not in given:
         hashed = content.get("output_sha256", "")
         given["outputs"] = {"documents": FileRecord("", content["output_bytes"], hashed).__dict__}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from steel_megatron.config.errors import DataError
-from steel_megatron.jobs.files import open_file, state_of
+from steel_megatron.jobs.files import is_url, open_file, state_of
+from steel_megatron.jobs.hashes import RunningHashes
 from steel_megatron.jobs.inputs import Input
 from steel_megatron.jobs.unpack import can_be_cut, read_chunks
 
@@ -25,6 +27,7 @@ class InputFile:
         name: in ids: the path below the folder that was given.
         version: changes when the file does.
         source: the name that its documents were given with, where there are several.
+        sha256: of all bytes, once they were read; empty for a URL or a pipe.
     """
 
     path: str
@@ -32,11 +35,11 @@ class InputFile:
     bytes: int
     version: str
     source: str = ""
+    sha256: str = ""
 
     @classmethod
     def of(cls, found: Input, source: str = "") -> InputFile:
-        state = state_of(found.location)
-        return cls(found.location, found.name, state.bytes, state.version, source)
+        return cls(found.location, found.name, *state_of(found.location), source)
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,35 @@ def _line_from(file: IO[bytes], place: int) -> int:
     while (piece := file.readline(1 << 20)) and not piece.endswith(b"\n"):
         pass
     return file.tell()
+
+
+class InputHashes:
+    """Hashes the input files of this machine part by part as the parts are done, while their pages are in memory."""
+
+    def __init__(self) -> None:
+        self._running = RunningHashes()
+        self._begun: set[InputFile] = set()
+
+    def __enter__(self) -> InputHashes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def take(self, part: Part) -> None:
+        """Hashes the input of the next part; of a file that is cut otherwise than by bytes, all with the first."""
+        by_bytes = not part.packed and part.size == part.stop - part.start
+        if (by_bytes or part.file not in self._begun) and not is_url(part.path) and os.path.isfile(part.path):
+            start, stop = (part.start, part.stop) if by_bytes else (0, part.file.bytes)
+            self._running.feed(part.file, part.path, start, stop)
+            self._begun.add(part.file)
+
+    def of(self, files: Iterable[InputFile]) -> tuple[InputFile, ...]:
+        """The files with their hashes, when all parts have been taken."""
+        return tuple(
+            replace(file, sha256=self._running.record(file, file.path).sha256) if file in self._begun else file
+            for file in files
+        )
 
 
 def numbered(parts: Iterable[Part]) -> list[Part]:

@@ -17,6 +17,17 @@ POLL_SECONDS = 0.2
 LOG_SECONDS = 15.0
 
 
+class _Counter(list[int]):
+    """Counts within a process, with the lock of one that processes share (which takes a process of its own)."""
+
+    def __init__(self, counts: list[int]) -> None:
+        super().__init__(counts)
+        self._lock = threading.Lock()
+
+    def get_lock(self) -> threading.Lock:
+        return self._lock
+
+
 class Progress:
     """Counts bytes of input, and where there are any, documents, tokens and bytes of text.
 
@@ -31,8 +42,7 @@ class Progress:
         self.what = what
         self.total = total
         self.log_interval = log_interval
-        # Made for the start method of the workers; it travels to them with their start.
-        self.counter: Any = multiprocessing.get_context("spawn").Array("q", 4)
+        self.counter: Any = _Counter([0] * 4)
         self._start = self._logged = time.monotonic()
         self._logged_documents = 0
         self._bar: Any = None
@@ -56,6 +66,11 @@ class Progress:
 
     def add(self, count: int, documents: int = 0, tokens: int = 0, text_bytes: int = 0) -> None:
         add_to(self.counter, count, documents, tokens, text_bytes)
+
+    def share(self) -> Any:
+        """The counter as one to which worker processes add; it travels to them with their start."""
+        self.counter = multiprocessing.get_context("spawn").Array("q", self.counter[:])
+        return self.counter
 
     def summary(self) -> str:
         """One line on the whole run."""

@@ -45,24 +45,27 @@ class Task:
 
     def marked(self) -> dict[str, Any] | None:
         """The counts of the finished task; None where there is no mark that can be read."""
+        content = self._content()
+        return None if content is None else _counts(content)
+
+    def _content(self) -> dict[str, Any] | None:
         try:
-            content = json.loads(self.file(self.mark).read_bytes())
+            content: dict[str, Any] = json.loads(self.file(self.mark).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        return {key: value for key, value in content.items() if key not in (_FILES, _BOOT)}
+        return content
 
     def done(self) -> dict[str, Any] | None:
         """As :meth:`marked`; None also where a file is not as the mark says."""
-        counts = self.marked()
-        if counts is None:
+        content = self._content()
+        if content is None:
             return None
-        content = json.loads(self.file(self.mark).read_bytes())
         # Marks of version 0.1.0 name no files: each was on the disk before its mark was.
         recorded = content.get(_FILES, {})
         same_boot = content.get(_BOOT) == _boot()
         suffixes = dict.fromkeys([*self.suffixes, *recorded])
         whole = (self._is_whole(suffix, recorded.get(suffix), same_boot) for suffix in suffixes)
-        return counts if all(whole) else None
+        return _counts(content) if all(whole) else None
 
     def _finish(self, paths: list[Path], counts: Mapping[str, Any]) -> None:
         """Gives the files their names, and marks the task as done."""
@@ -99,6 +102,10 @@ class Task:
         if record is None:
             return True
         return path.stat().st_size == record[0] and (same_boot or xxh3_of(path) == record[1])
+
+
+def _counts(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in (_FILES, _BOOT)}
 
 
 def _boot() -> str:

@@ -17,6 +17,8 @@ from steel_megatron.cli.main import main
 from steel_megatron.corpus import convert_corpus
 from steel_megatron.corpus.cleaning import clean
 from steel_megatron.corpus.dedup import deduplicate
+from steel_megatron.jobs.hashes import hash_file
+from steel_megatron.jobs.manifest import JobManifest
 from steel_megatron.tokens.manifest import Manifest
 
 COMMANDS = {
@@ -59,6 +61,25 @@ def test_the_folder_of_dedup_is_read_as_its_documents(tmp_path: Path, recipe: Pa
         assert main([*trained, "--input", str(source), "--output", str(tmp_path / name)]) == 0
     made = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("of_folder", "of_file")]
     assert made[0] == made[1]
+
+
+def test_manifests_make_a_chain_of_hashes(tmp_path: Path, recipe: Path) -> None:
+    source = tmp_path / "raw.jsonl"
+    source.write_text("".join(json.dumps({"text": f"text {n} of many"}) + "\n" for n in range(900)))
+    out = {name: tmp_path / name for name in COMMANDS}
+    with pytest.MonkeyPatch.context() as patch:
+        for function in (convert_corpus, clean, deduplicate):
+            patch.setitem(function.__kwdefaults__, "part_bytes", 6_000)
+        for name, words in COMMANDS.items():
+            assert main(words.format(source=source, recipe=recipe, out=out[name]).split()) == 0
+            source = out[name].with_name(f"{name}.jsonl") if name != "dedup" else out[name] / "s" / "clean.jsonl.zst"
+    converted, cleaned = (JobManifest.read(tmp_path / name) for name in ("convert.jsonl", "clean.jsonl"))
+    compared = JobManifest.of(json.loads((out["dedup"] / "report.json").read_bytes()))
+    assert converted.inputs[0].sha256 == hash_file(tmp_path / "raw.jsonl").sha256
+    assert cleaned.inputs[0].sha256 == converted.outputs["documents"].sha256
+    assert cleaned.inputs[0].sha256 == hash_file(tmp_path / "convert.jsonl").sha256
+    assert compared.inputs[0].sha256 == cleaned.outputs["documents"].sha256
+    assert compared.outputs["s/clean.jsonl.zst"].sha256 == hash_file(source).sha256
 
 
 SLOW = """

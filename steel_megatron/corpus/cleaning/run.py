@@ -29,7 +29,7 @@ from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.manifest import JobManifest, finished_before
 from steel_megatron.jobs.never_data import MANIFEST
-from steel_megatron.jobs.parts import PART_BYTES, InputFile, Part, line_parts, numbered, whole_file
+from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part, line_parts, numbered, whole_file
 from steel_megatron.jobs.tasks import work_folder
 
 log = logging.getLogger(__name__)
@@ -84,22 +84,24 @@ def clean(
     wanted = replace(wanted, suspects=found.tell())
     if recipe.passed_over:
         log.info("clean: %s passed over: steel dedup compares all corpora at once", ", ".join(recipe.passed_over))
-    with work_folder(beside(target, ".parts"), target) as folder:
+    with work_folder(beside(target, ".parts"), target) as folder, InputHashes() as hashes:
         parts = [
             part for file in files for part in line_parts(whole_file(file), part_bytes) if part.size or part.packed
         ]
         packed = target.name.endswith(".zst")
         job = CleanJob(recipe.steps, recipe.text_key, packed, str(folder), tokenizer, count_tokens)
-        tally = _run(job, numbered(parts), machine)
-        report = _publish(target, wanted, job, parts, recipe, tally)
+        tally = _run(job, numbered(parts), machine, hashes)
+        report = _publish(target, replace(wanted, inputs=hashes.of(files)), job, parts, recipe, tally)
         shutil.rmtree(folder)
     return Cleaned(target, report)
 
 
-def _run(job: CleanJob, parts: list[Part], engine: Engine) -> Tally:
+def _run(job: CleanJob, parts: list[Part], engine: Engine, hashes: InputHashes) -> Tally:
     """The tally of all parts."""
     whole = Tally.of(len(job.steps))
-    for counts in engine.run("clean", clean_part, job, parts, done=lambda part: job.task(part).done()):
+    for counts in engine.run(
+        "clean", clean_part, job, parts, done=lambda part: job.task(part).done(), on_done=hashes.take
+    ):
         whole.add(Tally(**counts))
     if whole.records != whole.documents + whole.dropped:
         raise DataError(

@@ -30,7 +30,7 @@ from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.inputs import find_inputs
 from steel_megatron.jobs.manifest import JobManifest, finished_before
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
-from steel_megatron.jobs.parts import PART_BYTES, InputFile, Part
+from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part
 from steel_megatron.jobs.tasks import work_folder
 
 SUFFIXES = {".jsonl": "", ".jsonl.gz": "gz", ".jsonl.zst": "zst"}
@@ -93,17 +93,23 @@ def convert_corpus(
     wanted = JobManifest("convert", made_of, files, suspects=odd, format=FORMAT)
     before = None if overwrite else finished_before(target, wanted)
     if before is None:
-        with work_folder(beside(target, ".parts"), target) as folder:
+        with work_folder(beside(target, ".parts"), target) as folder, InputHashes() as hashes:
             parts, passed_over = plan_parts(found.files, files, corpus, workers, part_bytes)
             job = ConvertJob(corpus_name, settings, source, packing, str(folder))
             counts = machine.run(
-                f"convert {corpus.name}", convert_part, job, parts, done=lambda part: job.task(part).done()
+                f"convert {corpus.name}",
+                convert_part,
+                job,
+                parts,
+                done=lambda part: job.task(part).done(),
+                on_done=hashes.take,
             )
             results = [PartResult(**each) for each in counts]
             reasons = _check(corpus, parts, results, passed_over)
             members = [member for result in results for member in result.passed_over]
             wanted = replace(
                 wanted,
+                inputs=hashes.of(files),
                 records=sum(result.records for result in results),
                 documents=sum(result.documents for result in results),
                 text_bytes=sum(result.text_bytes for result in results),

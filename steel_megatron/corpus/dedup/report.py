@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +13,16 @@ from steel_megatron.corpus.dedup.evaluation_sets import count_items
 from steel_megatron.corpus.dedup.plan import output_of
 from steel_megatron.corpus.dedup.work import Job
 from steel_megatron.jobs.hashes import FileRecord
+from steel_megatron.jobs.parts import InputFile
 
 REASONS = ("exact", "near", "contaminated", "invalid")
 
 
-def make_report(job: Job, others: Mapping[str, FileRecord]) -> dict[str, Any]:
+def make_report(job: Job, inputs: Sequence[InputFile], others: Mapping[str, FileRecord]) -> dict[str, Any]:
     """The manifest of the run, and more counts.
 
     Args:
+        inputs: the files of the plan, with their hashes.
         others: files that the run wrote beside the documents.
 
     Raises:
@@ -55,6 +57,7 @@ def make_report(job: Job, others: Mapping[str, FileRecord]) -> dict[str, Any]:
         files[-1]["output_bytes"] = joined["bytes"]
     manifest = replace(
         job.plan.manifest,
+        inputs=inputs,
         outputs={**outputs, **others},
         records=sum(file["records"] for file in files),
         documents=sum(file["kept"] for file in files),

@@ -21,7 +21,7 @@ from steel_megatron.corpus.dedup.work import Job, Partitions, Stages
 from steel_megatron.jobs.durable import join, whole, write_json
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.manifest import JobManifest
-from steel_megatron.jobs.parts import InputFile
+from steel_megatron.jobs.parts import InputFile, InputHashes
 from steel_megatron.jobs.tasks import LOCK, work_folder
 
 PLAN = "plan.json"  # in the work folder
@@ -77,17 +77,18 @@ def deduplicate(
         finished = _finished(target, plan, overwrite)
         if finished is None:
             plan = _gone_on_with(target, plan, part_bytes)
-            _stages(Job(str(folder.absolute()), plan), stages, target)
+            with InputHashes() as hashes:
+                _stages(Job(str(folder.absolute()), plan), stages, target, hashes)
         report = finished or json.loads((target / REPORT).read_bytes())
         shutil.rmtree(folder)
     return Deduplicated(target, report, done_before=finished is not None)
 
 
-def _stages(job: Job, engine: Stages, target: Path) -> None:
+def _stages(job: Job, engine: Stages, target: Path, hashes: InputHashes) -> None:
     """Signatures → exact duplicates → bands → pairs → groups → outputs."""
     plan = job.plan
     by_bytes = 1 + sum(file.bytes for file in plan.files) // BYTES_PER_WORKER
-    signed = engine.run(sign.STAGE, sign.sign_part, job, plan.parts, most=by_bytes)
+    signed = engine.run(sign.STAGE, sign.sign_part, job, plan.parts, most=by_bytes, on_done=hashes.take)
     firsts = [0]
     for counts in signed:
         firsts.append(firsts[-1] + counts["documents"])
@@ -120,7 +121,7 @@ def _stages(job: Job, engine: Stages, target: Path) -> None:
         if not others[what].bytes:  # duplicates are a packed list, if an empty one
             (target / name).unlink()
             del others[what]
-    write_json(target / REPORT, make_report(job, others))
+    write_json(target / REPORT, make_report(job, hashes.of(plan.files), others))
 
 
 def _check_target(target: Path) -> None:

@@ -76,6 +76,7 @@ class Stages:
         *,
         most: int,
         task_bytes: int = 0,
+        on_done: Callable[[Any], Any] = lambda task: None,
     ) -> list[dict[str, Any]]:
         """Runs ``function(job, task)`` for the tasks that are not done; the counts of all, in order.
 
@@ -84,6 +85,7 @@ class Stages:
             tasks: parts, or numbers.
             most: workers that are worth starting for this much work.
             task_bytes: memory that one task takes at most; fewer run at once where all would not fit.
+            on_done: called with each task in order, when it is done.
         """
         job.file(stage).mkdir(exist_ok=True)
 
@@ -91,4 +93,4 @@ class Stages:
             return job.task(stage, getattr(task, "number", task)).done()
 
         at_once = min(most, max(1, self.memory // max(task_bytes, 1)))
-        return self.engine.run(stage, function, job, tasks, done, at_once)
+        return self.engine.run(stage, function, job, tasks, done, at_once, on_done)

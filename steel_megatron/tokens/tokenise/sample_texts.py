@@ -36,7 +36,7 @@ class TextSample:
         self.rejects: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[str]:
-        sizes = [state_of(file).bytes for file in self._files]
+        sizes = [state_of(file)[0] for file in self._files]
         total = sum(sizes) if self._max_bytes is None else min(self._max_bytes, sum(sizes))
         with Progress("read text", total) as progress:
             for file, size in zip(self._files, sizes, strict=True):
