@@ -33,7 +33,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -101,6 +100,8 @@ class Registry(Generic[Thing]):
     def installed(self) -> Places:
         """What installed packages offer: name → module:attribute; of two places of one name the alphabet's first."""
         found: dict[str, str] = {}
+        from importlib import metadata  # slow to load
+
         for point in sorted(metadata.entry_points(group=self.group), key=lambda point: (point.name, point.value)):
             found.setdefault(point.name, point.value.replace(" ", ""))
         return {name: place for name, place in found.items() if name not in self.shipped}

@@ -11,6 +11,7 @@ from typing import IO, Any, cast
 import zstandard
 
 GZIP_LEVEL, ZSTD_LEVEL = 6, 3
+WRITE_BYTES = 1 << 20  # handed to the system at once
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def open_packed(path: Path, packing: str) -> Iterator[IO[bytes]]:
     Args:
         packing: ``gz``, ``zst`` or empty for none.
     """
-    with open(path, "wb") as file:
+    with open(path, "wb", WRITE_BYTES) as file:
         packed: Any = file
         if packing == "gz":
             packed = gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0)

@@ -11,11 +11,12 @@ from typing import IO, Any
 
 from steel_megatron.config.errors import DataError
 from steel_megatron.jobs.files import is_url, open_file, state_of
-from steel_megatron.jobs.hashes import RunningHashes
+from steel_megatron.jobs.hashes import RunningHashes, hash_file
 from steel_megatron.jobs.inputs import Input
 from steel_megatron.jobs.unpack import can_be_cut, read_chunks
 
 PART_BYTES = 64 << 20
+SMALL_BYTES = 1 << 20  # of a file that is hashed at once, not by a thread
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def line_parts(whole: Part, part_bytes: int, earlier: Sequence[int] = ()) -> lis
     Args:
         earlier: where an earlier version cut the file: each line belonged to the part in which it begins.
     """
-    if whole.packed or not whole.size:
+    if whole.packed or not whole.size or (not earlier and whole.size < 2 * part_bytes):
         return [whole]
     cuts = [0]
     with open_file(whole.path) as file:
@@ -120,7 +121,7 @@ class InputHashes:
 
     def __init__(self) -> None:
         self._running = RunningHashes()
-        self._begun: set[InputFile] = set()
+        self._found: dict[InputFile, str] = {}  # empty while the rest of the file is to come
 
     def __enter__(self) -> InputHashes:
         return self
@@ -131,15 +132,21 @@ class InputHashes:
     def take(self, part: Part) -> None:
         """Hashes the input of the next part; of a file that is cut otherwise than by bytes, all with the first."""
         by_bytes = not part.packed and part.size == part.stop - part.start
-        if (by_bytes or part.file not in self._begun) and not is_url(part.path) and os.path.isfile(part.path):
-            start, stop = (part.start, part.stop) if by_bytes else (0, part.file.bytes)
+        if (part.file in self._found and not by_bytes) or is_url(part.path) or not os.path.isfile(part.path):
+            return
+        start, stop = (part.start, part.stop) if by_bytes else (0, part.file.bytes)
+        if (start, stop) == (0, part.file.bytes) and stop <= SMALL_BYTES:
+            self._found[part.file] = hash_file(part.path).sha256
+        else:
             self._running.feed(part.file, part.path, start, stop)
-            self._begun.add(part.file)
+            self._found[part.file] = ""
 
     def of(self, files: Iterable[InputFile]) -> tuple[InputFile, ...]:
         """The files with their hashes, when all parts have been taken."""
         return tuple(
-            replace(file, sha256=self._running.record(file, file.path).sha256) if file in self._begun else file
+            replace(file, sha256=self._found[file] or self._running.record(file, file.path).sha256)
+            if file in self._found
+            else file
             for file in files
         )
 

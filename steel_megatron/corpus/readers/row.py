@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from steel_megatron.corpus.corpus import RejectedRecordError
 
@@ -11,8 +10,7 @@ MAX_RECORD_BYTES = 256 << 20  # a longer record is rejected: somewhere a line en
 HEAD_BYTES = 8000  # of a rejected record, kept to be read by people
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A record, or why there is none.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from steel_megatron.corpus.corpus import ARCHIVES, Kind, RejectedRecordError
@@ -71,7 +70,7 @@ def read_members(
             yield Row(1, None, error=error, head=name.encode("utf-8", "backslashreplace"), member=member.name)
             continue
         for row in _member_rows(member, name, kinds, wanted, pass_over):
-            yield replace(row, member=f"{member.name}/{row.member}" if row.member else member.name)
+            yield row._replace(member=f"{member.name}/{row.member}" if row.member else member.name)
 
 
 def _member_rows(
