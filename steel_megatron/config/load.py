@@ -84,7 +84,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def apply_tree(config: RunConfig, tree: Mapping[str, Any], where: str) -> None:
     """Sets the knobs named in a nested or flat mapping."""
     for key, value in tree.items():
-        if key in SECTIONS:
+        if key in SECTIONS and (isinstance(value, dict) or key not in KNOBS):  # "optimizer" is both
             if not isinstance(value, dict):
                 raise ConfigError(f"{where}: section {key!r} holds {value!r}", rule="a section is a mapping of knobs")
             for name, inner in value.items():

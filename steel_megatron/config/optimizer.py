@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least, share
-from steel_megatron.config.registry import Registry
+from steel_megatron.config.registry import Registry, shipped_in
 
 # An entry is a pure function of a Moment (optim/decay.py), which gives the learning rate there.
 DECAY_STYLES: Registry[Callable[..., float]] = Registry(
@@ -23,12 +24,21 @@ DECAY_STYLES: Registry[Callable[..., float]] = Registry(
     wanted="a function of a Moment that gives the learning rate",
     parameters=True,
 )
+# An entry is a subclass of Rule (optim/rule.py), called with this section and its parameters.
+OPTIMIZERS: Registry[Callable[..., Any]] = Registry(
+    "optimizer",
+    "steel_megatron.optimizers",
+    lambda: {"adam": "steel_megatron.optim.rules.adamw:RULE", **shipped_in("optim/rules", "RULE")()},
+    wanted="a Rule",
+    parameters=True,
+)
 
 
 @dataclass
 class OptimizerConfig:
-    """AdamW with decay on matrices only, and the schedule of its learning rate."""
+    """The optimizer, with decay on matrices only, and the schedule of its learning rate."""
 
+    optimizer: str = knob("adam", "Rule by which weights are updated; adam and adamw are AdamW.", choices=OPTIMIZERS)
     lr: float = knob(4e-4, "Peak learning rate.", allowed=AMOUNT)
     min_lr: float = knob(4e-5, "Learning rate at the end of the decay.", allowed=AMOUNT)
     lr_decay_style: str = knob(

@@ -1,4 +1,4 @@
-"""AdamW on this rank's shards, with fp32 masters, exact clipping and the fp16 loss scale."""
+"""A rule on this rank's shards, with fp32 masters, exact clipping and the fp16 loss scale."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import OptimizerConfig, TrainingConfig
-from steel_megatron.ops.backends import choice
-from steel_megatron.optim.adamw import AdamW
 from steel_megatron.optim.grad_norm import counted_gradients, gradient_norm, non_finite_error
 from steel_megatron.optim.loss_scaler import LossScaler
+from steel_megatron.optim.rule import Step, make_slot, rule_of
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.parameter import TensorSlice, row_slices, without_padding
+from steel_megatron.parallel.parameter import TensorSlice, row_slices, spec_of, without_padding
 
 MASTER = "optimizer.master."  # before the layout-independent name, in a checkpoint
 
@@ -37,10 +36,14 @@ class StepResult:
 
 
 class Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019) over the shards of a :class:`DataParallel`.
+    """The configuration's rule over the shards of a :class:`DataParallel`.
 
     Weight decay applies to parameters whose spec says so. Gradients come in as sums; dividing them by the count of
-    tokens, by the loss scale and by the clipping factor is one multiplication inside the fused kernel.
+    tokens, by the loss scale and by the clipping factor is one multiplication inside the rule's kernel. A step:
+
+        norm      fp64 scalar      over all ranks' shards, each element counted once
+        factor    fp64 scalar      gradient scale / loss scale, and clip_grad / norm where that is less than 1
+        slots     (rows, …) each   gradient × factor → states, master, weights: see :class:`Slot`
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class Optimizer:
         self.stopped = torch.zeros((), dtype=torch.bool, device=grid.device)  # a norm was not finite
         self.steps = 0  # calls of step, skipped ones included
         self.updates = 0  # calls that changed the weights
-        self.adamw = AdamW(data_parallel.shards, config, training.seed)
-        self.slots = self.adamw.slots
-        self._counted = counted_gradients(data_parallel.shards, grid)
+        self.rule = rule_of(config)
+        shards = data_parallel.shards
+        self.slots = [make_slot(part, self.rule.states(spec_of(part.parameter)), training.seed) for part in shards]
+        self.rule.start(self.slots, grid)
+        self._counted = counted_gradients(shards, grid)
 
     @property
     def loss_scale(self) -> float:
@@ -99,7 +104,7 @@ class Optimizer:
             self.scaler.update(overflow=not finite)
         if finite:
             self.updates += 1
-            self.adamw.update(lr, factor.masked_fill(self.stopped, math.nan), self.updates, self._backend())
+            self.rule.update(Step(lr, factor.masked_fill(self.stopped, math.nan), self.updates))
         return StepResult(grad_norm, not finite, used_scale, fault)
 
     def _overflowed(self, loss: Tensor | None) -> bool:
@@ -115,21 +120,19 @@ class Optimizer:
         if self.stop_when_not_finite and not math.isfinite(grad_norm):
             raise non_finite_error(self.data_parallel.shards, self.grid, step)
 
-    def _backend(self) -> str:
-        if self.data_parallel.grads.dtype != torch.float32:
-            return "torch"
-        return choice("adamw", self.grid.device.type).implementation
-
     def slices(self) -> dict[str, TensorSlice]:
-        """The state as blocks of layout-independent tensors: ``optimizer.{exp_avg,exp_avg_sq,master}.{piece}``.
+        """The state as blocks of layout-independent tensors: ``optimizer.{state}.{piece}``.
 
-        Masters are there when the model is not fp32. The blocks are views: loading into them sets the state.
+        The states are the rule's, and ``master`` when the model is not fp32. The blocks are views: loading into them
+        sets the state.
         """
         found = {}
         for slot in self.slots:
-            for kind, tensor in slot.states().items():
+            own = {"master": slot.master} if slot.own_master else {}
+            for kind, tensor in (slot.states | own).items():
                 for piece, block in row_slices(slot.shard.parameter, slot.shard.first_row, tensor):
-                    real = without_padding(piece, block)
+                    n = block.tensor.dim()  # 1 for what is kept per row
+                    real = without_padding(piece, TensorSlice(block.tensor, piece.global_shape[:n], block.offset[:n]))
                     if real is not None:
                         found[f"optimizer.{kind}.{piece.name}"] = real
         return found
@@ -142,13 +145,12 @@ class Optimizer:
         """Brings back :meth:`scalars`."""
         self.steps, self.updates = int(saved["steps"]), int(saved["updates"])
         self.scaler.load_scalars(saved["loss_scaler"])
-        for slot in self.slots:
-            slot.update_count.fill_(self.updates)
 
     @torch.no_grad()
     def reload_parameters(self) -> None:
         """After loading the state's blocks: the weights become the masters' values, on all ranks."""
-        self.adamw.copy_masters()
+        for slot in self.slots:
+            slot.copy_master()
         self.data_parallel.gather_parameters()
         self.data_parallel.wait_parameters()
 

@@ -205,7 +205,7 @@ def _adamw(at: Setting) -> Case:
         before = [slot.master.clone() for slot in fresh.slots]
         fresh.step(1e-3, 1.0)
         changes = [slot.master - start for slot, start in zip(fresh.slots, before, strict=True)]
-        return [*changes, *(moment for slot in fresh.slots for moment in (slot.exp_avg, slot.exp_avg_sq))]
+        return [*changes, *(moment for slot in fresh.slots for moment in slot.states.values())]
 
     return Case(tuple(slot.master for slot in optimizer.slots), lambda: optimizer.step(1e-3, 1.0), results)
 

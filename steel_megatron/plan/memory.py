@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from steel_megatron.config import ModelConfig, ParallelConfig, RunConfig
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.stages import stage_layers
+from steel_megatron.optim.rule import rule_of
 from steel_megatron.parallel.data.buckets import items_of, plan_buckets, shard_rows
 from steel_megatron.parallel.grid import Axis, Grid
 from steel_megatron.parallel.parameter import param_dtype, parameters_with_spec, spec_of
@@ -66,9 +67,16 @@ def rank_memory(config: RunConfig, devices: int, schedule: Schedule, rank: int) 
     parts = stage_layers(model, parallel, training.seq_length)[rank]
     parameters = parameters_with_spec([meta_stage(model, grid, part) for part in parts])
     width = param_dtype(training.precision).itemsize
-    moments = config.optimizer.exp_avg_dtype, config.optimizer.exp_avg_sq_dtype
+    rule = rule_of(config.optimizer)
     sharded = parallel.use_distributed_optimizer is not False and dp > 1
-    buffered, updated = buffer_elements(parameters, dp if sharded else 1, parallel.bucket_size)
+    buffered, updated = buffer_elements(parameters, dp if sharded else 1, parallel.bucket_size, rule.whole)
+    specs = [spec_of(parameter) for parameter in parameters]
+    masters = [sum(n * spec.row_numel for n, spec in zip(rows, specs, strict=True)) * FP32 for rows in updated]
+    states = [
+        sum(state.bytes(n, spec.row_numel) for n, spec in zip(rows, specs, strict=True) for state in rule.states(spec))
+        for rows in updated
+    ]
+    fullest = max(range(len(updated)), key=lambda shard: masters[shard] + states[shard])
     weights = width * (buffered if sharded else sum(parameter.numel() for parameter in parameters))
     if training.fp8_format is not None:
         weights += 2 * sum(parameter.numel() for parameter in parameters if _in_8_bits(parameter))  # and transposed
@@ -77,8 +85,8 @@ def rank_memory(config: RunConfig, devices: int, schedule: Schedule, rank: int) 
         pipeline_rank=rank,
         weights=weights,
         gradients=buffered * (FP32 if training.accumulate_allreduce_grads_in_fp32 else width),
-        masters=updated * FP32 if width < FP32 else 0,
-        moments=updated * sum(param_dtype(moment).itemsize for moment in moments),
+        masters=masters[fullest] if width < FP32 else 0,
+        moments=states[fullest],
         activations=peak.kept,
         working=peak.working,
     )
@@ -89,16 +97,18 @@ def _in_8_bits(parameter: nn.Parameter) -> bool:
     return parameter.dim() == 2 and spec_of(parameter).pieces[0].name.startswith("blocks.")
 
 
-def buffer_elements(parameters: Sequence[nn.Parameter], shards: int, bucket_size: int) -> tuple[int, int]:
-    """(elements of the gradient buffer with its padding, of them those that the first of the shards updates)."""
-    items = items_of(parameters, lambda _: shards)
+def buffer_elements(
+    parameters: Sequence[nn.Parameter], shards: int, bucket_size: int, whole: Collection[str] = ()
+) -> tuple[int, list[list[int]]]:
+    """(elements of the gradient buffer with its padding, for each shard the rows of each parameter that it updates)."""
+    items = items_of(parameters, lambda _: shards, whole)
     buckets = plan_buckets(items, bucket_size)
-    updated = sum(
-        shard_rows(bucket, place, items[number], 0)[1] * items[number].row_numel
-        for bucket in buckets
-        for place, number in enumerate(bucket.items)
-    )
-    return sum(bucket.numel for bucket in buckets), updated
+    rows = [[0] * len(parameters) for _ in range(shards)]
+    for bucket in buckets:
+        for place, number in enumerate(bucket.items):
+            for shard in range(shards):
+                rows[shard][number] = shard_rows(bucket, place, items[number], shard)[1]
+    return sum(bucket.numel for bucket in buckets), rows
 
 
 def planned_grid(parallel: ParallelConfig, pipeline_rank: int = 0) -> Grid:

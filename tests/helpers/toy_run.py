@@ -7,6 +7,7 @@ from typing import Any
 from helpers.toy_model import ToyModel, toy_batch
 from steel_megatron.config import OptimizerConfig, TrainingConfig
 from steel_megatron.optim.optimizer import Optimizer
+from steel_megatron.optim.rule import rule_of
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import param_dtype
@@ -21,11 +22,12 @@ class Run:
     def __init__(self, grid: Grid, *, precision: str = "fp32", tied: bool = False, shard: bool = True, **knobs: Any):
         self.grid = grid
         self.model = ToyModel(grid, tied=tied, dtype=param_dtype(precision))
-        self.data_parallel = DataParallel([self.model], grid, shard=shard, bucket_size=200)
-        names = ("clip_grad", "weight_decay", "exp_avg_dtype", "exp_avg_sq_dtype")
+        names = ("optimizer", "clip_grad", "weight_decay", "exp_avg_dtype", "exp_avg_sq_dtype")
         fields = {name: knobs.pop(name) for name in names if name in knobs}
-        training = TrainingConfig(precision=precision, **knobs)
-        self.optimizer = Optimizer(self.data_parallel, OptimizerConfig(**fields), training, grid)
+        config, training = OptimizerConfig(**fields), TrainingConfig(precision=precision, **knobs)
+        whole = rule_of(config).whole
+        self.data_parallel = DataParallel([self.model], grid, shard=shard, bucket_size=200, whole=whole)
+        self.optimizer = Optimizer(self.data_parallel, config, training, grid)
 
     def backward(self, step: int) -> None:
         tokens, labels = toy_batch(SAMPLES, seed=step)

@@ -16,6 +16,7 @@ from helpers.toy_model import ToyModel, assert_blocks_equal, toy_batch, whole_te
 from helpers.toy_run import LR, SAMPLES, SCALE, STEPS, Run
 from steel_megatron.config import OptimizerConfig, ParallelConfig
 from steel_megatron.optim.grad_norm import NonFiniteGradientError, gradient_norm
+from steel_megatron.optim.rules.adamw import AdamW
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import row_slices, spec_of
 
@@ -76,11 +77,12 @@ def test_one_update_is_that_of_torchs_fused_kernel(monkeypatch, backend):
 
 
 def test_decay_is_for_matrices_only():
-    adamw = Run(Grid.single()).optimizer.adamw
-    dimensions = {decay: [adamw.slots[n].shard.parameter.dim() for n in numbers] for decay, numbers in adamw.groups}
+    rule = Run(Grid.single()).optimizer.rule
+    assert isinstance(rule, AdamW)
+    dimensions = {decay: [slot.shard.parameter.dim() for slot in slots] for decay, slots in rule.groups}
     assert set(dimensions[0.1]) == {2}
     assert dimensions[0.0] == [1] * 3
-    assert all(part.decay == (part.master.dim() == 2) for parts in adamw.parts for part in parts)
+    assert all(piece.decay == (piece.master.dim() == 2) for slot in rule.slots for piece in slot.pieces)
 
 
 def test_bf16_updates_are_not_lost_below_the_weights_precision():
@@ -102,7 +104,7 @@ def test_non_finite_gradients_stop_the_run_before_any_weight_changes(monkeypatch
     run = Run(Grid.single(), precision=precision)
     run.train(0, 2)
     before = whole_tensors(run.model)
-    moments = [(slot.exp_avg.clone(), slot.exp_avg_sq.clone()) for slot in run.optimizer.slots]
+    moments = [[state.clone() for state in slot.states.values()] for slot in run.optimizer.slots]
     run.backward(2)
     run.model.qk.weight.main_grad[25, 3] = torch.inf  # in the rows of the key
     result = run.optimizer.step(LR, SCALE)
@@ -112,7 +114,7 @@ def test_non_finite_gradients_stop_the_run_before_any_weight_changes(monkeypatch
     for name, tensor in whole_tensors(run.model).items():
         assert torch.equal(tensor, before[name])
     for slot, old in zip(run.optimizer.slots, moments, strict=True):
-        assert all(map(torch.equal, (slot.exp_avg, slot.exp_avg_sq), old))
+        assert all(map(torch.equal, slot.states.values(), old))
 
 
 def test_non_finite_steps_are_skipped_when_the_check_is_off():

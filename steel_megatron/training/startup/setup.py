@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from steel_megatron.checkpoint.rng import restore_random_state
-from steel_megatron.config import RunConfig
+from steel_megatron.config import CheckpointError, RunConfig
+from steel_megatron.config.optimizer import OPTIMIZERS
+from steel_megatron.config.registry import split
 from steel_megatron.model.block import use_pieces
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.pieces import Pieces
@@ -20,6 +22,7 @@ from steel_megatron.model.slices import WEIGHT, model_slices
 from steel_megatron.model.stages import stage_layers
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.optim.optimizer import MASTER, Optimizer
+from steel_megatron.optim.rule import rule_of
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
@@ -127,6 +130,7 @@ def build_components(
             shard=grid.dp.size > 1 if shard is None else shard,
             grad_dtype=torch.float32 if training.accumulate_allreduce_grads_in_fp32 else dtype,
             bucket_size=parallel.bucket_size,
+            whole=rule_of(config.optimizer).whole,
             overlap_grad_reduce=parallel.overlap_grad_reduce,
             overlap_param_gather=parallel.overlap_param_gather,
         )
@@ -166,6 +170,7 @@ def load_start(config: RunConfig, components: Components, start: Start) -> None:
         cuts = cut_changes(start.facts["config"], config)
         check_resume(start.facts["phases"], components.datasets.phases, used, cuts)
     if whole:
+        _check_rule(config.optimizer.optimizer, start)
         blocks |= components.optimizer.slices()
     start.store.load(start.step, as_stored(blocks, start.store.tensors(start.step)))
     if whole:
@@ -177,6 +182,18 @@ def load_start(config: RunConfig, components: Components, start: Start) -> None:
     if random_state is not None:
         restore_random_state(random_state)
     log.info("%s %s, step %d", "weights from" if start.weights_only else "continuing", start.store.root, start.step)
+
+
+def _check_rule(now: str, start: Start) -> None:
+    """Refuses to continue with the state of another optimizer."""
+    before = start.facts["config"]["optimizer"].get("optimizer", "adam")
+    was, rule = (OPTIMIZERS.shipped.get(name, name) for name in (split(before)[0], split(now)[0]))
+    if was != rule:
+        raise CheckpointError(
+            f"--optimizer {now}, and the checkpoint of step {start.step} holds the state of {before}",
+            rule="a run is continued with the state of its own optimizer, or with none",
+            fix=f"--optimizer '{before}', or --no-load-optim, which starts the state anew",
+        )
 
 
 def as_stored(blocks: dict[str, TensorSlice], stored: Container[str]) -> dict[str, list[TensorSlice]]:
