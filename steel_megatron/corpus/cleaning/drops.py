@@ -10,9 +10,8 @@ from typing import Any
 from steel_megatron.config import DataError
 from steel_megatron.corpus.readers.json_lines import split_lines
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
+from steel_megatron.jobs.never_data import DROPS
 from steel_megatron.jobs.unpack import read_chunks
-
-DROPS = ".drops.jsonl.zst"
 
 
 def drop_of(said: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from steel_megatron.corpus.cleaning.operation import NO_LIMIT, Filter, Operation
 from steel_megatron.corpus.cleaning.recipe import Recipe
 from steel_megatron.corpus.cleaning.tally import Amount, Tally, bin_edges
 
-REPORT_JSON, REPORT_HTML = ".report.json", ".report.html"
 UNITS = ("documents", "characters", "tokens")
 
 STYLE = """
@@ -101,7 +100,7 @@ def _operation(
 def write_html(report: dict[str, Any]) -> str:
     """The report as one page that needs no other file."""
     units = UNITS if report["tokenizer"] else UNITS[:2]
-    parts = [
+    pieces = [
         "<!doctype html><meta charset=utf-8><title>steel clean</title>",
         f"<style>{STYLE}</style><h1>Cleaning report</h1>",
         f"<p>Recipe <code>{escape(report['recipe'])}</code>, {_count(len(report['inputs']), 'file')}. "
@@ -109,18 +108,18 @@ def write_html(report: dict[str, Any]) -> str:
         f" ({_share(report['dropped'], report['records'])}).</p>",
     ]
     if report["failures"]:
-        parts.append(f"<p class=why>{report['failures']:,} documents were dropped because an operation failed.</p>")
+        pieces.append(f"<p class=why>{report['failures']:,} documents were dropped because an operation failed.</p>")
     if report["left_to_dedup"]:
-        parts.append(f"<p>Left to <code>steel dedup</code>: {escape(', '.join(report['left_to_dedup']))}.</p>")
-    parts += ["<h2>Sources</h2>", _sources(report, units), "<h2>Operations</h2>", _operations(report, units)]
-    parts += ["<h2>Why documents were dropped</h2>", _reasons(report)]
+        pieces.append(f"<p>Left to <code>steel dedup</code>: {escape(', '.join(report['left_to_dedup']))}.</p>")
+    pieces += ["<h2>Sources</h2>", _sources(report, units), "<h2>Operations</h2>", _operations(report, units)]
+    pieces += ["<h2>Why documents were dropped</h2>", _reasons(report)]
     for facts in report["operations"]:
-        parts.append(_statistic(facts))
-    parts.append("<h2>Dropped documents to read</h2>")
+        pieces.append(_statistic(facts))
+    pieces.append("<h2>Dropped documents to read</h2>")
     for operation, drops in report["samples"].items():
-        parts.append(f"<h3>{escape(operation)}</h3>")
-        parts += map(_drop, drops)
-    return "\n".join(part for part in parts if part)
+        pieces.append(f"<h3>{escape(operation)}</h3>")
+        pieces += map(_drop, drops)
+    return "\n".join(piece for piece in pieces if piece)
 
 
 def _count(number: int, noun: str) -> str:

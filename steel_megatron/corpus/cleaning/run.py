@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.corpus.cleaning.drops import DROPS
 from steel_megatron.corpus.cleaning.part import (
     DOCUMENTS,
     DROPPED,
@@ -22,13 +21,13 @@ from steel_megatron.corpus.cleaning.part import (
     clean_part,
 )
 from steel_megatron.corpus.cleaning.recipe import Recipe
-from steel_megatron.corpus.cleaning.report import REPORT_HTML, REPORT_JSON, report_of, write_html
+from steel_megatron.corpus.cleaning.report import report_of, write_html
 from steel_megatron.corpus.cleaning.tally import Tally
-from steel_megatron.jobs.durable import Outputs, beside
+from steel_megatron.jobs.durable import Outputs, beside, refuse_other
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.manifest import JobManifest, finished_before
-from steel_megatron.jobs.never_data import MANIFEST
+from steel_megatron.jobs.never_data import DROPS, MANIFEST, REPORT_HTML, REPORT_JSON
 from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part, line_parts, numbered, whole_file
 from steel_megatron.jobs.tasks import work_folder
 
@@ -80,7 +79,10 @@ def clean(
     settings = {"steps": recipe.steps, "text_key": recipe.text_key, "tokenizer": tokenizer}
     wanted = JobManifest("clean", settings, files, format=FORMAT)
     if not overwrite and finished_before(target, wanted) is not None:
-        return Cleaned(target, json.loads(beside(target, REPORT_JSON).read_bytes()), done_before=True)
+        try:
+            return Cleaned(target, json.loads(beside(target, REPORT_JSON).read_bytes()), done_before=True)
+        except (OSError, ValueError):
+            refuse_other(target, "its report is not there, or cannot be read")
     wanted = replace(wanted, suspects=found.tell())
     if recipe.passed_over:
         log.info("clean: %s passed over: steel dedup compares all corpora at once", ", ".join(recipe.passed_over))

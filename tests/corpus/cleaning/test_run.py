@@ -156,6 +156,12 @@ def test_a_stopped_run_goes_on(tmp_path: Path, recipe_path: Path, monkeypatch: p
     assert len(set(calls)) == len(calls) - 1
     assert not (tmp_path / "out.jsonl.parts").exists()
     assert clean(recipe, [source], output).done_before
+    report = tmp_path / "out.jsonl.report.json"
+    content = report.read_bytes()
+    report.unlink()
+    with pytest.raises(DataError, match="its report is not there"):
+        clean(recipe, [source], output)
+    report.write_bytes(content)
     write_lines(source, records(3))
     with pytest.raises(DataError, match="other files"):
         clean(recipe, [source], output)
