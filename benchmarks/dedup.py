@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.planted_duplicates import Planted, Writer, plant
 from steel_megatron._minhash import SHINGLE, grams, plain_texts, signatures
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 
 ALIKE, UNLIKE = 0.85, 0.5
 EDGES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0)
@@ -50,7 +50,7 @@ def write_records(path: Path, records: Iterable[tuple[str, str]]) -> int:
 
 def kept_of(output: Path) -> dict[str, str]:
     """Of each document that fell, the one that was kept."""
-    lines = b"".join(read_chunks(output / "duplicates.jsonl.zst")).splitlines()
+    lines = b"".join(read_content(output / "duplicates.jsonl.zst")).splitlines()
     return {entry["id"]: entry["kept_id"] for entry in map(json.loads, lines)}
 
 

@@ -102,25 +102,25 @@ def state_of(location: str) -> tuple[int, str]:
         raise DataError(f"cannot read {location}: {error.strerror or error}") from None
 
 
-class ChunkStream(io.RawIOBase):
-    """Chunks of bytes as a stream to read once, from beginning to end.
+class ContentStream(io.RawIOBase):
+    """Byte strings as a stream to read once, from beginning to end.
 
     ``position`` counts the bytes given out; ``last_mark`` is the place behind the last byte that is not zero.
     """
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, content: Iterable[bytes]) -> None:
         self.position = 0
         self.last_mark = 0
-        self._chunks: Iterator[bytes] = iter(chunks)
+        self._content: Iterator[bytes] = iter(content)
         self._pending = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fills the buffer as far as one chunk goes."""
+        """Fills the buffer as far as one byte string goes."""
         if not self._pending:
-            self._pending = memoryview(next(self._chunks, b""))
+            self._pending = memoryview(next(self._content, b""))
         count = min(len(buffer), len(self._pending))
         given = bytes(self._pending[:count])
         buffer[:count] = given
@@ -131,24 +131,24 @@ class ChunkStream(io.RawIOBase):
         return count
 
 
-def spooled(chunks: Iterable[bytes]) -> IO[bytes]:
-    """The chunks as a file that can be read at any place; it vanishes when closed."""
+def spooled(content: Iterable[bytes]) -> IO[bytes]:
+    """Content as a file that can be read at any place; it vanishes when closed."""
     file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(SPOOL_BYTES))  # noqa: SIM115 - the caller closes it
-    for chunk in chunks:
-        file.write(chunk)
+    for data in content:
+        file.write(data)
     file.seek(0)
     return file
 
 
-def with_head(chunks: Iterator[bytes], count: int) -> tuple[bytes, Callable[[], Iterator[bytes]]]:
-    """The beginning of chunks that can be read only once, and a function that gives them whole, once."""
+def with_head(content: Iterator[bytes], count: int) -> tuple[bytes, Callable[[], Iterator[bytes]]]:
+    """The beginning of content that can be read only once, and a function that gives it whole, once."""
     taken: list[bytes] = []
-    while sum(map(len, taken)) < count and (chunk := next(chunks, b"")):
-        taken.append(chunk)
+    while sum(map(len, taken)) < count and (data := next(content, b"")):
+        taken.append(data)
 
     def whole() -> Iterator[bytes]:
         yield from taken
         taken.clear()
-        yield from chunks
+        yield from content
 
     return b"".join(taken)[:count], whole

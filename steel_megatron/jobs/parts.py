@@ -13,7 +13,7 @@ from steel_megatron.config.errors import DataError
 from steel_megatron.jobs.files import is_url, open_file, state_of
 from steel_megatron.jobs.hashes import RunningHashes, hash_file
 from steel_megatron.jobs.inputs import Input
-from steel_megatron.jobs.unpack import can_be_cut, read_chunks
+from steel_megatron.jobs.unpack import can_be_cut, read_content
 
 PART_BYTES = 64 << 20
 SMALL_BYTES = 1 << 20  # of a file that is hashed at once, not by a thread
@@ -69,9 +69,9 @@ class Part:
     def path(self) -> str:
         return self.file.path
 
-    def chunks(self, on_read: Callable[[bytes], Any] | None = None) -> Iterator[bytes]:
+    def content(self, on_read: Callable[[bytes], Any] | None = None) -> Iterator[bytes]:
         """The unpacked bytes of a part that is a stretch of bytes; ``on_read`` is given those read from the file."""
-        return read_chunks(self.path, self.start, None if self.packed else self.stop, on_read)
+        return read_content(self.path, self.start, None if self.packed else self.stop, on_read)
 
     def __str__(self) -> str:
         return f"{self.path} from {f'record {self.first:,}' if self.first > 1 else f'byte {self.start:,}'} on"

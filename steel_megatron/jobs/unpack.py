@@ -1,4 +1,4 @@
-"""The content of a file, plain or packed (gzip, zstd, bzip2, xz) as its first bytes say, in chunks."""
+"""The content of a file, plain or packed (gzip, zstd, bzip2, xz) as its first bytes say, in byte strings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GZIP_WINDOW = 31  # zlib's way to say: with a gzip header
 _WINDOW_LIMIT = 1 << 31  # frames made with zstd --long=31 are taken
 
 
-def read_chunks(
+def read_content(
     path: str | os.PathLike[str],
     start: int = 0,
     stop: int | None = None,

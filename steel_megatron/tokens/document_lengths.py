@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steel_megatron.tokens.indexed import IndexedDataset
 
-CHUNK = 1 << 20  # documents looked at together
+AT_ONCE = 1 << 20  # documents looked at together
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -56,8 +56,8 @@ def count_lengths(dataset: IndexedDataset) -> tuple[NDArray[np.int64], NDArray[n
     """The different lengths of documents in tokens, ascending, and how many documents have each."""
     boundaries, pointers = dataset.document_indices, dataset.sequence_pointers
     lengths = counts = np.empty(0, np.int64)
-    for begin in range(0, dataset.document_count, CHUNK):
-        starts = boundaries[begin : begin + CHUNK + 1]
+    for begin in range(0, dataset.document_count, AT_ONCE):
+        starts = boundaries[begin : begin + AT_ONCE + 1]
         places = np.full(len(starts), dataset.token_count, np.int64)  # where the tokens end
         inside = starts < dataset.sequence_count
         places[inside] = pointers[starts[inside]] // dataset.dtype.itemsize

@@ -109,9 +109,9 @@ def test_a_long_array_takes_little_memory(tmp_path: Path) -> None:
 import resource
 from pathlib import Path
 from steel_megatron.corpus.readers.json_array import read_json_array
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert sum(1 for row in read_json_array(read_chunks(Path({str(path)!r}))) if row.value) == 2000
+assert sum(1 for row in read_json_array(read_content(Path({str(path)!r}))) if row.value) == 2000
 assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000, "KiB more than before"
 """
     assert path.stat().st_size > 100e6

@@ -9,7 +9,7 @@ from steel_megatron.corpus.readers.json_lines import read_json_lines, split_line
 
 
 @given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=8), st.integers(1, 40))
-def test_lines_do_not_depend_on_chunks(lines: list[bytes], size: int) -> None:
+def test_lines_do_not_depend_on_reads(lines: list[bytes], size: int) -> None:
     data = b"\n".join(lines)
     expected = data.split(b"\n")
     if not expected[-1]:

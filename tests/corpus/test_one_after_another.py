@@ -85,12 +85,12 @@ def test_manifests_make_a_chain_of_hashes(tmp_path: Path, recipe: Path) -> None:
 SLOW = """
 import sys
 from steel_megatron.jobs.parts import Part
-chunks = Part.chunks
+content = Part.content
 def slow(part, on_read=None):
     print("busy", flush=True)
     sys.stdin.readline()
-    return chunks(part, on_read)
-Part.chunks = slow
+    return content(part, on_read)
+Part.content = slow
 from steel_megatron.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -84,7 +84,7 @@ def test_a_file_that_is_no_text(data: bytes, reason: str) -> None:
     assert row.head
 
 
-def test_a_character_across_two_chunks() -> None:
+def test_a_character_across_two_reads() -> None:
     data = "汉字".encode()
     [row] = read_text([data[:4], data[4:]], "name.txt")
     assert row.value == {"text": "汉字", "name": "name.txt"}

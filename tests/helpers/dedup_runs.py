@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.corpus.dedup import Deduplicated, SourceInput, deduplicate
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 
 
 def write_source(folder: Path, name: str, texts: Iterable[str], **fields: Any) -> Path:
@@ -29,7 +29,7 @@ def run_dedup(folder: Path, sources: Mapping[str, Iterable[str]], output: str = 
 
 def lines_of(path: Path) -> list[bytes]:
     """The lines of a file, unpacked, with their line feeds."""
-    return b"".join(read_chunks(path)).splitlines(keepends=True)
+    return b"".join(read_content(path)).splitlines(keepends=True)
 
 
 def kept_ids(done: Deduplicated) -> list[str]:

@@ -13,7 +13,7 @@ from steel_megatron.config.os_errors import explained
 from steel_megatron.jobs.durable import Outputs, join, whole, write_json, write_text
 from steel_megatron.jobs.hashes import FileRecord
 from steel_megatron.jobs.packed import open_packed
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 
 
 def _fail_in(path: Path) -> None:
@@ -45,7 +45,7 @@ def test_packed_pieces_joined_are_what_was_written(tmp_path: Path, packing: str)
     content = (tmp_path / "joined").read_bytes()
     assert made == FileRecord("joined", len(content), hashlib.sha256(content).hexdigest())
     assert sum(seen) == len(content)
-    assert b"".join(read_chunks(tmp_path / "joined")) == b"0\n1\n2\n"
+    assert b"".join(read_content(tmp_path / "joined")) == b"0\n1\n2\n"
 
 
 def test_the_files_of_an_output_take_their_names_together(tmp_path: Path) -> None:

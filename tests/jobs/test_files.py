@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from steel_megatron.jobs.files import open_file
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 
 # The signal is handled by another thread, so it does not end the main thread's read: as when it comes just before one.
 READER = """
 import signal, sys, threading
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
 try:
-    for chunk in read_chunks(sys.argv[1]):
-        print(len(chunk))
+    for data in read_content(sys.argv[1]):
+        print(len(data))
 except KeyboardInterrupt:
     print("interrupted")
 """
@@ -46,7 +46,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     content = os.urandom(3_000_000)
     writer = threading.Thread(target=pipe.write_bytes, args=(content,))
     writer.start()
-    assert b"".join(read_chunks(pipe)) == content
+    assert b"".join(read_content(pipe)) == content
     writer.join()
 
 

@@ -18,7 +18,7 @@ from steel_megatron.corpus.cleaning import clean, read_drops, read_recipe
 from steel_megatron.corpus.cleaning.drops import drop_of
 from steel_megatron.corpus.dedup import SourceInput, deduplicate
 from steel_megatron.jobs.manifest import JobManifest
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.tokens.manifest import Manifest
@@ -64,10 +64,10 @@ def content_of(folder: Path, name: str) -> dict[str, Any]:
         if path.suffix == ".json":
             found[where] = told_by(json.loads(path.read_bytes()))
         elif path.name.endswith(("rejects.jsonl", ".drops.jsonl.zst")):
-            rejects = map(drop_of, map(json.loads, b"".join(read_chunks(path)).splitlines()))
+            rejects = map(drop_of, map(json.loads, b"".join(read_content(path)).splitlines()))
             found[where] = {n: reject | {"detail": ""} for n, reject in enumerate(rejects)}  # words may get better
         elif path.suffix in (".jsonl", ".zst", ".bin", ".idx", ".partial"):
-            found[where] = b"".join(read_chunks(path))
+            found[where] = b"".join(read_content(path))
     return found
 
 

@@ -32,10 +32,10 @@ def tokenized(tmp_path: Path) -> str:
 
 
 @given(documents, st.integers(1, 5))
-def test_lengths(docs: Documents, chunk: int) -> None:
+def test_lengths(docs: Documents, at_once: int) -> None:
     counted = sorted(sum(map(len, document)) for document in docs)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lengths_module, "CHUNK", chunk)
+        patch.setattr(lengths_module, "AT_ONCE", at_once)
         dataset = IndexedDataset(write_megatron(f"{folder}/data", docs, "uint8"))
         found = document_lengths(dataset)
     if not docs:

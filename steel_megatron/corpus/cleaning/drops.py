@@ -11,7 +11,7 @@ from steel_megatron.config import DataError
 from steel_megatron.corpus.readers.json_lines import split_lines
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
 from steel_megatron.jobs.never_data import DROPS
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 
 
 def drop_of(said: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def read_drops(output: Path, operation: str | None = None) -> Iterator[dict[str,
             rule="steel clean writes them beside its output",
             fix="name an output of it",
         )
-    for line, _ in split_lines(read_chunks(path), MAX_RECORD_BYTES):
+    for line, _ in split_lines(read_content(path), MAX_RECORD_BYTES):
         if line:
             drop = drop_of(json.loads(line))
             if operation is None or drop["operation"] == operation:

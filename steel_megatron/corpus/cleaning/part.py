@@ -69,11 +69,11 @@ def clean_part(job: CleanJob, part: Part) -> dict[str, Any]:
         DataError: the file cannot be read to its end.
     """
     cleaner = Cleaner(_operations(json.dumps(job.steps)), job.text_key, job.count_tokens)
-    chunks, at = part.chunks(lambda data: add_to(job.counter, len(data))), part.start
+    content, at = part.content(lambda data: add_to(job.counter, len(data))), part.start
     with job.task(part).attempt() as (paths, counts):
         packing = "zst" if job.packed else ""
         with open_packed(paths[0], packing) as documents, open_packed(paths[1], "zst") as drops:
-            for line, whole in split_lines(chunks, MAX_RECORD_BYTES):
+            for line, whole in split_lines(content, MAX_RECORD_BYTES):
                 place = {"file": part.path, "byte": at}
                 at += len(line) + 1
                 line = line.removeprefix(BYTE_ORDER_MARK)  # also where files were joined

@@ -20,7 +20,7 @@ from steel_megatron.jobs.parts import PART_BYTES, InputFile, Part, line_parts, n
 from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.suspects import suspicion
-from steel_megatron.jobs.unpack import can_be_cut, read_chunks
+from steel_megatron.jobs.unpack import can_be_cut, read_content
 
 
 def rows_of(
@@ -36,9 +36,9 @@ def rows_of(
     def wanted(member: str) -> bool:
         return is_data_name(member, corpus.suffixes, archives=True)
 
-    chunks, stretch = part.chunks(lambda data: progress(len(data))), range(part.start, part.stop)
+    content, stretch = part.content(lambda data: progress(len(data))), range(part.start, part.stop)
     if part.kind == Kind.TAR:
-        yield from read_members(tar_members(chunks, part.path), part.file.name, corpus.kinds, wanted, pass_over)
+        yield from read_members(tar_members(content, part.path), part.file.name, corpus.kinds, wanted, pass_over)
     elif part.kind == Kind.ZIP:
         with _open_unpacked(part.path, part.packed) as file:
             members = zip_members(file, part.path, stretch)
@@ -50,13 +50,13 @@ def rows_of(
             yield from read_parquet(source, stretch, part.first, part.path)
         progress(part.size)
     else:
-        yield from read_stream(chunks, Kind(part.kind), part.file.name, part.first)
+        yield from read_stream(content, Kind(part.kind), part.file.name, part.first)
 
 
 def _open_unpacked(location: str, packed: bool) -> IO[bytes]:
     """The file, or what it holds, to be read at any place."""
     try:
-        return spooled(read_chunks(location)) if packed else open_file(location)
+        return spooled(read_content(location)) if packed else open_file(location)
     except OSError as error:
         raise DataError(f"cannot read {location}: {error.strerror or error}") from None
 
@@ -108,8 +108,8 @@ def _head(location: str) -> bytes:
     """The beginning of the content; of a file that is damaged so early, what can be read."""
     head = b""
     try:
-        for chunk in read_chunks(location):
-            head += chunk
+        for data in read_content(location):
+            head += data
             if len(head) >= HEAD_BYTES:
                 break
     except DataError:
@@ -160,4 +160,4 @@ def _with_first_lines(parts: list[Part], workers: int) -> list[Part]:
 
 
 def _count_lines(_: None, part: Part) -> int:
-    return sum(chunk.count(b"\n") for chunk in part.chunks())
+    return sum(data.count(b"\n") for data in part.content())

@@ -16,7 +16,7 @@ from steel_megatron._minhash import Overlap
 from steel_megatron.config import DataError
 from steel_megatron.corpus.dedup.plan import Plan
 from steel_megatron.jobs.parts import InputFile
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 
 QUESTION_KEYS = ("question", "prompt", "instruction", "query", "title", "input")
 CHOICE_KEYS = ("choices", "options")
@@ -44,7 +44,7 @@ def read_items(files: Sequence[InputFile]) -> list[Item]:
 
 
 def _items_of(file: InputFile) -> Iterator[Item]:
-    content = b"".join(read_chunks(file.path))
+    content = b"".join(read_content(file.path))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

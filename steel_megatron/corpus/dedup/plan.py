@@ -19,7 +19,7 @@ from steel_megatron.jobs.manifest import JobManifest
 from steel_megatron.jobs.never_data import DEDUP_DUPLICATES, DEDUP_REJECTS, DEDUP_REPORT, DEDUP_WORK
 from steel_megatron.jobs.parts import InputFile, Part, line_parts, numbered, whole_file
 from steel_megatron.jobs.suspects import suspicion
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 
 FORMAT = 1  # of the work folder
 PART_BYTES = 256 << 20
@@ -138,7 +138,7 @@ def _refuse_repeated(names: Sequence[str], says: str) -> None:
 
 
 def _refuse_other_kinds(file: InputFile) -> None:
-    head = next(read_chunks(file.path), b"").removeprefix(BYTE_ORDER_MARK)
+    head = next(read_content(file.path), b"").removeprefix(BYTE_ORDER_MARK)
     objects = re.search(rb"^\s*\{", head, re.MULTILINE) and not head.lstrip().startswith(b"[")
     if head.strip() and not objects and not suspicion(head):  # those are warned of, and their lines rejected
         raise DataError(

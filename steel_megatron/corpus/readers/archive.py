@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, Any, cast
 
 from steel_megatron.config import DataError
-from steel_megatron.jobs.files import ChunkStream
+from steel_megatron.jobs.files import ContentStream
 from steel_megatron.jobs.unpack import PACKING_ERRORS, read_blocks, unpacked
 
 _TAR_BLOCK = 512
@@ -19,21 +19,21 @@ _UTF8_NAME, _ENCRYPTED = 0x800, 0x1  # bits of a zip member's flags
 
 @dataclass(frozen=True)
 class Member:
-    """A file of an archive; ``chunks``, unpacked once more if it is packed itself, end with the next member."""
+    """A file of an archive; ``content``, unpacked once more if it is packed itself, ends with the next member."""
 
     name: str
     size: int
-    chunks: Iterator[bytes]
+    content: Iterator[bytes]
     encrypted: bool = False
 
 
-def tar_members(chunks: Iterator[bytes], name: str) -> Iterator[Member]:
+def tar_members(content: Iterator[bytes], name: str) -> Iterator[Member]:
     """The files of a tar archive (unpacked), without ever going back.
 
     Raises:
         DataError: it is damaged, or has no end. (Python's own reader takes either for the end of the archive.)
     """
-    stream = ChunkStream(chunks)
+    stream = ContentStream(content)
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as archive:
             headers = cast("Any", archive)

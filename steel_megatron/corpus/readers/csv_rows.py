@@ -18,12 +18,12 @@ MOST_LINES = 500  # of one row: beyond, a quotation mark is missing
 MOST_CHARACTERS = 4 << 20
 
 
-def read_csv(chunks: Iterator[bytes]) -> Iterator[Row]:
+def read_csv(content: Iterator[bytes]) -> Iterator[Row]:
     """A row per line (or lines, where a quoted cell holds line ends) as header → cell; blank ones are left out.
 
     Where a quotation mark is not closed, the line it stands in is the bad record, and reading goes on behind it.
     """
-    head, whole = with_head(chunks, DETECT_BYTES)
+    head, whole = with_head(content, DETECT_BYTES)
     encoding = detect_encoding(head, whole=False)
     if encoding is None:
         yield Row(1, 1, error=RejectedRecordError("bad_encoding", "it is not text in any known encoding"), head=head)
@@ -75,12 +75,12 @@ def _head(text: str) -> bytes:
     return text[:HEAD_BYTES].encode("utf-8", "surrogateescape")
 
 
-def _lines(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
+def _lines(content: Iterator[bytes], encoding: str) -> Iterator[str]:
     """The lines with their ends; a line without an end is cut at ``MOST_CHARACTERS``."""
     decoder = codecs.getincrementaldecoder(encoding)(MARKING)
     pending = ""
-    for chunk in chunks:
-        pending += decoder.decode(chunk)
+    for data in content:
+        pending += decoder.decode(data)
         *whole, pending = pending.split("\n")
         for line in whole:
             yield line + "\n"

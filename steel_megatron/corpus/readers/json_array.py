@@ -21,7 +21,7 @@ _SOMETHING = re.compile(rb"\S")
 _SCALAR_END = re.compile(rb"[,\]{]")
 _FIRST_KEY = re.compile(rb'\{\s*("(?:[^"\\\n]|\\[^\n])*"\s*:)')
 _OBJECT_LINE = re.compile(rb"\n(?=\{)")
-_SEAM_BYTES = 4096  # kept while searching, so that a beginning of an element is found across two chunks
+_SEAM_BYTES = 4096  # kept while searching, so that a beginning of an element is found across two reads
 _PAIRS = {ord("}"): ord("{"), ord("]"): ord("[")}
 
 
@@ -30,14 +30,14 @@ class _BrokenError(Exception):
 
 
 def read_json_array(
-    chunks: Iterable[bytes], max_record_bytes: int = MAX_RECORD_BYTES, brackets: bool = True
+    content: Iterable[bytes], max_record_bytes: int = MAX_RECORD_BYTES, brackets: bool = True
 ) -> Iterator[Row]:
     """A row per element. An array that stops without its end gives a last row that says so.
 
     Args:
         brackets: False for values one behind the other, without the brackets and commas of an array.
     """
-    text = _Text(chunks)
+    text = _Text(content)
     text.drop(len(_BYTE_ORDER_MARK) if text.starts_with(_BYTE_ORDER_MARK) else 0)
     text.skip(re.compile(rb"\s*\[?"))
     number = 0
@@ -71,17 +71,17 @@ def read_json_array(
 class _Text:
     """The part of the file that is in work; ``data`` begins at the current place."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, content: Iterable[bytes]) -> None:
         self.data = bytearray()
         self.line = 1
-        self._chunks = iter(chunks)
+        self._content = iter(content)
 
     def more(self) -> bool:
         """Adds to ``data``; False at the end of the file."""
-        chunk = next(self._chunks, None)
-        if chunk is None:
+        data = next(self._content, None)
+        if data is None:
             return False
-        self.data += chunk
+        self.data += data
         return True
 
     def drop(self, count: int) -> None:
@@ -110,7 +110,7 @@ class _Text:
         return False
 
     def skip(self, pattern: re.Pattern[bytes]) -> bytes:
-        """Drops what the pattern matches here, also across chunks."""
+        """Drops what the pattern matches here, also across reads."""
         skipped = b""
         while True:
             match = pattern.match(self.data)

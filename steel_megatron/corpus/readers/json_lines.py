@@ -11,10 +11,10 @@ from steel_megatron.jobs.files import BYTE_ORDER_MARK
 
 
 def read_json_lines(
-    chunks: Iterable[bytes], first_line: int = 1, max_record_bytes: int = MAX_RECORD_BYTES
+    content: Iterable[bytes], first_line: int = 1, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Row]:
     """A row per line that is not blank; ``first_line`` is the number of the first."""
-    for number, (data, whole) in enumerate(split_lines(chunks, max_record_bytes), start=first_line):
+    for number, (data, whole) in enumerate(split_lines(content, max_record_bytes), start=first_line):
         line = data.removeprefix(BYTE_ORDER_MARK)  # also where files were joined
         if line.isspace() or not line:
             continue
@@ -26,12 +26,12 @@ def read_json_lines(
             yield Row(number, number, error=error, head=line[:HEAD_BYTES])
 
 
-def split_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
+def split_lines(content: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
     """Each line without its end, and whether it is whole; of one longer than ``max_bytes`` only the head is held."""
     pending: list[bytes] = []
     size = 0
-    for chunk in chunks:
-        first, *others = chunk.split(b"\n")
+    for data in content:
+        first, *others = data.split(b"\n")
         size += len(first)
         if size <= max_bytes:
             pending.append(first)

@@ -11,13 +11,13 @@ from steel_megatron.corpus.readers.row import HEAD_BYTES, MAX_RECORD_BYTES, Row
 DETECT_BYTES = 1 << 20  # of which the encoding is told
 
 
-def read_text(chunks: Iterable[bytes], name: str, max_record_bytes: int = MAX_RECORD_BYTES) -> Iterator[Row]:
+def read_text(content: Iterable[bytes], name: str, max_record_bytes: int = MAX_RECORD_BYTES) -> Iterator[Row]:
     """One row with ``text`` and ``name``; the encoding is told from the bytes."""
     pieces: list[bytes] = []
     size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        pieces.append(chunk)
+    for data in content:
+        size += len(data)
+        pieces.append(data)
         if size > max_record_bytes:
             error = RejectedRecordError("too_long", f"more than {max_record_bytes:,} bytes")
             yield Row(1, 1, error=error, head=b"".join(pieces)[:HEAD_BYTES])

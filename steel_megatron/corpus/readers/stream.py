@@ -19,7 +19,7 @@ from steel_megatron.corpus.readers.workbook import read_workbook
 from steel_megatron.jobs.files import spooled, with_head
 
 
-def read_stream(chunks: Iterator[bytes], kind: Kind, name: str, first: int = 1) -> Iterator[Row]:
+def read_stream(content: Iterator[bytes], kind: Kind, name: str, first: int = 1) -> Iterator[Row]:
     """The records of a file that is no archive.
 
     Kinds that are read at several places at once (parquet, xlsx, PDF) go to a temporary file first.
@@ -28,15 +28,15 @@ def read_stream(chunks: Iterator[bytes], kind: Kind, name: str, first: int = 1) 
         first: number of the first line, of JSON lines.
     """
     if kind is Kind.JSON_LINES:
-        yield from read_json_lines(chunks, first)
+        yield from read_json_lines(content, first)
     elif kind in (Kind.JSON_ARRAY, Kind.JSON_OBJECTS):
-        yield from read_json_array(chunks, brackets=kind is Kind.JSON_ARRAY)
+        yield from read_json_array(content, brackets=kind is Kind.JSON_ARRAY)
     elif kind is Kind.CSV:
-        yield from read_csv(chunks)
+        yield from read_csv(content)
     elif kind is Kind.TEXT:
-        yield from read_text(chunks, name)
+        yield from read_text(content, name)
     else:
-        with spooled(chunks) as file:
+        with spooled(content) as file:
             if kind is Kind.PARQUET:
                 yield from read_parquet(file, name=name)
             elif kind is Kind.WORKBOOK:
@@ -80,7 +80,7 @@ def _member_rows(
     wanted: Callable[[str], bool],
     pass_over: Callable[[str], Any],
 ) -> Iterator[Row]:
-    head, whole = with_head(member.chunks, HEAD_BYTES)
+    head, whole = with_head(member.content, HEAD_BYTES)
     if not head.startswith(b"PK\x03\x04"):
         kind = kind_as_taken(recognise(head), head, name, kinds)
         if kind is None:

@@ -13,7 +13,7 @@ from steel_megatron.jobs.files import is_url
 from steel_megatron.jobs.hashes import FileRecord, RunningHashes
 from steel_megatron.jobs.parts import PART_BYTES, InputFile, Part, line_parts, whole_file
 from steel_megatron.jobs.tasks import Task, clear
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 from steel_megatron.tokens.tokenise.part import PartCounts, UnpackedPart
 
 LEAST_PART_BYTES, PIPE_PART_BYTES = 4 << 20, 16 << 20  # nobody knows how much comes from a pipe
@@ -96,7 +96,7 @@ class Inputs:
             digest.update(data)
             read += len(data)
 
-        pieces = read_chunks(whole.path, on_read=on_read)
+        pieces = read_content(whole.path, on_read=on_read)
         rest = next(pieces, b"")
         while rest:
             number = first + len(sizes)

@@ -30,7 +30,7 @@ class UnpackedPart(Part):
 
     lines: str = ""
 
-    def chunks(self, on_read: Callable[[bytes], Any] | None = None) -> Iterator[bytes]:
+    def content(self, on_read: Callable[[bytes], Any] | None = None) -> Iterator[bytes]:
         with open(self.lines, "rb") as file:
             yield from read_blocks(file)
 
@@ -111,7 +111,7 @@ def tokenize_part(job: PartJob, part: Part) -> PartCounts:
     with job.files.task(part.number).attempt() as (paths, mark):
         with ExitStack() as stack:
             files = [stack.enter_context(open(path, "wb")) for path in paths]
-            for batch in line_batches(part.chunks(on_read), job.batch_bytes):
+            for batch in line_batches(part.content(on_read), job.batch_bytes):
                 done = tokenize_batch(job.encode, batch)
                 _write(part, counts, done, files)
                 tokens, text_bytes = (sum(column) for column in zip(*map(_size, done.keys), strict=True))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from steel_megatron.jobs.files import is_url, state_of
 from steel_megatron.jobs.progress import Progress
-from steel_megatron.jobs.unpack import read_chunks
+from steel_megatron.jobs.unpack import read_content
 from steel_megatron.tokens.tokenise.lines import line_batches
 from steel_megatron.tokens.tokenise.records import TEXT, Record, RejectedLineError, record_of, texts_of
 
@@ -61,7 +61,7 @@ class TextSample:
         return line
 
     def _texts(self, file: str) -> Iterator[str]:
-        for batch in line_batches(read_chunks(file)):
+        for batch in line_batches(read_content(file)):
             for line in batch.data.split(b"\n"):
                 if line.strip():
                     try:
@@ -98,7 +98,7 @@ def sample_of(files: Sequence[str], keys: Sequence[str]) -> Sample:
 
 def _first_records(file: str, keys: Sequence[str]) -> Iterator[Record]:
     seen = 0
-    for batch in line_batches(read_chunks(file), SAMPLE_BYTES // 4):
+    for batch in line_batches(read_content(file), SAMPLE_BYTES // 4):
         for line in batch.data.split(b"\n"):
             try:
                 yield record_of(line, keys)

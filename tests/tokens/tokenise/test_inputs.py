@@ -25,7 +25,7 @@ from steel_megatron.tokens.tokenise.part import PartCounts, PartFiles, PartJob, 
 
 
 def content_of(part: Part) -> bytes:
-    return b"".join(part.chunks())
+    return b"".join(part.content())
 
 
 def inputs_of(work: Path, paths: list[Path], part_bytes: int) -> Inputs:
