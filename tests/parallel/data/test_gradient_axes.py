@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from helpers.processes import run_processes
+from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import OptimizerConfig, ParallelConfig, TrainingConfig
 from steel_megatron.optim.optimizer import Optimizer
 from steel_megatron.parallel import collectives
@@ -84,7 +86,7 @@ def weights(optimizer: Optimizer) -> dict[str, Tensor]:
     return found
 
 
-def same_on_every_layout(layouts: list[tuple[int, int, str]]) -> None:
+def same_on_every_layout(layouts: list[tuple[int, int, str]], folder: Path) -> None:
     for shard, whole in itertools.product((True, False), ((), ("matrix",))):
         expected, norms = train(Grid.single(), shard, whole)
         for cp, ep, order in layouts:
@@ -96,6 +98,17 @@ def same_on_every_layout(layouts: list[tuple[int, int, str]]) -> None:
             for name, tensor in weights(optimizer).items():
                 torch.testing.assert_close(tensor, weights(expected)[name], rtol=1e-5, atol=1e-6, msg=f"{name}: {case}")
             check_shards(optimizer, grid, shard, bool(whole))
+            checkpoint_has_all(CheckpointStore(folder / case), optimizer, expected)
+
+
+def checkpoint_has_all(store: CheckpointStore, optimizer: Optimizer, expected: Optimizer) -> None:
+    """What the ranks write together is what one process has: experts by their own names, each tensor whole."""
+    store.save(1, optimizer.slices(), {"state": {"step": 1}})
+    blocks = expected.slices()
+    assert store.tensors(1).keys() == blocks.keys()
+    for name, tensor in store.read_tensors(1, blocks):
+        # In one process a tensor is one block: nothing is cut.
+        torch.testing.assert_close(tensor, blocks[name].tensor, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def check_shards(optimizer: Optimizer, grid: Grid, shard: bool, whole: bool) -> None:
@@ -121,8 +134,8 @@ def check_shards(optimizer: Optimizer, grid: Grid, shard: bool, whole: bool) -> 
         (4, [(2, 2, "tp-cp-ep-dp-pp"), (2, 2, "tp-cp-dp-ep-pp"), (1, 2, "tp-dp-pp"), (2, 4, "tp-dp-cp-ep-pp")]),
     ],
 )
-def test_gradients_and_updates_are_those_of_one_process(processes, layouts):
-    run_processes(same_on_every_layout, processes, layouts)
+def test_gradients_and_updates_are_those_of_one_process(tmp_path, processes, layouts):
+    run_processes(same_on_every_layout, processes, layouts, tmp_path)
 
 
 def test_other_axes_are_refused():
