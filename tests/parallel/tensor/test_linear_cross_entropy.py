@@ -55,7 +55,7 @@ def compare(sequence_parallel: bool) -> None:
         own.main_grad = torch.ones_like(own)
         part = own_tokens(x, grid.tp) if sequence_parallel else x
         leaf = part.clone().requires_grad_()
-        settings = {"vocab_size": vocab_size, "loss_gradient": GRADIENT, "z_loss": z_loss, "chunk": chunk}
+        settings = {"vocab_size": vocab_size, "loss_gradient": GRADIENT, "z_loss": z_loss, "strip": chunk}
         found, each, z_losses = linear_cross_entropy(leaf, own, labels, mask, grid, **settings)
         assert bool(z_losses.any()) == (z_loss > 0)
         found.backward(torch.tensor(GRADIENT))
@@ -204,7 +204,7 @@ def test_without_gradients_nothing_is_added():
     own = torch.nn.Parameter(weight)
     own.main_grad = torch.zeros(weight.shape)
     with torch.no_grad():
-        settings = {"vocab_size": 80, "loss_gradient": 1.0, "chunk": 7}
+        settings = {"vocab_size": 80, "loss_gradient": 1.0, "strip": 7}
         total, *_ = linear_cross_entropy(x, own, labels, mask, Grid.single(), **settings)
     torch.testing.assert_close(total.double(), expected(x, weight, labels, mask, 80, 0.0)[0], rtol=1e-5, atol=1e-5)
     assert (own.main_grad == 0).all()
