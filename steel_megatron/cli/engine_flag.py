@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from steel_megatron.jobs.engine import ENGINES
 
 
-def add_engine(parser: argparse.ArgumentParser, others: Mapping[str, str] | None = None) -> None:
+def add_engine(parser: argparse._ActionsContainer, others: Mapping[str, str] | None = None) -> None:
     """``--engine``.
 
     Args:

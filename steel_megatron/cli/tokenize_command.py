@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.config import AMOUNT, COUNT, IDS, PROCESSES, ConfigError, add_number, at_least
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run = parser.add_argument_group("run")
     add_number(run, "--workers", PROCESSES, "Processes that encode.", default=1)
+    add_engine(run)
     add_number(run, "--log-interval", at_least(0, zero="never"), "Documents between log lines.", default=10_000)
     add_number(run, "--partitions", COUNT, "Taken for Megatron's sake; --workers does what it did.", default=1)
     run.add_argument(
@@ -78,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         encoder=args.encoder,
         shuffle_seed=args.seed if args.shuffle_documents else None,
         workers=args.workers,
+        engine=args.engine,
         overwrite=args.overwrite,
         log_interval=args.log_interval,
     )

@@ -127,8 +127,11 @@ def work_folder(folder: Path, target: str | os.PathLike[str]) -> Iterator[Path]:
         DataError: another run is at work there, or the disk is full or fails.
     """
     with disk_errors(target), locked(folder / LOCK, target):
-        for left in folder.rglob(f"*{PARTIAL}"):  # of tasks that were killed
-            left.unlink(missing_ok=True)
+        for left in list(folder.rglob(f"*{PARTIAL}")):  # of tasks that were killed
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
         try:
             yield folder
         finally:
@@ -137,9 +140,9 @@ def work_folder(folder: Path, target: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def clear(folder: Path) -> None:
-    """Takes away all files of a work folder but its lock."""
+    """Takes away all files of a work folder but its lock; folders are in use."""
     for path in folder.iterdir():
-        if path.name != LOCK:
+        if path.name != LOCK and not path.is_dir():
             path.unlink()
 
 

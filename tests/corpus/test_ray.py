@@ -1,4 +1,4 @@
-"""convert, clean and dedup as tasks of a local Ray write the bytes that processes write."""
+"""convert, clean, dedup and tokenize as tasks of a local Ray write the bytes that processes write."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from helpers.dedup_runs import contents, write_source
 from helpers.planted_duplicates import plant
+from helpers.small_tokenizer import small_tokenizer
 from steel_megatron.cli.main import main
 from steel_megatron.config import DataError
 from steel_megatron.corpus.dedup.work import Job
@@ -20,13 +21,15 @@ COMMANDS = {
     "convert": "convert --corpus jsonl --input s.jsonl --output {engine}/out.jsonl.zst",
     "clean": "clean --recipe recipe.yaml --input s.jsonl --output {engine}/out.jsonl.zst",
     "dedup": "dedup --input s=s.jsonl --output {engine}/out",
+    "tokenize": "tokenize --input s.jsonl --tokenizer-model tokenizer --output-prefix {engine}/out",
 }
 PROGRAM = """
 import sys
 from steel_megatron.corpus.convert import run as convert
 from steel_megatron.corpus.cleaning import run as cleaning
 from steel_megatron.corpus.dedup import run as dedup
-for function in (convert.convert_corpus, cleaning.clean, dedup.deduplicate):
+from steel_megatron.tokens.tokenise import run as tokenise
+for function in (convert.convert_corpus, cleaning.clean, dedup.deduplicate, tokenise.tokenize):
     function.__kwdefaults__["part_bytes"] = 1 << 14
 from steel_megatron.cli.main import main
 sys.exit(main(sys.argv[1:]))
@@ -39,6 +42,7 @@ def test_ray_gives_the_same_bytes(tmp_path: Path, command: str) -> None:
     pytest.importorskip("ray", reason="needs Ray: pip install ray")
     write_source(tmp_path, "s", [document.text for document in plant(9, 3, chinese=True, units=(60, 200))])
     (tmp_path / "recipe.yaml").write_text("process: [{text_length_filter: {min_len: 90}}]\n")
+    small_tokenizer(tmp_path / "tokenizer")
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     for engine in ("local", "ray"):
         words = COMMANDS[command].format(engine=engine).split()
@@ -55,6 +59,7 @@ def test_without_ray_it_is_said(
     monkeypatch.setitem(sys.modules, "ray", None)
     write_source(tmp_path, "s", ["one text", "another"])
     (tmp_path / "recipe.yaml").write_text("process: [{text_length_filter: {min_len: 1}}]\n")
+    small_tokenizer(tmp_path / "tokenizer")
     before = contents(tmp_path)
     assert main([*COMMANDS[command].format(engine="out").split(), "--engine", "ray"]) == 2
     assert "--engine ray, but Ray is not installed" in capfd.readouterr().err

@@ -23,7 +23,7 @@ import numpy as np
 
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.jobs.durable import beside, write_json
+from steel_megatron.jobs.durable import PARTIAL, beside, write_json
 from steel_megatron.jobs.engine import Engine, tell_done
 from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
@@ -83,6 +83,7 @@ def tokenize(
     encoder: str = AUTO,
     shuffle_seed: int | None = None,
     workers: int = 1,
+    engine: str = "local",
     overwrite: bool = False,
     log_interval: int = 10_000,
     part_bytes: int | None = None,
@@ -98,6 +99,7 @@ def tokenize(
         encoder: one of ``steel_megatron.tokenizer.encoders.ENCODERS``; whichever it is, the ids are the tokenizer's.
         shuffle_seed: writes the documents in a random order that depends on the seed alone; None keeps the input's.
         workers: processes that encode; 1 works in this process.
+        engine: "local" or "ray".
         overwrite: replaces what is there. Without it, a whole dataset from the same inputs, tokenizer and settings is
             left as it is, and anything else there is an error.
         log_interval: documents between log lines where there is no terminal.
@@ -111,7 +113,7 @@ def tokenize(
     keys = tuple(keys)
     if not keys or len(set(keys)) != len(keys):
         raise ConfigError(f"--json-keys {' '.join(keys)}", rule="one or more keys, each once")
-    engine = Engine(workers=workers)
+    machine = Engine(engine, workers)
     if encoder not in ENCODERS:
         raise ConfigError(f"--encoder {encoder}", rule=f"encoders are {', '.join(ENCODERS)}")
     eod_id = tokenizer.eod_id if append_eod else None
@@ -138,9 +140,9 @@ def tokenize(
         stack.enter_context(work_folder(work, output_prefix))
         inputs_cut = stack.enter_context(closing(Inputs(files, work, part_bytes)))
         stack.enter_context(_environment(ONE_THREAD))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="steel_tokenize_"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(PARTIAL, dir=work))
         chosen = _choose_encoder(job, encoder, [file.path for file in files], Path(folder))
-        run = _Run(output_prefix, replace(job, encoder=chosen.record), engine, work, inputs_cut)
+        run = _Run(output_prefix, replace(job, encoder=chosen.record), machine, work, inputs_cut)
         return run.work(chosen.encoder, log_interval)
 
 
@@ -245,6 +247,9 @@ class _Run:
         parts = self.inputs.parts(lambda number: mark_of(number) is not None)
         with closing(self.engine.stream(tokenize_part, job, parts, progress, done)) as results:
             for part, counts in results:
+                if self.engine.kind == "ray":  # where no worker counts while it is at work
+                    tokens_of, bytes_of = zip(*((key.tokens, key.text_bytes) for key in counts.keys), strict=True)
+                    progress.add(0, counts.documents, sum(tokens_of), sum(bytes_of))
                 yield part, counts
                 self.inputs.take(part, counts)
                 for key, prefix in enumerate(self.prefixes if self.job.shuffle_seed is None else ()):
