@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
-from steel_megatron.config import ConfigError
+from steel_megatron.config import ConfigError, ModelConfig
 from steel_megatron.generate.sampling import Sampler, SamplingSettings
 from steel_megatron.model.attention.cache import KVCache
 from steel_megatron.model.gpt import GPT
@@ -47,7 +47,7 @@ def generate(
             positions has.
     """
     config = model.config
-    longest = _check(model, prompts, max_new_tokens)
+    longest = check_prompts(config, prompts, max_new_tokens)
     device = model.grid.device
     padding = [longest - len(prompt) for prompt in prompts]
     tokens_BS = torch.tensor(
@@ -88,9 +88,8 @@ def _next_logits(model: GPT, inputs_BS: Tensor, cache: KVCache) -> Tensor:
     return model(inputs_BS, cache=cache, last_only=True)[:, -1]
 
 
-def _check(model: GPT, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> int:
+def check_prompts(config: ModelConfig, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> int:
     """Refuses what cannot be continued; returns the length of the longest prompt."""
-    config = model.config
     assert config.vocab_size is not None
     if max_new_tokens < 1:
         raise ConfigError(f"--max-new-tokens {max_new_tokens}", rule="it is at least 1")
