@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from steel_megatron.config.knob import TOLD, UNSAID, knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, LENGTH, POSITIVE, at_least
+from steel_megatron.config.registry import Registry
+
+# An entry is called with the parameters given behind its name, and gives a Callback (training/loop.py).
+CALLBACKS: Registry[Callable[..., Any]] = Registry(
+    "callback",
+    "steel_megatron.callbacks",
+    {"sample_texts": "steel_megatron.training.callbacks.sample_texts:SampleTexts"},
+    wanted="a class made from steel_megatron.Callback",
+    parameters=True,
+)
 
 RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
 
@@ -152,6 +164,14 @@ class TrainingConfig:
         "What fp16's loss scale answers is not counted. The host then waits for each step's gradient norm.",
         unit="steps",
         allowed=at_least(0, zero="none"),
+    )
+    callback: list[str] = knob(
+        [],
+        "What else happens while a run trains: 'NAME {PARAMETER: VALUE}', in YAML also a mapping; may be given several "
+        "times.",
+        choices=CALLBACKS,
+        changed=UNSAID,
+        adds=True,
     )
     manual_gc: bool = knob(True, "Collect Python garbage at fixed steps, the same on every rank.")
     manual_gc_interval: int = knob(

@@ -14,11 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steel_megatron.config import RunConfig
+from steel_megatron.config import ConfigError, RunConfig
+from steel_megatron.generate.in_training import generate_in_training
+from steel_megatron.generate.sampling import SamplingSettings
 from steel_megatron.optim.grad_norm import NonFiniteGradientError
 from steel_megatron.optim.loss_scaler import LossScaleError
 from steel_megatron.parallel.collectives import all_reduce, any_rank
 from steel_megatron.parallel.processes import operations
+from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.faults.non_finite import NonFiniteSteps, Step
 from steel_megatron.training.intervals import every
 from steel_megatron.training.source_sums import source_losses, source_tokens
@@ -34,8 +37,12 @@ READ_SECONDS = 5.0  # at least this often, so that a signal is heeded before who
 class Callback:
     """Base of all callbacks; every hook does nothing unless overridden.
 
-    A hook runs on every rank, in the order of the trainer's list, so that it may use collectives.
+    A hook runs on every rank, in the order of the trainer's list, so that it may use collectives. Callbacks that a run
+    is given come behind validation and throughput, whose numbers they see in ``rows``, and before metrics files,
+    console and checkpoints: what they add to ``rows`` is written, and their state is that of the same step.
     """
+
+    state_name = ""  # under which checkpoints keep the state of one that the run was given; the class's name when empty
 
     def on_start(self, trainer: Trainer) -> None:
         """Before the first step, after a checkpoint has been loaded."""
@@ -59,6 +66,13 @@ class Callback:
     def on_end(self, trainer: Trainer) -> None:
         """After the last step, also when the run stops early; not after an exception."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data, as JSON has it, for a checkpoint. Every rank is asked, the main rank's is kept."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """What :meth:`state_dict` gave, on every rank, before :meth:`on_start` of a run that continues a checkpoint."""
+
     def close(self) -> None:
         """Always called at last, also after an exception: release files and handlers."""
 
@@ -78,12 +92,14 @@ class Trainer:
         state: RunState,
         callbacks: Sequence[Callback],
         non_finite: NonFiniteSteps | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         self.config = config
         self.components = components
         self.state = state
         self.callbacks = list(callbacks)
         self.non_finite = non_finite or NonFiniteSteps()
+        self.tokenizer = tokenizer  # None where the data alone says the vocabulary
         self.stop_request = ""  # this rank's own wish, not yet agreed
         self.stop_reason = ""  # agreed: the loop ends after the current step
         self.in_haste = False  # it was asked to, perhaps by one who kills soon: what can be left out is
@@ -193,6 +209,42 @@ class Trainer:
         # Ranks measure different times; all read at the same step because they go by the mean.
         self.next_reading = self.state.step + max(int(READ_SECONDS / seconds) if seconds else 1, 1)
         return rows
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int = 32,
+        settings: SamplingSettings | None = None,
+        seed: int = 0,
+    ) -> list[str]:
+        """What the model, as it is now, writes behind each prompt; a text ends at the tokenizer's end of document.
+
+        A collective call, on any layout: each new token takes a forward pass over the prompts so far.
+
+        Args:
+            settings: how a token is chosen; unset: the likeliest.
+
+        Raises:
+            ConfigError: the run has no tokenizer, or prompt and new tokens are longer than a sample.
+        """
+        if self.tokenizer is None:
+            raise ConfigError(
+                "text is to be generated in a run without a tokenizer",
+                rule="a prompt is encoded with the run's tokenizer",
+                fix="give --tokenizer-model",
+            )
+        self.components.data_parallel.wait_parameters()
+        new = generate_in_training(
+            self.components.chunks,
+            self.components.grid,
+            [self.tokenizer.encode(prompt) for prompt in prompts],
+            max_new_tokens=max_new_tokens,
+            settings=settings or SamplingSettings(greedy=True),
+            stop_ids=() if self.tokenizer.eod_id is None else (self.tokenizer.eod_id,),
+            seed=seed,
+            longest=self.config.training.seq_length,
+        )
+        return [self.tokenizer.decode(ids) for ids in new]
 
     def agree_to_stop(self) -> bool:
         """Whether any rank has been asked to stop; from then on all are in haste. A collective call."""

@@ -31,6 +31,7 @@ from steel_megatron.training.callbacks.data_files import DataFiles
 from steel_megatron.training.callbacks.exits import Exits
 from steel_megatron.training.callbacks.garbage import GarbageCollection
 from steel_megatron.training.callbacks.metrics import MetricsFile, TensorboardEvents, WandbRun
+from steel_megatron.training.callbacks.outside import given_callbacks, take_up_states
 from steel_megatron.training.callbacks.profiling import Profiling
 from steel_megatron.training.callbacks.throughput import Throughput, device_peak_tflops
 from steel_megatron.training.callbacks.validation import Validation
@@ -51,11 +52,22 @@ log = logging.getLogger(__name__)
 
 
 @steady_output()
-def train(config: RunConfig) -> RunState:
+def train(config: RunConfig, callbacks: Sequence[Callback] = ()) -> RunState:
     """Trains as the configuration says; what is impossible is refused before any process starts work.
 
-    Call it in every process of torchrun, or in a single process. An exception in one of several processes is told
-    to the others, which end within seconds; the process groups are left as they are, for destroying them would wait.
+    Call it in every process of torchrun, or in a single process (a notebook, another project). An exception in one of
+    several processes is told to the others, which end within seconds; the process groups are left as they are, for
+    destroying them would wait.
+
+    Args:
+        callbacks: what else happens, the same in every process; those of ``--callback`` follow. See
+            :class:`~steel_megatron.training.loop.Callback` for the hooks and their order.
+
+    Returns:
+        Steps, samples and tokens reached.
+
+    Raises:
+        SteelError: what a user can mend, with what was given, the rule and the fix.
     """
     started = time.monotonic()
     launch = launch_from(os.environ)
@@ -63,17 +75,24 @@ def train(config: RunConfig) -> RunState:
     check_run(config, launch.world_size if launch else 1)
     LearningRate(config.optimizer, config.training)  # refuses a warm-up that is longer than the run
     check_activation(config.model.activation)
+    outside = given_callbacks(config.training.callback, callbacks)
     check_start(config.checkpoint)
     tokenizer = run_tokenizer(config)
     with deterministic_mode(config.training.deterministic_mode):
         grid = initialize(config.parallel, config.training.device)
-        state = run(config, grid, tokenizer, started)
+        state = run(config, grid, tokenizer, started, outside)
     shutdown()
     return state
 
 
-def run(config: RunConfig, grid: Grid, tokenizer: Tokenizer | None, started: float) -> RunState:
-    """The part of a run that needs all processes."""
+def run(
+    config: RunConfig,
+    grid: Grid,
+    tokenizer: Tokenizer | None,
+    started: float,
+    outside: Sequence[Callback] = (),
+) -> RunState:
+    """The part of a run that needs all processes. ``outside``: as :func:`.outside.given_callbacks` made them."""
     main = grid.world.rank == 0
     folder = Path(config.checkpoint.save) if config.checkpoint.save else None
     with ExitStack() as closings, told_failures(config.training, grid):
@@ -103,7 +122,7 @@ def run(config: RunConfig, grid: Grid, tokenizer: Tokenizer | None, started: flo
             return state  # what would be set aside, and metrics beyond this step, stay where they are
         if folder is not None:
             start.leave(folder, events)
-        callbacks = callbacks_of(config, components, folder, started, start.overrides)
+        callbacks = callbacks_of(config, components, folder, started, start.overrides, outside)
         if folder is not None and lock is not None:
             files = RunFiles(lasting(config), folder, tokenizer, lock)
             files.write()
@@ -112,7 +131,8 @@ def run(config: RunConfig, grid: Grid, tokenizer: Tokenizer | None, started: flo
         non_finite = NonFiniteSteps(tokenizer, state.step)
         if continued is not None:
             non_finite.take_up(continued)
-        trainer = Trainer(config, components, state, callbacks, non_finite)
+            take_up_states(outside, continued.get("callbacks"))
+        trainer = Trainer(config, components, state, callbacks, non_finite, tokenizer)
         closings.callback(trainer.close)
         return trainer.fit()
 
@@ -123,11 +143,13 @@ def callbacks_of(
     folder: Path | None,
     started: float,
     overrides: Sequence[dict[str, Any]] = (),
+    outside: Sequence[Callback] = (),
 ) -> list[Callback]:
     """The callbacks of a run. Their order matters: each sees in the metrics what those before it added.
 
     Args:
         overrides: of the checkpoint's model so far, for further checkpoints.
+        outside: those that the run was given.
     """
     training, logging_, grid = config.training, config.logging, components.grid
     main = grid.world.rank == 0
@@ -140,6 +162,7 @@ def callbacks_of(
     callbacks += [Exits(training, started), Throughput(model_flops(config.model, training.seq_length), peak)]
     if components.valid_data is not None:
         callbacks.append(Validation(training.eval_interval, training.eval_iters, progress))
+    callbacks += outside
     if main and folder is not None:
         callbacks.append(MetricsFile(folder / "metrics.jsonl"))
         if logging_.tensorboard:

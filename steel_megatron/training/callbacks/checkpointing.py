@@ -14,6 +14,7 @@ from steel_megatron.config import CheckpointConfig, StorageError
 from steel_megatron.model.slices import model_slices
 from steel_megatron.ops.backends import chosen
 from steel_megatron.parallel.collectives import any_rank
+from steel_megatron.training.callbacks.outside import states_of
 from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 
@@ -113,6 +114,7 @@ def saved_facts(trainer: Trainer) -> dict[str, Any]:
         "tokenizer_fingerprint": components.datasets.tokenizer.fingerprint,
         "code_version": code_version(),
         "skipped_steps": trainer.non_finite.record,
+        "callbacks": states_of(trainer.callbacks),
         "kernels": chosen(grid.device.type),
         "layout": {"world": grid.world.size, "tp": grid.tp.size, "pp": grid.pp.size, "dp": grid.dp.size},
     }
