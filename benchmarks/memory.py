@@ -94,8 +94,8 @@ def config_of(knobs: dict[str, Any], device: str) -> RunConfig:
 def measure(knobs: dict[str, Any], device: str, folder: str, rank: int = 0, processes: int = 1) -> Measured:
     """Runs a case's steps in this process, one of some."""
     config = config_of(knobs, device)
-    config.data.train_data_path = [random_dataset(config, Path(folder), rank)]
-    check_run(config, processes)
+    config = config.replace(train_data_path=[random_dataset(config, Path(folder), rank)])
+    config = check_run(config, processes)
     grid = Grid.single(device)
     if processes > 1:
         backend = "nccl" if device == "cuda" else "gloo"

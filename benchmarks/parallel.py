@@ -179,12 +179,17 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=7, help="steps measured; default 7")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before; default 2")
     args = parser.parse_args()
-    config = load_run_config(args.config)
-    config.model.vocab_size = args.vocab_size
+    config = load_run_config(args.config).replace(
+        vocab_size=args.vocab_size,
+        global_batch_size=args.global_batch_size,
+        micro_batch_size=args.micro_batch_size,
+        train_iters=args.warm_up + args.steps,
+        eval_iters=0,
+        device="cpu",
+        split="100,0,0",
+        save=None,
+    )
     training = config.training
-    training.global_batch_size, training.micro_batch_size = args.global_batch_size, args.micro_batch_size
-    training.train_iters, training.eval_iters, training.device = args.warm_up + args.steps, 0, "cpu"
-    config.data.split, config.checkpoint.save = "100,0,0", None
     tokens = args.global_batch_size * training.seq_length
     print(
         f"`{' '.join(['python', *sys.argv])}`; torch {torch.__version__}, {cores()} cores ({platform.machine()}), "
@@ -194,7 +199,7 @@ def main() -> int:
         flush=True,
     )
     with tempfile.TemporaryDirectory() as folder:
-        config.data.data_path = [write_sample_data(Path(folder), args.vocab_size)]
+        config = config.replace(data_path=[write_sample_data(Path(folder), args.vocab_size)])
         for layout in [Layout.parse(text) for text in args.layouts.split(";")]:
             spread = layout.apply(config)
             print(row(layout, spread, measure(spread, layout, args.warm_up)), flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,9 +21,7 @@ class Setting:
 
     def of_micro_batch(self, size: int) -> Setting:
         """The same with another micro-batch."""
-        config = copy.deepcopy(self.config)
-        config.training.micro_batch_size = config.training.global_batch_size = size
-        return Setting(config, self.device)
+        return Setting(self.config.replace(micro_batch_size=size, global_batch_size=size), self.device)
 
     @property
     def vocab_size(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -49,15 +48,11 @@ def fill_weights(parameters: list[torch.Tensor]) -> None:
 
 def our_step(setting: Setting, knobs: dict[str, Any]) -> Step:
     """A step of :class:`Trainer` as it logs by default, in bf16 if ``knobs`` do not say otherwise, on one device."""
-    config = copy.deepcopy(setting.config)
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
-    config.training.device, config.training.precision = setting.device, "bf16"
-    config.training.train_iters, config.training.eval_iters = STEPS, 0
-    config.data.train_data_path = [random_dataset(setting, Path(folder.name))]
-    for name, value in knobs.items():
-        config.set(name, value)
-    check_run(config, 1)
+    run = {"device": setting.device, "precision": "bf16", "train_iters": STEPS, "eval_iters": 0}
+    data = [random_dataset(setting, Path(folder.name))]
+    config = check_run(setting.config.replace(**{**run, "train_data_path": data, **knobs}))
     grid = Grid.single(setting.device)
     batch_size, state = BatchSize(config.training), RunState()
     datasets = build_data(config, grid, None, batch_size, state)

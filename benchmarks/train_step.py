@@ -38,18 +38,22 @@ from steel_megatron.model.flops import model_flops
 from steel_megatron.training.callbacks.throughput import device_peak_tflops
 
 AUTO = [16, 8, 4, 2, 1]
+SMALL = {
+    "num_layers": 8,
+    "hidden_size": 320,
+    "ffn_hidden_size": 896,
+    "num_attention_heads": 10,
+    "num_query_groups": 5,
+    "seq_length": 512,
+}
 
 
 def configuration(args: argparse.Namespace) -> RunConfig:
     """The preset, or about 16 M parameters in Llama's style."""
-    config = load_run_config(preset=args.preset)
-    model = config.model
-    if args.preset is None:
-        model.num_layers, model.hidden_size, model.ffn_hidden_size = 8, 320, 896
-        model.num_attention_heads, model.num_query_groups = 10, 5
-    model.vocab_size = args.vocab_size or model.vocab_size or 8192
-    config.training.seq_length = args.seq_length or (config.training.seq_length if args.preset else 512)
-    return config
+    given = {"vocab_size": args.vocab_size, "seq_length": args.seq_length}
+    config = load_run_config(preset=args.preset, overrides={} if args.preset else SMALL)
+    config = config.replace(**{name: value for name, value in given.items() if value})
+    return config.replace(vocab_size=config.model.vocab_size or 8192)
 
 
 def chosen(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:

@@ -66,8 +66,7 @@ def show_plan(args: argparse.Namespace) -> int:
     position = RunPosition()
     if args.run is not None:
         config, position = config_of(Path(args.run)), position_of(Path(args.run))
-        for name, value in given.items():
-            config.set(name, value)
+        config = config.replace(**given)
     else:
         config = load_run_config(args.config, given, args.preset)
     plan = plan_of(config, position)
@@ -140,12 +139,8 @@ def check_candidate(config: RunConfig, position: RunPosition, candidate: Path) -
     before = position.phases
     if not before:
         before = open_data(config, position, from_sample=0).phases
-    named = config.data.phases
-    config.data.phases = str(candidate)
-    try:
-        phases = open_data(config, position, from_sample=position.checkpoint_samples).phases
-    finally:
-        config.data.phases = named
+    drafted = config.replace(phases=str(candidate))
+    phases = open_data(drafted, position, from_sample=position.checkpoint_samples).phases
     check_resume(before, phases, position.consumed_samples)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def batch_sizes(config: RunConfig, position: RunPosition) -> BatchSize:
     """The global batch over the run; one process is assumed where the configuration leaves it open."""
     training = config.training
     if training.global_batch_size is None:
-        training.global_batch_size = training.micro_batch_size
+        training = replace(training, global_batch_size=training.micro_batch_size)
     if (training.train_iters is None) == (training.train_samples is None):
         raise ConfigError("no length of the run, or two", fix="give --train-iters or --train-samples")
     return BatchSize(training, *position.batches)
@@ -69,12 +68,9 @@ def batch_sizes(config: RunConfig, position: RunPosition) -> BatchSize:
 
 def open_data(config: RunConfig, position: RunPosition, *, from_sample: int) -> Datasets:
     """The training data as the run sees it from a sample on; nothing reads ahead."""
-    config = copy.deepcopy(config)
     sizes = batch_sizes(config, position)
-    config.training.eval_iters = 0
-    config.data.num_workers = 0
     return build_datasets(
-        config,
+        config.replace(eval_iters=0, num_workers=0, global_batch_size=sizes.full),
         total_samples=sizes.total_samples,
         tokenizer=TokenizerFacts(position.tokenizer_fingerprint, config.model.vocab_size),
         consumed_samples=from_sample,

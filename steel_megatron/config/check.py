@@ -106,8 +106,12 @@ def check_pipeline(parallel: ParallelConfig) -> None:
         )
 
 
-def check_run(config: RunConfig, world_size: int = 1) -> None:
-    """Checks everything that can be known without data, tokenizer or GPU; fills derived batch sizes."""
+def check_run(config: RunConfig, world_size: int = 1) -> RunConfig:
+    """Checks everything that can be known without data, tokenizer or GPU.
+
+    Returns:
+        The run with what follows from the number of processes: the global batch, where it is not given.
+    """
     check_model(config.model)
     check_layout(config.model, config.parallel, world_size)
     training = config.training
@@ -128,8 +132,9 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
     dp = world_size // (parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size)
     one_pass = training.micro_batch_size * dp
     if training.global_batch_size is None:
-        training.global_batch_size = one_pass
-    check_batch(training.global_batch_size, training.micro_batch_size, dp, "--global-batch-size")
+        config = config.replace(global_batch_size=one_pass)
+        training = config.training
+    check_batch(training.global_batch_size or one_pass, training.micro_batch_size, dp, "--global-batch-size")
     if training.rampup_batch_size is not None:
         _check_rampup(config, dp)
     if training.train_iters is None and training.train_samples is None:
@@ -164,6 +169,7 @@ def check_run(config: RunConfig, world_size: int = 1) -> None:
             rule="data is either divided by --split or given apart",
             fix="use one of the two",
         )
+    return config
 
 
 def check_batch(global_batch: int, micro_batch: int, dp: int, name: str) -> None:
@@ -181,7 +187,7 @@ def _check_empty_texts(config: RunConfig) -> None:
     """An empty path would be the current folder. A shell's variable that is not set gives it, or an empty name."""
     for knob in KNOBS.values():
         value = config.get(knob.name)
-        if knob.kind is str and "" in (value if isinstance(value, list) else [value]):
+        if knob.kind is str and "" in (value if isinstance(value, tuple) else [value]):
             raise ConfigError(
                 f"{knob.flag} ''",
                 rule="what it names, a path or a name, is not empty",
@@ -191,7 +197,7 @@ def _check_empty_texts(config: RunConfig) -> None:
 
 def _check_rampup(config: RunConfig, dp: int) -> None:
     training = config.training
-    ramp = training.rampup_batch_size or []
+    ramp = list(training.rampup_batch_size or ())
     if len(ramp) != 3:
         raise ConfigError(
             f"--rampup-batch-size {ramp}",

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from steel_megatron.config.knob import UNSAID, knob
 from steel_megatron.config.ranges import AMOUNT, at_least
+from steel_megatron.config.section import Section
 
 
-@dataclass
-class CheckpointConfig:
+@dataclass(frozen=True)
+class CheckpointConfig(Section):
     """Saving, resuming and starting from given weights."""
 
     save: str | None = knob(

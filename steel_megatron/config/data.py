@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from steel_megatron.config.knob import TOLD, knob
 from steel_megatron.config.ranges import COUNT, at_least
+from steel_megatron.config.section import Section
 
 
-@dataclass
-class DataConfig:
+@dataclass(frozen=True)
+class DataConfig(Section):
     """Sources, their mixture and how samples are cut from them."""
 
-    data_path: list[str] | None = knob(
+    data_path: tuple[str, ...] | None = knob(
         None, "PREFIX, or WEIGHT PREFIX WEIGHT PREFIX …: datasets without .bin/.idx; divided by --split."
     )
-    train_data_path: list[str] | None = knob(None, "Training data, like --data-path, whole.")
-    valid_data_path: list[str] | None = knob(None, "Validation data, like --data-path, whole.")
+    train_data_path: tuple[str, ...] | None = knob(None, "Training data, like --data-path, whole.")
+    valid_data_path: tuple[str, ...] | None = knob(None, "Validation data, like --data-path, whole.")
     phases: str | None = knob(None, "YAML file of phases: from which sample on which sources with which weights.")
     split: str = knob("949,50,1", "Shares of documents for training, validation, test.")
     tokenizer_type: str | None = knob(
@@ -34,8 +35,8 @@ class DataConfig:
         choices=("none", "best-fit"),
     )
     data_cache_path: str | None = knob(None, "Folder of the index that best-fit packing makes; unset: beside the data.")
-    skip_samples: list[str] = knob(
-        [],
+    skip_samples: tuple[str, ...] = knob(
+        (),
         "FROM:TO …: leave out these samples of the data's order, the last not included; may be given several times. "
         "Checkpoints keep them.",
         unit="samples",

@@ -101,7 +101,7 @@ def _add_knob(group: argparse._ArgumentGroup, knob: Knob) -> None:
     if isinstance(knob.choices, Registry):
         text += f" [{', '.join(knob.choices.shipped)}, package.module:Name or path.py:Name]"
     if knob.default is not None:
-        text += f" (default: {knob.default})"
+        text += f" (default: {knob.default_words})"
     common: dict[str, Any] = {"dest": knob.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     kind: Callable[[str], Any] = knob.kind
     if number:

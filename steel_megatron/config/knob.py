@@ -32,7 +32,7 @@ def knob(
     """Declares a configuration field.
 
     Args:
-        default: its default; a list default is copied for each instance.
+        default: its default; that of a list is a tuple.
         doc: one sentence for ``--help`` and the docs.
         unit: what a number counts ("tokens", "steps", "minutes"), if not plain.
         choices: the values allowed, for strings; of a registry, also what is given from outside.
@@ -41,8 +41,6 @@ def knob(
         adds: a list whose flag may be given several times, each adding to it.
     """
     metadata = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed, "adds": adds}
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -68,6 +66,11 @@ class Knob:
         return "--" + self.name.replace("_", "-")
 
     @property
+    def default_words(self) -> str:
+        """The default as it is given: the items of a list apart."""
+        return " ".join(map(str, self.default)) if isinstance(self.default, tuple) else str(self.default)
+
+    @property
     def range(self) -> Range:
         """Of a number.
 
@@ -87,18 +90,15 @@ def knobs_of(section: str, cls: type) -> Iterator[Knob]:
         members = [hint]
         if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
             members = [member for member in typing.get_args(hint) if member is not type(None)]
-        is_list = typing.get_origin(members[0]) is list
+        is_list = typing.get_origin(members[0]) is tuple
         kind = typing.get_args(members[0])[0] if is_list else members[0]
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
         yield Knob(
             section=section,
             name=field.name,
             kind=kind,
             is_list=is_list,
             optional=type(None) in typing.get_args(hint),
-            default=default,
+            default=field.default,
             doc=field.metadata["doc"],
             unit=field.metadata["unit"],
             choices=field.metadata["choices"],

@@ -40,14 +40,13 @@ def load_run_config(
     Raises:
         ConfigError: unknown key (the nearest known one is named), wrong type or choice, missing file, an empty name.
     """
-    for flag, given in (("--config", file), ("--preset", preset)):
-        if given == "":
+    for flag, named in (("--config", file), ("--preset", preset)):
+        if named == "":
             raise ConfigError(
                 f"{flag} ''",
                 rule="what it names is not empty",
                 fix="give one, or leave it out; a shell's variable that is not set is empty",
             )
-    config = RunConfig()
     layers: list[tuple[str, dict[str, Any]]] = []
     if file is not None:
         tree = read_yaml(Path(file))
@@ -64,11 +63,11 @@ def load_run_config(
                 fix=nearest(preset, names) or "choose one of them, or write the model's shape in the run file",
             )
         layers.insert(0, (f"preset {preset}", read_yaml(path)))
+    given: dict[str, Any] = {}
     for where, tree in layers:
-        apply_tree(config, tree, where)
-    for name, value in (overrides or {}).items():
-        config.set(name, convert(KNOBS[name], value, KNOBS[name].flag))
-    return config
+        given |= knobs_in(tree, where)
+    given |= {name: convert(KNOBS[name], value, KNOBS[name].flag) for name, value in (overrides or {}).items()}
+    return RunConfig().replace(**given)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -81,19 +80,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def apply_tree(config: RunConfig, tree: Mapping[str, Any], where: str) -> None:
-    """Sets the knobs named in a nested or flat mapping."""
+def knobs_in(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The knobs that a nested or flat mapping names, with their values; ``where`` it is from, for errors."""
+    given: dict[str, Any] = {}
     for key, value in tree.items():
         if key in SECTIONS and (isinstance(value, dict) or key not in KNOBS):  # "optimizer" is both
             if not isinstance(value, dict):
                 raise ConfigError(f"{where}: section {key!r} holds {value!r}", rule="a section is a mapping of knobs")
             for name, inner in value.items():
-                _set(config, str(name), inner, where, section=key)
+                given |= _knob_in(str(name), inner, where, section=key)
         else:
-            _set(config, str(key), value, where, section=None)
+            given |= _knob_in(str(key), value, where, section=None)
+    return given
 
 
-def _set(config: RunConfig, key: str, value: Any, where: str, section: str | None) -> None:
+def _knob_in(key: str, value: Any, where: str, section: str | None) -> dict[str, Any]:
     name = key.replace("-", "_")
     knob = KNOBS.get(name)
     if knob is None:
@@ -101,7 +102,7 @@ def _set(config: RunConfig, key: str, value: Any, where: str, section: str | Non
         raise ConfigError(f"{where}: unknown key {key!r}", fix=nearest(name, known) or "see docs/training_flags.md")
     if section is not None and knob.section != section:
         raise ConfigError(f"{where}: {key!r} stands in section {section!r}", fix=f"move it to section {knob.section!r}")
-    config.set(name, convert(knob, value, f"{where}: {key}"))
+    return {name: convert(knob, value, f"{where}: {key}")}
 
 
 def convert(knob: Knob, value: Any, where: str) -> Any:
@@ -114,7 +115,7 @@ def convert(knob: Knob, value: Any, where: str) -> Any:
         items = value.split() if isinstance(value, str) and not isinstance(knob.choices, Registry) else value
         if not isinstance(items, (list, tuple)):
             items = [items]
-        return [_convert_one(knob, item, where) for item in items]
+        return tuple(_convert_one(knob, item, where) for item in items)
     return _convert_one(knob, value, where)
 
 

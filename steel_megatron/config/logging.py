@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least
+from steel_megatron.config.section import Section
 
 
-@dataclass
-class LoggingConfig:
+@dataclass(frozen=True)
+class LoggingConfig(Section):
     """Console, tensorboard, wandb and the profiler."""
 
     log_interval: int = knob(
@@ -31,4 +32,4 @@ class LoggingConfig:
     profile: bool = knob(False, "Write a torch profiler trace of some steps.")
     profile_step_start: int = knob(10, "First step profiled.", unit="steps", allowed=COUNT)
     profile_step_end: int = knob(12, "Step at which profiling stops.", unit="steps", allowed=COUNT)
-    profile_ranks: list[int] = knob([0], "Ranks that are profiled.", allowed=AMOUNT)
+    profile_ranks: tuple[int, ...] = knob((0,), "Ranks that are profiled.", allowed=AMOUNT)

@@ -8,10 +8,11 @@ from steel_megatron.config.activations import ACTIVATIONS, is_gated
 from steel_megatron.config.knob import FIXED, MODEL, TOLD, knob
 from steel_megatron.config.layer_types import DENSE, FULL, SLIDING, kind_of
 from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, share
+from steel_megatron.config.section import Section
 
 
-@dataclass
-class ModelConfig:
+@dataclass(frozen=True)
+class ModelConfig(Section):
     """Shape of the GPT-style model; the defaults are those of a modern ~1 B dense model."""
 
     num_layers: int = knob(22, "Transformer blocks.", changed=FIXED, allowed=LAYERS)
@@ -101,7 +102,7 @@ class ModelConfig:
         True, "Divide the deviation of the two output projections of each block by sqrt(2 × layers)."
     )
 
-    layer_types: list[str] | None = knob(
+    layer_types: tuple[str, ...] | None = knob(
         None,
         "Kind of attention of each layer, or of the first few, whose pattern then repeats; full_attention when unset.",
         choices=(FULL, SLIDING),
@@ -114,7 +115,7 @@ class ModelConfig:
         allowed=LENGTH,
         changed=MODEL,
     )
-    mlp_layer_types: list[str] | None = knob(
+    mlp_layer_types: tuple[str, ...] | None = knob(
         None,
         "Kind of feed-forward of each layer, or of the first few, whose pattern then repeats; dense when unset.",
         choices=(DENSE,),

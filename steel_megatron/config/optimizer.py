@@ -9,6 +9,7 @@ from typing import Any
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least, share
 from steel_megatron.config.registry import Registry, shipped_in
+from steel_megatron.config.section import Section
 
 # An entry is a pure function of a Moment (optim/decay.py), which gives the learning rate there.
 DECAY_STYLES: Registry[Callable[..., float]] = Registry(
@@ -34,8 +35,8 @@ OPTIMIZERS: Registry[Callable[..., Any]] = Registry(
 )
 
 
-@dataclass
-class OptimizerConfig:
+@dataclass(frozen=True)
+class OptimizerConfig(Section):
     """The optimizer, with decay on matrices only, and the schedule of its learning rate."""
 
     optimizer: str = knob("adam", "Rule by which weights are updated; adam and adamw are AdamW.", choices=OPTIMIZERS)

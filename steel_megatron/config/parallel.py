@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import COUNT, above
+from steel_megatron.config.section import Section
 
 
-@dataclass
-class ParallelConfig:
+@dataclass(frozen=True)
+class ParallelConfig(Section):
     """The rank grid and how gradients and parameters travel over it."""
 
     tensor_model_parallel_size: int = knob(1, "Ranks that share each layer's matrices.", allowed=COUNT)

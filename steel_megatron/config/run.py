@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from steel_megatron.config.checkpoint import CheckpointConfig
@@ -16,29 +17,42 @@ from steel_megatron.config.parallel import ParallelConfig
 from steel_megatron.config.training import TrainingConfig
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunConfig:
-    """All sections of a run. Knob names are unique over the sections."""
+    """All sections of a run. It never changes: :meth:`replace` makes another. Knob names are unique over sections."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
-    parallel: ParallelConfig = field(default_factory=ParallelConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    model: ModelConfig = ModelConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    training: TrainingConfig = TrainingConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    data: DataConfig = DataConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    logging: LoggingConfig = LoggingConfig()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain nested dictionary, as written to ``config.yaml``."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self, dict_factory=_with_lists)
 
-    def set(self, name: str, value: Any) -> None:
-        """Sets a knob by its name alone."""
-        setattr(getattr(self, KNOBS[name].section), name, value)
+    def replace(self, **knobs: Any) -> RunConfig:
+        """The same run with other values of some knobs, by their names alone.
+
+        Raises:
+            KeyError: no knob has that name.
+        """
+        sections: dict[str, dict[str, Any]] = {}
+        for name, value in knobs.items():
+            sections.setdefault(KNOBS[name].section, {})[name] = value
+        changed = {name: dataclasses.replace(getattr(self, name), **values) for name, values in sections.items()}
+        return dataclasses.replace(self, **changed)
 
     def get(self, name: str) -> Any:
         """The value of a knob by its name alone."""
         return getattr(getattr(self, KNOBS[name].section), name)
+
+
+def _with_lists(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A section as YAML and JSON have it."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
 
 
 SECTIONS: dict[str, type] = {

@@ -9,6 +9,7 @@ from typing import Any
 from steel_megatron.config.knob import TOLD, UNSAID, knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, LENGTH, POSITIVE, at_least
 from steel_megatron.config.registry import Registry
+from steel_megatron.config.section import Section
 
 # An entry is called with the parameters given behind its name, and gives a Callback (training/loop.py).
 CALLBACKS: Registry[Callable[..., Any]] = Registry(
@@ -22,8 +23,8 @@ CALLBACKS: Registry[Callable[..., Any]] = Registry(
 RECOMPUTE_MODULES = ("core_attn", "layernorm", "mlp_act")
 
 
-@dataclass
-class TrainingConfig:
+@dataclass(frozen=True)
+class TrainingConfig(Section):
     """Batches, length, precision and exit conditions of a run."""
 
     seq_length: int = knob(2048, "Length of a training sample.", unit="tokens", allowed=LENGTH, changed=TOLD)
@@ -34,7 +35,7 @@ class TrainingConfig:
         unit="samples",
         allowed=COUNT,
     )
-    rampup_batch_size: list[int] | None = knob(
+    rampup_batch_size: tuple[int, ...] | None = knob(
         None,
         "START INCREMENT SAMPLES: grow the global batch from START by INCREMENT steps over SAMPLES samples.",
         allowed=COUNT,
@@ -82,8 +83,8 @@ class TrainingConfig:
         "Drop activations and compute them again in the backward pass: whole blocks (full) or parts (selective).",
         choices=("none", "full", "selective"),
     )
-    recompute_modules: list[str] = knob(
-        ["layernorm", "mlp_act"],
+    recompute_modules: tuple[str, ...] = knob(
+        ("layernorm", "mlp_act"),
         "Selective recomputation of the norms' outputs (layernorm), the activation's output (mlp_act), and what lies "
         "between the attention's projections (core_attn).",
     )
@@ -165,8 +166,8 @@ class TrainingConfig:
         unit="steps",
         allowed=at_least(0, zero="none"),
     )
-    callback: list[str] = knob(
-        [],
+    callback: tuple[str, ...] = knob(
+        (),
         "What else happens while a run trains: 'NAME {PARAMETER: VALUE}', in YAML also a mapping; may be given several "
         "times.",
         choices=CALLBACKS,

@@ -14,7 +14,7 @@ from torch import Tensor
 from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointError, ModelConfig, RunConfig
-from steel_megatron.config.load import apply_tree
+from steel_megatron.config.load import knobs_in
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.slices import WEIGHT
 from steel_megatron.optim.optimizer import MASTER
@@ -54,8 +54,7 @@ class RunCheckpoint:
                 fix="use another --step, or copy it again",
             )
         facts = store.facts(step)
-        config = RunConfig()
-        apply_tree(config, facts["config"], f"{store.folder(step)}, configuration")
+        config = RunConfig().replace(**knobs_in(facts["config"], f"{store.folder(step)}, configuration"))
         return cls(folder, store, step, config, facts)
 
     @property

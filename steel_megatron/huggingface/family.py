@@ -78,8 +78,8 @@ class Family:
         """Its own part of config.json, in the spelling of transformers 4.51 and of 5 at once."""
         raise NotImplementedError
 
-    def read(self, options: Options, model: ModelConfig) -> None:
-        """Sets the model's options from its own part of config.json.
+    def read(self, options: Options) -> dict[str, Any]:
+        """The model's options here from its own part of config.json: knob → value.
 
         Raises:
             ConfigError: an option that :class:`ModelConfig` has not.

@@ -82,11 +82,11 @@ def import_folder(
             fix="name the model's tokenizer with --tokenizer-model",
         )
     config = RunConfig(model=model_config)
-    config.training.precision = PRECISIONS[dtype]
-    config.training.seq_length = min(config.training.seq_length, model_config.max_position_embeddings)
+    length = min(config.training.seq_length, model_config.max_position_embeddings)
+    config = config.replace(precision=PRECISIONS[dtype], seq_length=length)
     if tokenizer is not None:
         given = Path(hf if tokenizer_model is None else tokenizer_model)
-        config.data.tokenizer_model = str(given.absolute()) if given.exists() else tokenizer_model
+        config = config.replace(tokenizer_model=str(given.absolute()) if given.exists() else tokenizer_model)
     model = GPT(model_config, Grid.single(), dtype=dtype)
     weights = FiniteWeights(state, dtype)
     from_hugging_face(weights, model, chosen, str(hf))

@@ -79,7 +79,7 @@ def read_options(options: Options, given: str | None = None) -> tuple[Family, Mo
         vocab_size=options["vocab_size"],
         init_method_std=options["initializer_range"],
         untie_embeddings_and_output_weights=not options["tie_word_embeddings"],
+        **family.read(options),
     )
-    family.read(options, model)
     check_model(model)
     return family, model

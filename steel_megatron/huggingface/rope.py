@@ -59,8 +59,8 @@ def write_rope(model: ModelConfig) -> dict[str, Any]:
     }
 
 
-def read_rope(options: Mapping[str, Any], model: ModelConfig) -> None:
-    """Sets the model's RoPE knobs from config.json in either spelling.
+def read_rope(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's RoPE knobs from config.json in either spelling.
 
     Raises:
         ConfigError: a kind of scaling, or a setting of it, that is not implemented here.
@@ -76,30 +76,31 @@ def read_rope(options: Mapping[str, Any], model: ModelConfig) -> None:
     if share not in (None, 1.0):
         raise ConfigError(f"partial_rotary_factor {share}", rule="Llama and Qwen rotate whole heads")
     theta = parameters.get("rope_theta", options.get("rope_theta"))
-    model.rotary_base = 10000.0 if theta is None else float(theta)
-    model.rope_scaling_type = _TYPES[kind]
+    knobs: dict[str, Any] = {
+        "rotary_base": 10000.0 if theta is None else float(theta),
+        "rope_scaling_type": _TYPES[kind],
+    }
     for name, knob in _SETTINGS.get(kind, {}).items():
         value = parameters.get(name)
         if name == "original_max_position_embeddings":
-            model.rope_scaling_original_max_position_embeddings = int(value or options["max_position_embeddings"])
+            knobs[knob] = int(value or options["max_position_embeddings"])
         elif value is not None:
-            setattr(model, knob, float(value))
-    if kind == "yarn":
-        _read_yarn(parameters, options, model)
+            knobs[knob] = float(value)
+    return knobs | (_read_yarn(parameters, options, knobs) if kind == "yarn" else {})
 
 
-def _read_yarn(parameters: Mapping[str, Any], options: Mapping[str, Any], model: ModelConfig) -> None:
+def _read_yarn(parameters: Mapping[str, Any], options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, float]:
     """What yarn derives from other settings when its own are not given."""
     if not parameters.get("truncate", True):
         raise ConfigError("yarn with truncate False", rule="the range of blended channels is rounded outwards")
-    original = model.rope_scaling_original_max_position_embeddings
-    if parameters.get("factor") is None:
-        model.rope_scaling_factor = options["max_position_embeddings"] / original
+    original = known["rope_scaling_original_max_position_embeddings"]
+    factor = known.get("rope_scaling_factor", options["max_position_embeddings"] / original)
+    found: dict[str, float] = {"rope_scaling_factor": factor}
     scale, scale_all = parameters.get("mscale"), parameters.get("mscale_all_dim")
     if parameters.get("attention_factor") is None and scale and scale_all:
-        model.rope_scaling_attention_factor = _temperature(model, scale) / _temperature(model, scale_all)
+        found["rope_scaling_attention_factor"] = _temperature(factor, scale) / _temperature(factor, scale_all)
+    return found
 
 
-def _temperature(model: ModelConfig, scale: float) -> float:
-    factor = model.rope_scaling_factor
+def _temperature(factor: float, scale: float) -> float:
     return 1.0 if factor <= 1.0 else 0.1 * scale * math.log(factor) + 1.0

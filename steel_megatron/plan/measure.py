@@ -123,7 +123,7 @@ def usual_shape(device_type: str, preset: str | None = None) -> Shape:
     """Where no run says it: a model's of 1 B on a GPU, a small one's on a CPU, or a preset's; bf16."""
     default, batch, length = ("tinyllama_1.1b", 4, 2048) if device_type == "cuda" else ("demo", 4, 512)
     config = load_run_config(preset=preset or default).model
-    config.vocab_size = config.vocab_size or 32000
+    config = dataclasses.replace(config, vocab_size=config.vocab_size or 32000)
     words = f"{preset or default}, micro-batch {batch} x {length}, bf16"
     return Shape(config, batch, length, torch.bfloat16, words)
 

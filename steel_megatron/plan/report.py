@@ -64,8 +64,7 @@ def preset_table() -> list[list[str]]:
 
 def planned(config: RunConfig) -> RunConfig:
     """The configuration with a vocabulary, so that it can be counted."""
-    config.model.vocab_size = config.model.vocab_size or DEMO_VOCABULARY
-    return config
+    return config.replace(vocab_size=config.model.vocab_size or DEMO_VOCABULARY)
 
 
 def model_report(config: RunConfig, devices: int, speed: Speed | None, tokens: float | None) -> str:

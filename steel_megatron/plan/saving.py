@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from steel_megatron.checkpoint.files import record_of, write_bytes
@@ -18,9 +18,7 @@ MEASURED_BYTES = 256 << 20
 
 def checkpoint_bytes(config: RunConfig) -> float:
     """Weights, masters and moments of the whole model, which is what the ranks write together on any layout."""
-    whole = copy.deepcopy(config)
-    whole.parallel = ParallelConfig()
-    memory = estimate_memory(whole, 1)
+    memory = estimate_memory(replace(config, parallel=ParallelConfig()), 1)
     return memory.weights + memory.masters + memory.moments
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def train(config: RunConfig, callbacks: Sequence[Callback] = ()) -> RunState:
     started = time.monotonic()
     launch = launch_from(os.environ)
     set_up_logging(launch.rank if launch else 0)
-    check_run(config, launch.world_size if launch else 1)
+    config = check_run(config, launch.world_size if launch else 1)
     LearningRate(config.optimizer, config.training)  # refuses a warm-up that is longer than the run
     check_activation(config.model.activation)
     outside = given_callbacks(config.training.callback, callbacks)
@@ -109,10 +110,12 @@ def run(
             state.load(start.facts["state"])
             recorded_phases = start.facts["phases"]
         continued = start.facts if start.store is not None and not start.weights_only else None
-        next_sample = take_up_skips(config.data, continued)
+        data, next_sample = take_up_skips(config.data, continued)
+        config = replace(config, data=data)
         batch_size = BatchSize(config.training, *start.past())
         datasets = build_data(config, grid, tokenizer, batch_size, state, recorded_phases, next_sample)
         closings.callback(datasets.close)
+        config = config.replace(vocab_size=datasets.tokenizer.vocab_size)
         start.check(config, datasets.tokenizer.fingerprint)
         components = build_components(config, grid, batch_size, datasets, initialise=start.store is None)
         load_start(config, components, start)

@@ -7,7 +7,6 @@ stage), ``gpipe``, ``full`` or ``selective`` (recomputation), ``nozero`` (optimi
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import tempfile
@@ -79,17 +78,17 @@ class Layout:
 
     def apply(self, config: RunConfig) -> RunConfig:
         """The configuration on this layout."""
-        config = copy.deepcopy(config)
-        parallel, training = config.parallel, config.training
-        parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size = self.tp, self.pp
-        parallel.num_layers_per_virtual_pipeline_stage = self.vpp
-        parallel.sequence_parallel = "sp" in self.switches
-        parallel.use_distributed_optimizer = "nozero" not in self.switches
-        parallel.pipeline_schedule = "gpipe" if "gpipe" in self.switches else "1f1b"
-        training.recompute_granularity = next((s for s in ("full", "selective") if s in self.switches), "none")
-        training.micro_batch_size = self.mbs or training.micro_batch_size
-        training.compile_blocks = "compile" in self.switches
-        return config
+        return config.replace(
+            tensor_model_parallel_size=self.tp,
+            pipeline_model_parallel_size=self.pp,
+            num_layers_per_virtual_pipeline_stage=self.vpp,
+            sequence_parallel="sp" in self.switches,
+            use_distributed_optimizer="nozero" not in self.switches,
+            pipeline_schedule="gpipe" if "gpipe" in self.switches else "1f1b",
+            recompute_granularity=next((s for s in ("full", "selective") if s in self.switches), "none"),
+            micro_batch_size=self.mbs or config.training.micro_batch_size,
+            compile_blocks="compile" in self.switches,
+        )
 
 
 @dataclass
@@ -180,12 +179,12 @@ class StepRecorder(Callback):
 def run_layout(config: RunConfig, grid: Grid, layout: Layout, weights: Path) -> Outcome:
     """Trains on a layout (collective on the grid) and saves the weights as step 0 of a store at ``weights``."""
     config = layout.apply(config)
-    training = config.training
-    assert training.global_batch_size is not None
+    whole = config.training.global_batch_size
+    assert whole is not None
     if layout.mbs is None and layout.pp == 1:
         # Two micro-batches: enough to add gradients up, where each more would cost as many messages per layer again.
-        training.micro_batch_size = max(training.global_batch_size // (2 * layout.dp), 1)
-    check_run(config, grid.world.size)
+        config = config.replace(micro_batch_size=max(whole // (2 * layout.dp), 1))
+    config = check_run(config, grid.world.size)
     outcome = Outcome(layout.name)
     batch_size = BatchSize(config.training)
     state = RunState()

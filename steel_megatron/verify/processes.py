@@ -41,7 +41,7 @@ def verify(config: RunConfig, layouts: Sequence[Layout], device: str) -> Iterato
     with temporary_folder() as name:
         folder = Path(name)
         assert config.model.vocab_size is not None
-        config.data.data_path = [write_sample_data(folder, config.model.vocab_size)]
+        config = config.replace(data_path=[write_sample_data(folder, config.model.vocab_size)])
         reference: Outcome | None = None
         first = 0
         while first < len(jobs):

@@ -6,7 +6,6 @@ head for all ranks, head counts that are no powers of two, heads whose width tog
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 from typing import Any
@@ -17,6 +16,10 @@ RANKS = (2, 4, 8)  # over which layouts divide heads, features and the vocabular
 LAYERS = 8  # one per stage of the longest pipeline
 HEAD_SIZE, FFN, VOCABULARY = 8, 96, 301
 FOR_16_BITS = ("flash2", "flash3", "flash4", "sdpa_flash3", "sdpa_flash4", "cudnn", "fused")  # attention backends
+LENGTHS = (  # of warm-up and decay: the small run's
+    *("lr_warmup_iters", "lr_warmup_samples", "lr_warmup_tokens", "lr_warmup_fraction"),
+    *("lr_decay_iters", "lr_decay_samples", "lr_decay_tokens", "lr_wsd_decay_iters"),
+)
 
 
 def shrink(config: RunConfig, steps: int) -> RunConfig:
@@ -26,25 +29,28 @@ def shrink(config: RunConfig, steps: int) -> RunConfig:
         config: whose model has been checked.
         steps: length of the run.
     """
-    config = copy.deepcopy(config)
-    config.model = small_model(config.model)
-    _small_training(config.training, steps)
-    if config.parallel.pipeline_layout != "even":
-        config.parallel.pipeline_layout = "auto"  # numbers of layers are those of the large model
-    # AdamW divides by the root of the second moment: with a tiny epsilon a gradient that is next to nothing, and so
-    # mostly rounding, moves its weight as far as any other. Gradients here are about 1e-3.
-    config.optimizer = dataclasses.replace(
-        config.optimizer, lr=5e-4, min_lr=5e-5, lr_warmup_init=0.0, lr_decay_style="cosine", adam_eps=1e-6
+    layout = config.parallel.pipeline_layout
+    small = dataclasses.replace(
+        config, model=small_model(config.model), training=_small_training(config.training, steps)
     )
-    for name in ("lr_warmup_iters", "lr_warmup_samples", "lr_warmup_tokens", "lr_warmup_fraction"):
-        setattr(config.optimizer, name, None)
-    for name in ("lr_decay_iters", "lr_decay_samples", "lr_decay_tokens", "lr_wsd_decay_iters"):
-        setattr(config.optimizer, name, None)
-    data = config.data
-    data.train_data_path = data.valid_data_path = data.phases = data.tokenizer_type = data.tokenizer_model = None
-    data.split, data.num_workers, data.data_cache_path, data.skip_samples = "100,0,0", 0, None, []
-    config.checkpoint.save = config.checkpoint.load = None
-    return config
+    return small.replace(
+        pipeline_layout="even" if layout == "even" else "auto",  # numbers of layers are those of the large model
+        # AdamW divides by the root of the second moment: with a tiny epsilon a gradient that is next to nothing, and so
+        # mostly rounding, moves its weight as far as any other. Gradients here are about 1e-3.
+        lr=5e-4,
+        min_lr=5e-5,
+        lr_warmup_init=0.0,
+        lr_decay_style="cosine",
+        adam_eps=1e-6,
+        **dict.fromkeys(LENGTHS),
+        **dict.fromkeys(("train_data_path", "valid_data_path", "phases", "tokenizer_type", "tokenizer_model")),
+        split="100,0,0",
+        num_workers=0,
+        data_cache_path=None,
+        skip_samples=(),
+        save=None,
+        load=None,
+    )
 
 
 def small_model(model: ModelConfig) -> ModelConfig:
@@ -109,14 +115,23 @@ def _power_of_two(number: int) -> bool:
     return number & (number - 1) == 0
 
 
-def _small_training(training: TrainingConfig, steps: int) -> None:
+def _small_training(training: TrainingConfig, steps: int) -> TrainingConfig:
     """Few and short samples; what is of 16 or 8 bits, or of a GPU alone, is left out."""
-    training.seq_length, training.micro_batch_size, training.global_batch_size = 32, 2, 16
-    training.train_iters, training.train_samples, training.rampup_batch_size = steps, None, None
-    training.precision, training.eval_iters = "fp32", 0
-    training.fp8_format, training.fp8_recipe, training.transformer_impl = None, "tensorwise", "local"
-    training.enable_cuda_graph = False
-    if training.attention_backend in FOR_16_BITS:
-        training.attention_backend = "auto"
-    if training.recompute_num_layers is not None:
-        training.recompute_num_layers = min(training.recompute_num_layers, LAYERS)
+    recomputed = training.recompute_num_layers
+    return dataclasses.replace(
+        training,
+        seq_length=32,
+        micro_batch_size=2,
+        global_batch_size=16,
+        train_iters=steps,
+        train_samples=None,
+        rampup_batch_size=None,
+        precision="fp32",
+        eval_iters=0,
+        fp8_format=None,
+        fp8_recipe="tensorwise",
+        transformer_impl="local",
+        enable_cuda_graph=False,
+        attention_backend="auto" if training.attention_backend in FOR_16_BITS else training.attention_backend,
+        recompute_num_layers=None if recomputed is None else min(recomputed, LAYERS),
+    )

@@ -29,11 +29,8 @@ class OneBatch(Setting):
 
 
 def setting(**model: object) -> Setting:
-    config = RunConfig()
     shape = {"num_layers": 2, "hidden_size": 32, "ffn_hidden_size": 48, "num_attention_heads": 4, "vocab_size": 128}
-    for name, value in {**shape, "num_query_groups": 2, **model}.items():
-        config.set(name, value)
-    config.training.seq_length = 16
+    config = RunConfig().replace(**{**shape, "num_query_groups": 2, "seq_length": 16, **model})
     return Setting(config, "cpu").of_micro_batch(2)
 
 

@@ -14,10 +14,7 @@ from steel_megatron.config import RunConfig
 
 
 def setting() -> Setting:
-    config = RunConfig()
-    config.model.vocab_size = 11
-    config.training.seq_length = 6
-    return Setting(config, "cpu")
+    return Setting(RunConfig().replace(vocab_size=11, seq_length=6), "cpu")
 
 
 def test_the_first_size_that_fits_is_taken() -> None:

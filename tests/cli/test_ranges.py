@@ -105,9 +105,7 @@ def test_run_files_and_python_are_held_to_the_ranges(knob, tmp_path) -> None:
         file.write_text(f"{knob.name}: {written}\n")
         with pytest.raises(ConfigError, match=knob.name):
             load_run_config(file)
-        config = RunConfig()
-        config.training.train_iters = 2
-        config.set(knob.name, [value] if knob.is_list else value)
+        config = RunConfig().replace(**{"train_iters": 2, knob.name: [value] if knob.is_list else value})
         with pytest.raises(ConfigError, match=knob.flag):
             check_run(config)
 

@@ -9,11 +9,7 @@ from steel_megatron.config.knob import Knob
 
 
 def config(**knobs) -> RunConfig:
-    run = RunConfig()
-    run.training.train_iters = 10
-    for name, value in knobs.items():
-        run.set(name, value)
-    return run
+    return RunConfig().replace(**{"train_iters": 10, **knobs})
 
 
 def test_a_warm_up_of_0_is_none_beside_another():
@@ -22,8 +18,7 @@ def test_a_warm_up_of_0_is_none_beside_another():
 
 
 def test_defaults_are_possible_and_the_batch_is_derived():
-    run = config(micro_batch_size=3)
-    check_run(run, world_size=4)
+    run = check_run(config(micro_batch_size=3), world_size=4)
     assert run.training.global_batch_size == 12
 
 
@@ -86,10 +81,8 @@ def test_impossible_combinations(knobs, world, parts):
 
 
 def test_modules_that_cannot_be_recomputed() -> None:
-    config = RunConfig()
-    config.training.recompute_modules = ["layernorm", "mlp"]
     with pytest.raises(ConfigError, match="--recompute-modules mlp"):
-        check_run(config)
+        check_run(config(recompute_modules=["layernorm", "mlp"]))
 
 
 @pytest.mark.parametrize(
@@ -97,10 +90,7 @@ def test_modules_that_cannot_be_recomputed() -> None:
 )
 def test_an_empty_text_names_nothing(knob: Knob) -> None:
     """It comes from a shell's variable that is not set."""
-    config = RunConfig()
-    config.training.train_iters = 1
-    config.set(knob.name, ["a", ""] if knob.is_list else "")
     with pytest.raises(ConfigError) as caught:
-        check_run(config)
+        check_run(config(**{knob.name: ["a", ""] if knob.is_list else ""}))
     assert str(caught.value).splitlines()[0] == f"{knob.flag} ''"
     assert "not empty" in str(caught.value)

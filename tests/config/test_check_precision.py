@@ -11,10 +11,8 @@ SHAPE = {"hidden_size": 64, "ffn_hidden_size": 96, "num_attention_heads": 4, "nu
 
 
 def config(**knobs) -> RunConfig:
-    run = RunConfig()
-    for name, value in {**SHAPE, "train_iters": 10, "seq_length": 32, "fp8_format": "hybrid", **knobs}.items():
-        run.set(name, value)
-    return run
+    given = {**SHAPE, "train_iters": 10, "seq_length": 32, "fp8_format": "hybrid", **knobs}
+    return RunConfig().replace(**given)
 
 
 @pytest.mark.parametrize("tp", [1, 2])

@@ -85,7 +85,7 @@ def test_every_preset_loads():
 
 @given(st.data())
 def test_saved_configuration_reads_back_the_same(tmp_path_factory, data):
-    config = RunConfig()
+    drawn = {}
     for knob in data.draw(st.lists(st.sampled_from(sorted(KNOBS.values(), key=lambda k: k.name)), max_size=8)):
         allowed = knob.allowed or Range()
         one = {
@@ -96,15 +96,15 @@ def test_saved_configuration_reads_back_the_same(tmp_path_factory, data):
             if knob.choices
             else st.text(st.characters(codec="utf-8"), max_size=9),
         }[knob.kind]
-        config.set(knob.name, data.draw(st.lists(one) if knob.is_list else one))
+        drawn[knob.name] = data.draw(st.lists(one) if knob.is_list else one)
+    config = RunConfig().replace(**drawn)
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     save_run_config(config, path)
     assert dataclasses.asdict(load_run_config(path)) == dataclasses.asdict(config)
 
 
 def test_line_ends_of_other_alphabets_are_kept(tmp_path):
-    config = RunConfig()
-    config.set("data_cache_path", "a\x85b\u2028c\n")
+    config = RunConfig().replace(data_cache_path="a\x85b\u2028c\n")
     save_run_config(config, tmp_path / "config.yaml")
     assert load_run_config(tmp_path / "config.yaml").get("data_cache_path") == "a\x85b\u2028c\n"
 

@@ -32,4 +32,4 @@ def test_the_flag_adds_up_and_the_file_takes_quotes(tmp_path) -> None:
     assert given.skip_samples == ["1:2", "5:6", "8:9"]
     path = tmp_path / "run.yaml"
     path.write_text('skip_samples: ["40:48"]\n')
-    assert load_run_config(path).data.skip_samples == ["40:48"]
+    assert load_run_config(path).data.skip_samples == ("40:48",)

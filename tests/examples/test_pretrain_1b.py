@@ -48,8 +48,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def test_the_run_file_holds_for_eight_processes() -> None:
-    config = load_run_config(FOLDER / "steel_1b.yaml")
-    check_run(config, world_size=8)
+    config = check_run(load_run_config(FOLDER / "steel_1b.yaml"), world_size=8)
     assert config.training.global_batch_size == 1024
 
 

@@ -42,8 +42,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]
 
 def on_cpu(folder: str, knobs: dict[str, Any]) -> dict[str, Any]:
     """Facts of this process's rank of a run that is computed."""
-    config = config_of(knobs, "cpu")
-    config.data.data_path = [dataset(Path(folder))]
+    config = config_of(knobs, "cpu").replace(data_path=[dataset(Path(folder))])
     distributed = torch.distributed.is_initialized()
     grid = Grid.create(config.parallel, "cpu") if distributed else Grid.single("cpu")
     return run_on_cpu(config, grid)

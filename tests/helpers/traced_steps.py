@@ -84,7 +84,7 @@ def run_on_cpu(config: RunConfig, grid: Grid) -> dict[str, Any]:
     try:
         recorder = Recorder(Scopes())
         recorder.answers = False
-        check_run(config, grid.world.size)
+        config = check_run(config, grid.world.size)
         with recorder, recorder.scopes.following():
             batch_size, state = BatchSize(config.training), RunState()
             datasets = build_data(config, grid, None, batch_size, state)

@@ -33,10 +33,8 @@ def save_run(model, folder, step: int = 10, masters: bool = False, fingerprint: 
         for name, block in list(blocks.items()):
             exact = block.tensor.float() * (1 + 2**-12)
             blocks[name.replace("model.", "optimizer.master.")] = TensorSlice(exact, block.global_shape, block.offset)
-    config = RunConfig(model=model.config)
-    config.training.precision = "bf16" if next(model.parameters()).dtype == torch.bfloat16 else "fp32"
-    for name, value in knobs.items():
-        config.set(name, value)
+    precision = "bf16" if next(model.parameters()).dtype == torch.bfloat16 else "fp32"
+    config = RunConfig(model=model.config).replace(**{"precision": precision, **knobs})
     store = CheckpointStore(folder)
     store.save(step, blocks, {"config": config.to_dict(), "tokenizer_fingerprint": fingerprint})
     return store

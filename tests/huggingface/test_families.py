@@ -123,8 +123,7 @@ def test_yarn_that_older_transformers_read_otherwise_is_warned_of(caplog):
     family, model = read_options(tiny_config("qwen2_yarn").to_dict())
     write_options(family, model)
     assert not caplog.records
-    model.max_position_embeddings = 200
-    write_options(family, model)
+    write_options(family, dataclasses.replace(model, max_position_embeddings=200))
     assert "transformers before 5" in caplog.text
 
 
@@ -164,8 +163,8 @@ def test_a_family_from_outside_is_named_by_its_file(tmp_path, monkeypatch):
     assert family.name == "Wide"
     assert family_of(model, "wide.py:FAMILY") is family
     assert family_of(model) is LLAMA
-    model.hidden_size = 96
+    narrow = dataclasses.replace(model, hidden_size=96)
     with pytest.raises(ConfigError, match="Wide does not have this model: hidden_size is 96"):
-        family_of(model, "wide.py:FAMILY")
+        family_of(narrow, "wide.py:FAMILY")
     with pytest.raises(ConfigError, match="model_type"):  # a file's model_type is no code to be run
         read_options(tiny_config("llama").to_dict() | {"model_type": "wide.py:FAMILY"})

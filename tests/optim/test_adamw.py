@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def test_one_step_is_that_of_fp32_but_for_the_rounding_of_moments(monkeypatch, k
 def test_a_second_moment_falls_with_its_gradients():
     """By less than half a unit in the last place a step, where rounding to nearest would leave it as it is."""
     run = Run(Grid.single(), **BF16)
-    run.optimizer.rule.config.adam_beta2 = 0.999
+    run.optimizer.rule.config = replace(run.optimizer.rule.config, adam_beta2=0.999)
     for slot in run.optimizer.slots:
         slot.states["exp_avg_sq"].fill_(1.0)
         slot.shard.grad_rows.zero_()

@@ -17,13 +17,10 @@ from steel_megatron.optim.schedule import LearningRate
 SEQ = 16
 
 
-def rates(steps: int, batch: int = 4, ramp: list[int] | None = None, **knobs: Any) -> list[float]:
+def rates(steps: int, batch: int = 4, ramp: tuple[int, ...] | None = None, **knobs: Any) -> list[float]:
     """The rate of every step of a run of so many steps (of samples, with a ramp)."""
-    training = TrainingConfig(seq_length=SEQ, global_batch_size=batch)
-    if ramp is None:
-        training.train_iters = steps
-    else:
-        training.rampup_batch_size, training.train_samples = ramp, steps
+    length = {"train_iters" if ramp is None else "train_samples": steps}
+    training = TrainingConfig(seq_length=SEQ, global_batch_size=batch, rampup_batch_size=ramp, **length)
     knobs = {"lr": 1.0, "min_lr": 0.1, **knobs}
     schedule, size = LearningRate(OptimizerConfig(**knobs), training), BatchSize(training)
     found, samples = [], 0
@@ -98,7 +95,7 @@ def test_after_the_decay_the_rate_stays():
 
 
 def test_a_ramp_up_decays_by_samples():
-    found = rates(64, batch=16, ramp=[8, 8, 16], lr_decay_style="linear", min_lr=0.0)
+    found = rates(64, batch=16, ramp=(8, 8, 16), lr_decay_style="linear", min_lr=0.0)
     assert found == pytest.approx([1 - x / 64 for x in (8, 16, 32, 48, 64)])
 
 

@@ -17,11 +17,8 @@ LENGTH = 8
 
 
 def configured(**knobs: object) -> RunConfig:
-    config = RunConfig()
     defaults = {"seq_length": LENGTH, "micro_batch_size": 2, "global_batch_size": 4, "eval_iters": 2, "seed": 7}
-    for name, value in {**defaults, **knobs}.items():
-        config.set(name, value)
-    return config
+    return RunConfig().replace(**{**defaults, **knobs})
 
 
 def build(config: RunConfig, total_samples: int = 100, **more: object) -> Datasets:

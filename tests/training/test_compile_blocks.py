@@ -64,19 +64,13 @@ class QuickPieces(Pieces):
 
 
 def config_of(shape: str) -> RunConfig:
-    config = RunConfig()
-    for knob, value in SHAPES[shape].items():
-        config.set(knob, value)
-    config = shrink(config, steps=2)
-    config.training.global_batch_size = 16
-    return config
+    return shrink(RunConfig().replace(**SHAPES[shape]), steps=2).replace(global_batch_size=16)
 
 
 def difference(folder: Path, shape: str, name: str) -> Outcome:
     """A layout with compiled blocks against the same without, on the processes at hand."""
     setup.Pieces = QuickPieces
-    config = config_of(shape)
-    config.data.data_path = [str(folder / "tokens")]
+    config = config_of(shape).replace(data_path=[str(folder / "tokens")])
     layouts = [Layout.parse(name), Layout.parse(f"{name},compile")]
     grid = Grid.create(layouts[0].apply(config).parallel)
     eager, compiled = (run_layout(config, grid, layout, folder / layout.name) for layout in layouts)

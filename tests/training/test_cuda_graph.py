@@ -39,20 +39,20 @@ def graphed_runs(folder: Path) -> list[tuple[Outcome, list[str]]]:
     """Each shape with and without the graph, on the processes at hand; their differences and what the graph did."""
     found = []
     for number, (name, knobs) in enumerate(SHAPES.items()):
-        config = RunConfig()
-        for knob, value in knobs.items():
-            config.set(knob, value)
-        config = shrink(config, steps=3)
-        config.training.global_batch_size, config.training.cuda_graph_warmup_steps = 8, 1
-        config.data.data_path = [str(folder / "tokens")]
-        config.parallel.overlap_grad_reduce = config.parallel.overlap_param_gather = False
+        config = shrink(RunConfig().replace(**knobs), steps=3).replace(
+            global_batch_size=8,
+            cuda_graph_warmup_steps=1,
+            data_path=[str(folder / "tokens")],
+            overlap_grad_reduce=False,
+            overlap_param_gather=False,
+        )
         layout = Layout.parse(f"dp2,{config.training.recompute_granularity}".removesuffix(",none"))
         grid = Grid.create(layout.apply(config).parallel)
         weights = [folder / f"{number} {way}" for way in ("eager", "graph")]
         reference = run_layout(config, grid, layout, weights[0])
         tape = OperationTape()
         setup.cuda_graph = lambda device, tape=tape: tape  # type: ignore[misc]  # the stand-in
-        config.training.enable_cuda_graph = True
+        config = config.replace(enable_cuda_graph=True)
         outcome = run_layout(config, grid, dataclasses.replace(layout, name=name), weights[1])
         found.append((compare(outcome, reference, weights[1], weights[0]), tape.log))
     return found
@@ -165,14 +165,11 @@ def test_without_a_gpu_the_run_is_refused(tmp_path):
 )
 def test_on_a_gpu_losses_are_those_without(tmp_path, knobs):
     write_sample_data(tmp_path, 301)
-    config = RunConfig()
-    for knob, value in knobs.items():
-        config.set(knob, value)
-    config = shrink(config, steps=8)
-    config.data.data_path, config.training.device = [str(tmp_path / "tokens")], "cuda"
+    config = shrink(RunConfig().replace(**knobs), steps=8)
+    config = config.replace(data_path=[str(tmp_path / "tokens")], device="cuda")
     layout = Layout("dp1", switches=frozenset({config.training.recompute_granularity}))
     grid = Grid.single("cuda")
     reference = run_layout(config, grid, layout, tmp_path / "eager")
-    config.training.enable_cuda_graph = True
+    config = config.replace(enable_cuda_graph=True)
     outcome = run_layout(config, grid, layout, tmp_path / "graph")
     assert compare(outcome, reference, tmp_path / "graph", tmp_path / "eager").agrees, outcome

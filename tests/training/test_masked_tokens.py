@@ -42,8 +42,7 @@ def test_uneven_masks_and_empty_micro_batches(tmp_path):
     layout = ["--pipeline-model-parallel-size", "2", "--micro-batch-size", "1"]
     train(config, "--save", str(tmp_path / "many"), *layout, processes=4)
     one, many = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("one", "many"))
-    loaded = load_run_config(config)
-    check_run(loaded)
+    loaded = check_run(load_run_config(config))
     with build_datasets(loaded, total_samples=32).train as data:
         counts = [int(mask.sum()) for batch in data.global_batch(0, 32) for mask in batch.loss_mask_BS]
     assert 0 in counts, "some micro-batches of the second run have no token that counts"

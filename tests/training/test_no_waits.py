@@ -43,8 +43,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, config: Path, *, log_interval: int 
     monkeypatch.setattr(Trainer, "read", watched_read)
     monkeypatch.setattr(Trainer, "call", watched_call)
     monkeypatch.setattr(loop, "READ_SECONDS", 1e9)
-    run = load_run_config(config)
-    run.logging.log_interval = log_interval
+    run = load_run_config(config, {"log_interval": log_interval})
     with host_waits() as counter:
         train(run)
     return steps, readings

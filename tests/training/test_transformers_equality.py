@@ -80,8 +80,7 @@ def test_three_dimensions_follow_transformers(tmp_path, family):
     path.write_text(yaml.safe_dump(tree))
     layout = ["--tensor-model-parallel-size", "2", "--sequence-parallel", "--pipeline-model-parallel-size", "2"]
     train(path, *layout, processes=8)
-    config = load_run_config(path)
-    check_run(config)
+    config = check_run(load_run_config(path))
     found = [row["loss"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     expected = reference_losses(config, family)
     assert found[-1] < 0.9 * found[0]

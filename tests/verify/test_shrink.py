@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steel_megatron.config import RunConfig, check_layout, check_model, check_run, load_run_config, preset_names
+from steel_megatron.config import ParallelConfig, check_layout, check_model, check_run, load_run_config, preset_names
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.verify.layouts import default_layouts, fits
@@ -77,10 +77,8 @@ def test_a_layout_is_possible_for_both_or_for_neither(data: st.DataObject) -> No
     for ranks in (1, *RANKS):
         possible = []
         for one in (model, small):
-            config = RunConfig()
-            config.parallel.tensor_model_parallel_size = ranks
             try:
-                check_layout(one, config.parallel, ranks)
+                check_layout(one, ParallelConfig(tensor_model_parallel_size=ranks), ranks)
             except ConfigError:
                 possible.append(False)
             else:
@@ -93,13 +91,17 @@ def test_a_layout_is_possible_for_both_or_for_neither(data: st.DataObject) -> No
 
 
 def test_what_a_small_model_in_fp32_cannot_have_is_left_out() -> None:
-    config = load_run_config(preset="steel_1b")
-    config.training.fp8_format, config.training.attention_backend = "hybrid", "flash2"
-    config.training.enable_cuda_graph, config.training.recompute_num_layers = True, 18
-    config.parallel.pipeline_layout = "9,9"
-    config.data.skip_samples, config.data.data_cache_path = ["1:2"], "/nowhere"
-    config.optimizer.lr_warmup_iters, config.optimizer.lr_warmup_init = 2000, 1e-3
+    config = load_run_config(preset="steel_1b").replace(
+        fp8_format="hybrid",
+        attention_backend="flash2",
+        enable_cuda_graph=True,
+        recompute_num_layers=18,
+        pipeline_layout="9,9",
+        skip_samples=["1:2"],
+        data_cache_path="/nowhere",
+        lr_warmup_iters=2000,
+        lr_warmup_init=1e-3,
+    )
     small = shrink(config, steps=3)
     assert all(not fits(layout, small) for layout in default_layouts(8))
     check_run(small)
-    assert config.training.fp8_format == "hybrid"  # the user's is left as it is

@@ -50,10 +50,7 @@ CORE = {
 
 
 def shape(name: str) -> RunConfig:
-    config = RunConfig()
-    for knob, value in SHAPES[name].items():
-        config.set(knob, value)
-    return config
+    return RunConfig().replace(**SHAPES[name])
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))

@@ -58,7 +58,8 @@ def page() -> str:
 
 def row(knob: Knob) -> str:
     """One line of a section's table."""
-    default = "" if knob.default is None else f"`{_plain(knob.default)}`"
+    switch = {True: "on", False: "off"}.get(knob.default) if knob.kind is bool else None
+    default = f"`{switch or knob.default_words}`" if knob.default not in (None, ()) else ""
     meaning = knob.doc + _choices(knob)
     allowed = "" if knob.allowed is None else str(knob.allowed)
     return f"| `{knob.flag}` | {default} | {knob.unit} | {allowed} | {meaning.replace('|', '&#124;')} |"
@@ -69,10 +70,6 @@ def _choices(knob: Knob) -> str:
     names = ", ".join(f"`{choice}`" for choice in shipped)
     more = ["your own: `package.module:Name`, `path.py:Name`"] if shipped is not knob.choices else []
     return f" One of {', or '.join(filter(None, [names, *more]))}." if knob.choices else ""
-
-
-def _plain(value: object) -> str:
-    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def main() -> int:

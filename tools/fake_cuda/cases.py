@@ -129,8 +129,8 @@ def case_config(layout: Layout, way: str, kernels: str) -> RunConfig:
     config = load_run_config(None, knobs)
     granularity = config.training.recompute_granularity
     config = layout.apply(config)
-    config.training.recompute_granularity = granularity
-    config.model.num_layers = layout.pp * (2 if layout.vpp or layout.world_size == 1 else 1)
-    count = max(layout.pp, 2)
-    config.training.global_batch_size = layout.dp * config.training.micro_batch_size * count
-    return config
+    return config.replace(
+        recompute_granularity=granularity,
+        num_layers=layout.pp * (2 if layout.vpp or layout.world_size == 1 else 1),
+        global_batch_size=layout.dp * config.training.micro_batch_size * max(layout.pp, 2),
+    )

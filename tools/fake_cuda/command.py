@@ -60,20 +60,25 @@ def run_config(args: argparse.Namespace, layout: Layout) -> RunConfig:
         given |= {"reset_position_ids": True, "reset_attention_mask": True}
     preset = args.preset or (None if args.config else DEFAULT_PRESET)
     config = load_run_config(args.config, given, preset)
-    parallel, training = config.parallel, config.training
-    parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size = layout.tp, layout.pp
-    parallel.num_layers_per_virtual_pipeline_stage = layout.vpp
-    parallel.sequence_parallel = parallel.sequence_parallel or "sp" in layout.switches
-    parallel.use_distributed_optimizer = False if "nozero" in layout.switches else parallel.use_distributed_optimizer
-    if "gpipe" in layout.switches:
-        parallel.pipeline_schedule = "gpipe"
-    for granularity in ("full", "selective"):
-        if granularity in layout.switches:
-            training.recompute_granularity = granularity
-    training.compile_blocks = training.compile_blocks or "compile" in layout.switches
+    training = config.training
     default = training.micro_batch_size if args.config else DEFAULT_MICRO_BATCH
-    training.micro_batch_size = layout.mbs or args.micro_batch_size or default
-    training.global_batch_size = training.global_batch_size or DEFAULT_BATCH
+    switched: dict[str, Any] = {
+        "sp": {"sequence_parallel": True},
+        "nozero": {"use_distributed_optimizer": False},
+        "gpipe": {"pipeline_schedule": "gpipe"},
+        "full": {"recompute_granularity": "full"},
+        "selective": {"recompute_granularity": "selective"},
+        "compile": {"compile_blocks": True},
+    }
+    for switch in layout.switches:
+        config = config.replace(**switched[switch])
+    config = config.replace(
+        tensor_model_parallel_size=layout.tp,
+        pipeline_model_parallel_size=layout.pp,
+        num_layers_per_virtual_pipeline_stage=layout.vpp,
+        micro_batch_size=layout.mbs or args.micro_batch_size or default,
+        global_batch_size=training.global_batch_size or DEFAULT_BATCH,
+    )
     if config.model.vocab_size is None:
         raise ConfigError("a model without a vocabulary", fix="name a preset that has one, or vocab_size in the file")
     return config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from steel_megatron.parallel.parameter import param_dtype
 from steel_megatron.parallel.places import axis_groups, axis_sizes
 from steel_megatron.training.loop import Trainer
 from steel_megatron.verify.layouts import Layout
+from steel_megatron.verify.shrink import LENGTHS
 
 LATENCY_SECONDS = 20e-6  # of a collective over NVLink, on top of its bytes (estimate)
 OVERLAP = 0.5  # of tensor parallel's messages in the backward pass, beside matmuls (estimate)
@@ -120,19 +120,18 @@ def trace_rank(config: RunConfig, rank: int, world: int, gpu: FakeGPU) -> RankTr
     The first step fills caches and is not kept; the batch ramps up from one to two micro-batches (with a pipeline, from
     one to two per stage), so that what belongs to a micro-batch and what to a step can be told apart.
     """
-    config = copy.deepcopy(config)
     training, parallel = config.training, config.parallel
     dp = axis_sizes(parallel, world)["dp"]
     few = dp * training.micro_batch_size * parallel.pipeline_model_parallel_size
-    training.global_batch_size, training.rampup_batch_size = 2 * few, [few, few, 2 * few]
-    training.train_iters, training.train_samples = None, 6 * few
-    config.data.split = "100,0,0"
-    schedule = config.optimizer  # which costs nothing, and knows nothing of so short a run
-    schedule.lr_decay_style = "constant"
-    for name in ("iters", "samples", "tokens"):
-        setattr(schedule, f"lr_decay_{name}", None)
-        setattr(schedule, f"lr_warmup_{name}", None)
-    schedule.lr_warmup_fraction = schedule.lr_wsd_decay_iters = None
+    config = config.replace(
+        global_batch_size=2 * few,
+        rampup_batch_size=[few, few, 2 * few],
+        train_iters=None,
+        train_samples=6 * few,
+        split="100,0,0",
+        lr_decay_style="constant",  # the schedule costs nothing, and knows nothing of so short a run
+        **dict.fromkeys(LENGTHS),
+    )
     assert config.model.vocab_size is not None
     with tempfile.TemporaryDirectory() as folder:
         dataset = ranks.random_dataset(Path(folder), 8 * few, training.seq_length, config.model.vocab_size)

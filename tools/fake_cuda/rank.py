@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import functools
 import sys
@@ -46,10 +45,8 @@ def fake_rank(
     config: RunConfig, rank: int, world: int, gpu: stand_ins.FakeGPU, dataset: str, initialise: bool = False
 ) -> Iterator[tuple[Trainer, Recorder]]:
     """The trainer of a rank, and what watches it; everything that runs inside the context is on the fake device."""
-    config = copy.deepcopy(config)
-    config.data.data_path = [dataset]
-    config.training.measure_kernels = False  # there is nothing to be timed
-    check_run(config, world)
+    config = config.replace(data_path=[dataset], measure_kernels=False)  # there is nothing to be timed
+    config = check_run(config, world)
     scopes = Scopes()
     recorder = Recorder(scopes)
     stand_ins.install(gpu, recorder.waited, lambda: (recorder.allocated, recorder.peak))

@@ -64,20 +64,23 @@ class GPT2(Family):
             "embd_pdrop": model.hidden_dropout,
         }
 
-    def read(self, options: Options, model: ModelConfig) -> None:
+    def read(self, options: Options) -> dict[str, Any]:
         self.refuse(options, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
-        model.hidden_size = options["n_embd"]
-        model.ffn_hidden_size = options["n_inner"] or 4 * options["n_embd"]
-        model.num_layers = options["n_layer"]
-        model.num_attention_heads = model.num_query_groups = options["n_head"]
-        model.max_position_embeddings = options["n_positions"]
-        model.position_embedding_type = "learned_absolute"
-        model.normalization = "LayerNorm"
-        model.norm_epsilon = options["layer_norm_epsilon"]
-        model.activation = known(options, "activation_function", ACTIVATIONS)
-        model.add_bias_linear = True
-        model.attention_dropout = float(options["attn_pdrop"])
-        model.hidden_dropout = float(options["resid_pdrop"])
+        return {
+            "hidden_size": options["n_embd"],
+            "ffn_hidden_size": options["n_inner"] or 4 * options["n_embd"],
+            "num_layers": options["n_layer"],
+            "num_attention_heads": options["n_head"],
+            "num_query_groups": options["n_head"],
+            "max_position_embeddings": options["n_positions"],
+            "position_embedding_type": "learned_absolute",
+            "normalization": "LayerNorm",
+            "norm_epsilon": options["layer_norm_epsilon"],
+            "activation": known(options, "activation_function", ACTIVATIONS),
+            "add_bias_linear": True,
+            "attention_dropout": float(options["attn_pdrop"]),
+            "hidden_dropout": float(options["resid_pdrop"]),
+        }
 
 
 FAMILY = GPT2()

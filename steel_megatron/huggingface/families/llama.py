@@ -64,30 +64,31 @@ class Llama(Family):
         }
         return common | self.write_own(model) | write_rope(model)
 
-    def read(self, options: Options, model: ModelConfig) -> None:
-        model.hidden_size = options["hidden_size"]
-        model.ffn_hidden_size = options["intermediate_size"]
-        model.num_layers = options["num_hidden_layers"]
-        model.num_attention_heads = heads = options["num_attention_heads"]
-        model.num_query_groups = options.get("num_key_value_heads") or heads
-        head_dim = options.get("head_dim")
-        model.kv_channels = None if head_dim is None or head_dim * heads == model.hidden_size else head_dim
-        model.max_position_embeddings = options["max_position_embeddings"]
-        model.norm_epsilon = options["rms_norm_eps"]
-        model.activation = known(options, "hidden_act", ACTIVATIONS)
-        model.attention_dropout = float(options["attention_dropout"])
-        self.read_own(options, model)
-        read_rope(options, model)
+    def read(self, options: Options) -> dict[str, Any]:
+        heads, head_dim = options["num_attention_heads"], options.get("head_dim")
+        common = {
+            "hidden_size": options["hidden_size"],
+            "ffn_hidden_size": options["intermediate_size"],
+            "num_layers": options["num_hidden_layers"],
+            "num_attention_heads": heads,
+            "num_query_groups": options.get("num_key_value_heads") or heads,
+            "kv_channels": None if head_dim is None or head_dim * heads == options["hidden_size"] else head_dim,
+            "max_position_embeddings": options["max_position_embeddings"],
+            "norm_epsilon": options["rms_norm_eps"],
+            "activation": known(options, "hidden_act", ACTIVATIONS),
+            "attention_dropout": float(options["attention_dropout"]),
+        }
+        return common | self.read_own(options) | read_rope(options)
 
     def write_own(self, model: ModelConfig) -> dict[str, Any]:
         """What Llama alone has."""
         bias = model.add_bias_linear
         return {"attention_bias": bias, "mlp_bias": bias, "head_dim": model.head_dim}
 
-    def read_own(self, options: Options, model: ModelConfig) -> None:
+    def read_own(self, options: Options) -> dict[str, Any]:
         """What Llama alone has."""
         self.refuse(options, mlp_bias=options["attention_bias"])
-        model.add_bias_linear = options["attention_bias"]
+        return {"add_bias_linear": options["attention_bias"]}
 
 
 FAMILY = Llama()

@@ -27,10 +27,10 @@ class Qwen2(Llama):
         plain = model.head_dim * model.num_attention_heads == model.hidden_size
         return WHOLE_LENGTH if plain else WHOLE_LENGTH | {"head_dim": model.head_dim}
 
-    def read_own(self, options: Options, model: ModelConfig) -> None:
+    def read_own(self, options: Options) -> dict[str, Any]:
         """Biases are there without an option."""
         refuse_windows(self.name, options)
-        model.add_bias_linear, model.add_qkv_bias = False, True
+        return {"add_bias_linear": False, "add_qkv_bias": True}
 
 
 def refuse_windows(name: str, options: Options) -> None:

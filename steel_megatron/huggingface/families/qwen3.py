@@ -31,11 +31,11 @@ class Qwen3(Llama):
         """The head's size is an option of its own."""
         return WHOLE_LENGTH | {"attention_bias": False, "head_dim": model.head_dim}
 
-    def read_own(self, options: Options, model: ModelConfig) -> None:
+    def read_own(self, options: Options) -> dict[str, Any]:
         """Norms are there without an option."""
         self.refuse(options, attention_bias=False)
         refuse_windows(self.name, options)
-        model.add_bias_linear, model.add_qkv_bias, model.qk_layernorm = False, False, True
+        return {"add_bias_linear": False, "add_qkv_bias": False, "qk_layernorm": True}
 
 
 FAMILY = Qwen3()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def plan_training(data: DataConfig, seq_length: int) -> SourcePlan:
     if data.phases:
         drafts, paths = read_phases(Path(data.phases), seq_length)
         return SourcePlan(paths, drafts, split)
-    return _from_words(data.data_path or data.train_data_path or [], given[0], split)
+    return _from_words(data.data_path or data.train_data_path or (), given[0], split)
 
 
 def plan_validation(data: DataConfig) -> SourcePlan | None:
@@ -61,6 +62,6 @@ def plan_validation(data: DataConfig) -> SourcePlan | None:
     return _from_words(data.valid_data_path, "--valid-data-path", None) if data.valid_data_path else None
 
 
-def _from_words(words: list[str], flag: str, split: str | None) -> SourcePlan:
+def _from_words(words: Sequence[str], flag: str, split: str | None) -> SourcePlan:
     paths, weights = parse_data_path(words, flag)
     return SourcePlan(paths, [draft_of_weights(weights)] if weights else [], split)

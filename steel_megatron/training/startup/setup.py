@@ -79,7 +79,7 @@ def build_data(
     recorded_phases: Sequence[Mapping[str, Any]] = (),
     next_sample: int | None = None,
 ) -> Datasets:
-    """Opens the data, and sets the model's vocabulary from tokenizer or data where the configuration leaves it open.
+    """Opens the data; ``datasets.tokenizer`` tells the vocabulary where the configuration leaves it open.
 
     Args:
         recorded_phases: of the checkpoint that the run continues.
@@ -89,7 +89,7 @@ def build_data(
     if tokenizer is not None:
         size = config.model.vocab_size or tokenizer.vocab_size
         known = TokenizerFacts(tokenizer.fingerprint, size, tokenizer.eod_id)
-    datasets = build_datasets(
+    return build_datasets(
         config,
         total_samples=batch_size.total_samples,
         dp_rank=grid.dp.rank,
@@ -100,8 +100,6 @@ def build_data(
         recorded_phases=recorded_phases,
         batch_size_at=batch_size.global_batch_at,
     )
-    config.model.vocab_size = datasets.tokenizer.vocab_size
-    return datasets
 
 
 def build_components(
