@@ -145,15 +145,15 @@ def test_a_knob_takes_a_registry_for_its_choices():
 
     plain = make_dataclass("Plain", [("function", str, knob("sqrt", "One.", choices=registry()))])
     several = make_dataclass(
-        "Several", [("functions", list[str], knob([], "Some.", choices=registry(parameters=True), adds=True))]
+        "Several", [("functions", tuple[str, ...], knob((), "Some.", choices=registry(parameters=True), adds=True))]
     )
     one, some = next(knobs_of("", plain)), next(knobs_of("", several))
     assert convert(one, "math:floor", "--function") == "math:floor"
     with pytest.raises(ConfigError, match="did you mean sqrt"):
         convert(one, "sqr", "--function")
-    assert convert(some, "sqrt {a: 1}", "key") == ["sqrt {a: 1}"]
-    assert convert(some, {"sqrt": {"a": 1}}, "key") == ["sqrt {a: 1}"]
-    assert convert(some, ["sqrt", {"x:y": {"a": 1}}], "key") == ["sqrt", "x:y {a: 1}"]
+    assert convert(some, "sqrt {a: 1}", "key") == ("sqrt {a: 1}",)
+    assert convert(some, {"sqrt": {"a": 1}}, "key") == ("sqrt {a: 1}",)
+    assert convert(some, ["sqrt", {"x:y": {"a": 1}}], "key") == ("sqrt", "x:y {a: 1}")
 
 
 def test_a_folder_of_the_package_is_listed_without_loading_it():

@@ -60,8 +60,8 @@ def short_scatter() -> Planted:
 
 
 def other_order(true: Any, self: DataParallel) -> None:
-    for bucket, params in enumerate(self._bucket_params):
-        self._gathers[bucket] = collectives.all_gather_flat(params, self.grid.dp)
+    for bucket, params in self._bucket_params.items():
+        self._gathers[bucket] = collectives.all_gather_flat(params, self._axes[bucket])
 
 
 def one_send_less(true: Any, self: Mailbox, sends: Any, receives: Any) -> Any:
