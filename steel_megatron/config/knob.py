@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from steel_megatron.config.ranges import Range
@@ -17,6 +17,22 @@ MODEL = "model"  # refused unless --override-checkpoint-model: the same weights 
 TOLD = "told"  # the change is told, also to a run that takes only the weights
 LISTED = "listed"  # the change is told to a run that continues
 UNSAID = "unsaid"  # of one start only, so that a change means nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Follows:
+    """A default that follows from other knobs of its section, and is worked out when the section is made.
+
+    Args:
+        words: what it comes to, for ``--help`` and the docs.
+        rule: the section → the value.
+    """
+
+    words: str
+    rule: Callable[[Any], Any]
+
+    def __str__(self) -> str:
+        return self.words
 
 
 def knob(
@@ -32,7 +48,7 @@ def knob(
     """Declares a configuration field.
 
     Args:
-        default: its default; that of a list is a tuple.
+        default: its default, or how it :class:`Follows` from others; that of a list is a tuple.
         doc: one sentence for ``--help`` and the docs.
         unit: what a number counts ("tokens", "steps", "minutes"), if not plain.
         choices: the values allowed, for strings; of a registry, also what is given from outside.

@@ -67,7 +67,7 @@ def load_run_config(
     for where, tree in layers:
         given |= knobs_in(tree, where)
     given |= {name: convert(KNOBS[name], value, KNOBS[name].flag) for name, value in (overrides or {}).items()}
-    return RunConfig().replace(**given)
+    return RunConfig.of(**given)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

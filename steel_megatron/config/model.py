@@ -5,10 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.activations import ACTIVATIONS, is_gated
-from steel_megatron.config.knob import FIXED, MODEL, TOLD, knob
+from steel_megatron.config.knob import FIXED, MODEL, TOLD, Follows, knob
 from steel_megatron.config.layer_types import DENSE, FULL, SLIDING, kind_of
 from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, share
 from steel_megatron.config.section import Section
+
+FFN_MULTIPLE = 256  # of the width inside a gated MLP, where it is not given
+
+
+def ffn_width(model: ModelConfig) -> int:
+    """Three matrices of 8/3 of the width have as many weights as two of four times the width."""
+    if not model.gated:
+        return 4 * model.hidden_size
+    return -(-8 * model.hidden_size // (3 * FFN_MULTIPLE)) * FFN_MULTIPLE
+
+
+def key_heads(model: ModelConfig) -> int:
+    """A power of two, so that tensor parallel divides or shares them on any number of ranks that divides the heads."""
+    heads = model.num_attention_heads
+    most = max(4, heads // 8)
+    return max(n for n in (1 << i for i in range(most.bit_length())) if n <= most and heads % n == 0)
 
 
 @dataclass(frozen=True)
@@ -17,10 +33,15 @@ class ModelConfig(Section):
 
     num_layers: int = knob(22, "Transformer blocks.", changed=FIXED, allowed=LAYERS)
     hidden_size: int = knob(2048, "Width of the residual stream.", changed=FIXED, allowed=SIZE)
-    ffn_hidden_size: int = knob(5632, "Width inside the MLP.", changed=FIXED, allowed=SIZE)
+    ffn_hidden_size: int = knob(
+        Follows(f"8/3 of the hidden size, up to a multiple of {FFN_MULTIPLE}; 4 times it without a gate", ffn_width),
+        "Width inside the MLP.",
+        changed=FIXED,
+        allowed=SIZE,
+    )
     num_attention_heads: int = knob(32, "Query heads.", changed=FIXED, allowed=SIZE)
     num_query_groups: int | None = knob(
-        4,
+        Follows("the largest power of two that divides the heads, up to 4 or an eighth of them", key_heads),
         "Key/value heads (grouped-query attention); as many as query heads: multi-head; 1: multi-query.",
         changed=FIXED,
         allowed=SIZE,
@@ -30,7 +51,8 @@ class ModelConfig(Section):
     )
     max_position_embeddings: int = knob(
         2048,
-        "Longest sequence the model is built for: the table's size for learned positions.",
+        "Longest sequence the model is built for: the table's size for learned positions; of a run that does not say "
+        "it, no less than --seq-length.",
         unit="tokens",
         allowed=LENGTH,
         changed=TOLD,

@@ -33,8 +33,23 @@ class RunConfig:
         """Plain nested dictionary, as written to ``config.yaml``."""
         return dataclasses.asdict(self, dict_factory=_with_lists)
 
+    @classmethod
+    def of(cls, **knobs: Any) -> RunConfig:
+        """A run with some knobs given, by their names alone; what is not given has its default, or follows from others.
+
+        Raises:
+            KeyError: no knob has that name.
+        """
+        sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+        for name, value in knobs.items():
+            sections[KNOBS[name].section][name] = value
+        run = cls(**{name: SECTIONS[name](**values) for name, values in sections.items()})
+        if "max_position_embeddings" in knobs:
+            return run
+        return run.replace(max_position_embeddings=max(run.model.max_position_embeddings, run.training.seq_length))
+
     def replace(self, **knobs: Any) -> RunConfig:
-        """The same run with other values of some knobs, by their names alone.
+        """The same run with other values of some knobs; nothing follows from them.
 
         Raises:
             KeyError: no knob has that name.

@@ -54,6 +54,7 @@ class RunCheckpoint:
                 fix="use another --step, or copy it again",
             )
         facts = store.facts(step)
+        # A knob that the checkpoint does not have is that of the default model, as when it was written.
         config = RunConfig().replace(**knobs_in(facts["config"], f"{store.folder(step)}, configuration"))
         return cls(folder, store, step, config, facts)
 

@@ -184,14 +184,16 @@ def callbacks_of(
 
 def describe(config: RunConfig, components: Components) -> str:
     """What is about to be trained, for the log."""
-    grid, training = components.grid, config.training
+    grid, training, model = components.grid, config.training, config.model
     parameters = sum(parameter.numel() for parameter in components.data_parallel.parameters)
     layout = f"tp {grid.tp.size} × pp {grid.pp.size} × dp {grid.dp.size}"
     optimizer = "sharded over dp (ZeRO-1)" if components.data_parallel.sharded else "whole on every rank"
     return "\n".join(
         [
-            f"model: {parameters:,} parameters on this rank, vocabulary {config.model.vocab_size:,} "
-            f"padded to {config.model.padded_vocab_size(grid.tp.size):,}, {training.precision}",
+            f"model: {parameters:,} parameters on this rank, vocabulary {model.vocab_size:,} "
+            f"padded to {model.padded_vocab_size(grid.tp.size):,}, {training.precision}",
+            f"shape: {model.num_layers} layers of width {model.hidden_size:,}, MLP {model.ffn_hidden_size:,}, "
+            f"{model.num_attention_heads} heads ({model.query_groups} of keys and values) of {model.head_dim}",
             f"layout: {grid.world.size} processes on {grid.device.type}, {layout}; optimizer {optimizer}",
             f"batch: {training.micro_batch_size} × {grid.dp.size} dp, {training.global_batch_size} samples of "
             f"{training.seq_length} tokens per step; {components.batch_size.total_steps:,} steps, "

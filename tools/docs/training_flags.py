@@ -11,7 +11,7 @@ from pathlib import Path
 
 from steel_megatron.config import KNOBS, SECTIONS
 from steel_megatron.config.flags import ALIASES
-from steel_megatron.config.knob import Knob
+from steel_megatron.config.knob import Follows, Knob
 from steel_megatron.config.registry import Registry
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training_flags.md"
@@ -60,6 +60,7 @@ def row(knob: Knob) -> str:
     """One line of a section's table."""
     switch = {True: "on", False: "off"}.get(knob.default) if knob.kind is bool else None
     default = f"`{switch or knob.default_words}`" if knob.default not in (None, ()) else ""
+    default = str(knob.default) if isinstance(knob.default, Follows) else default
     meaning = knob.doc + _choices(knob)
     allowed = "" if knob.allowed is None else str(knob.allowed)
     return f"| `{knob.flag}` | {default} | {knob.unit} | {allowed} | {meaning.replace('|', '&#124;')} |"

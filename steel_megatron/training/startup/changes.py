@@ -78,7 +78,7 @@ def check_changes(where: Path, saved: Mapping[str, Any], config: RunConfig, cont
         raise CheckpointError(
             f"{where} holds another model: {_sides(fixed)}",
             rule="a checkpoint is continued with the model it was made of",
-            fix=f"use the configuration in {where / 'facts.json'}, or another --save or --load folder",
+            fix=f"give {' '.join(change.flag for change in fixed)}; or another --save or --load folder",
         )
     other = [change for change in found if change.knob.changed == MODEL]
     if other and not config.checkpoint.override_checkpoint_model:
