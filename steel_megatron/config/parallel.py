@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import COUNT, above
+from steel_megatron.config.registry import Registry
 from steel_megatron.config.section import Section
+
+# An entry is a Recipe (parallel/pipeline/schedules.py): each rank's passes in order, and the graphs that it keeps.
+PIPELINE_SCHEDULES: Registry[Any] = Registry(
+    "pipeline schedule",
+    "steel_megatron.pipeline_schedules",
+    {
+        "gpipe": "steel_megatron.parallel.pipeline.schedules:GPIPE",
+        "1f1b": "steel_megatron.parallel.pipeline.schedules:ONE_F_ONE_B",
+        "interleaved": "steel_megatron.parallel.pipeline.schedules:INTERLEAVED",
+    },
+    wanted="a Recipe",
+    fits=lambda thing: callable(getattr(thing, "order", None)) and callable(getattr(thing, "peak", None)),
+)
 
 
 @dataclass(frozen=True)
@@ -18,7 +33,7 @@ class ParallelConfig(Section):
     pipeline_schedule: str = knob(
         "1f1b",
         "Order of forward and backward passes; 1f1b with several chunks per rank is interleaved.",
-        choices=("gpipe", "1f1b", "interleaved"),
+        choices=PIPELINE_SCHEDULES,
     )
     num_layers_per_virtual_pipeline_stage: int | None = knob(
         None,

@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from steel_megatron.config import ConfigError
+from steel_megatron.config.parallel import PIPELINE_SCHEDULES
 from steel_megatron.parallel.pipeline.actions import Action, Kind, Schedule, loop_placement
+from steel_megatron.parallel.pipeline.checker import ScheduleError, check_schedule
 from steel_megatron.parallel.pipeline.transfers import with_transfers
 
 # (p, m, v, r) → the rank's passes in order
@@ -34,16 +36,14 @@ def build_schedule(name: str, ranks: int, micro_batches: int, chunks: int = 1) -
     """The schedule of a pipeline, with its communication; kept, because a run asks for the same one at every step.
 
     Args:
-        name: one of :data:`SCHEDULES`.
+        name: as ``--pipeline-schedule`` takes it, or ``forward``. One from outside is gone through by the checker.
         ranks: p, pipeline stages.
         micro_batches: m of one global batch on one model replica; any number.
         chunks: v, pieces of the model per rank.
 
     Raises:
-        ConfigError: no such schedule, or a number it cannot have.
+        ConfigError: no such schedule, a number it cannot have, or what the checker finds.
     """
-    if name not in SCHEDULES:
-        raise ConfigError(f"pipeline schedule {name!r}", rule=f"it is one of {', '.join(SCHEDULES)}")
     if min(ranks, micro_batches, chunks) < 1:
         raise ConfigError(
             f"a pipeline of {ranks} ranks, {chunks} chunks per rank, {micro_batches} micro-batches",
@@ -60,11 +60,21 @@ def build_schedule(name: str, ranks: int, micro_batches: int, chunks: int = 1) -
 
 @functools.lru_cache(maxsize=32)
 def _build(name: str, ranks: int, micro_batches: int, chunks: int) -> Schedule:
-    recipe = SCHEDULES[name]
+    recipe: Recipe = _FORWARD if name == "forward" else PIPELINE_SCHEDULES.load(name, "--pipeline-schedule")
     orders = [recipe.order(ranks, micro_batches, chunks, rank) for rank in range(ranks)]
     placement = loop_placement(ranks, chunks)
     peaks = tuple(recipe.peak(ranks, micro_batches, chunks, rank) for rank in range(ranks))
-    return Schedule(name, micro_batches, placement, with_transfers(orders, placement), peaks)
+    schedule = Schedule(name, micro_batches, placement, with_transfers(orders, placement), peaks)
+    if name != "forward" and PIPELINE_SCHEDULES.outside(name):
+        try:
+            check_schedule(schedule)
+        except ScheduleError as error:
+            raise ConfigError(
+                f"--pipeline-schedule {error}",
+                rule="every rank's list can be run, on any network, within the memory that it promises",
+                fix="see docs/pipeline.md for what a schedule is",
+            ) from None
+    return schedule
 
 
 def gpipe_order(p: int, m: int, v: int, r: int) -> list[Action]:
@@ -133,12 +143,10 @@ class Recipe:
     peak: Peak
 
 
-SCHEDULES = {
-    "gpipe": Recipe(gpipe_order, gpipe_peak),
-    "1f1b": Recipe(one_f_one_b_order, one_f_one_b_peak),
-    "interleaved": Recipe(interleaved_order, interleaved_peak),
-    "forward": Recipe(forward_order, forward_peak),
-}
+GPIPE = Recipe(gpipe_order, gpipe_peak)
+ONE_F_ONE_B = Recipe(one_f_one_b_order, one_f_one_b_peak)
+INTERLEAVED = Recipe(interleaved_order, interleaved_peak)
+_FORWARD = Recipe(forward_order, forward_peak)  # of validation and generation, under the name "forward"
 
 
 def _forwards(groups: list[int], v: int) -> Iterator[Action]:

@@ -7,13 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steel_megatron.config import ConfigError
+from steel_megatron.config.parallel import PIPELINE_SCHEDULES
 from steel_megatron.parallel.pipeline.actions import Kind, Schedule, loop_placement, owners
 from steel_megatron.parallel.pipeline.checker import check_schedule
 from steel_megatron.parallel.pipeline.passes import Costs
-from steel_megatron.parallel.pipeline.schedules import SCHEDULES, build_schedule, micro_batch_groups
+from steel_megatron.parallel.pipeline.schedules import (
+    Recipe,
+    build_schedule,
+    gpipe_order,
+    gpipe_peak,
+    micro_batch_groups,
+)
 from steel_megatron.parallel.pipeline.timeline import simulate
 
-NAMES = list(SCHEDULES)
+NAMES = [*PIPELINE_SCHEDULES.shipped, "forward"]
 
 
 def check(name: str, p: int, m: int, v: int) -> Schedule:
@@ -98,3 +105,17 @@ def test_where_the_chunks_are():
 def test_what_no_schedule_can_do(arguments, words):
     with pytest.raises(ConfigError, match=words):
         build_schedule(*arguments)
+
+
+GREEDY = Recipe(gpipe_order, lambda p, m, v, r: 1)
+LOST = Recipe(lambda p, m, v, r: gpipe_order(p, m, v, r)[:-1], gpipe_peak)
+
+
+def test_a_schedule_from_outside_is_gone_through_before_it_is_run():
+    given = "steel_megatron.parallel.pipeline.schedules:GPIPE"
+    assert build_schedule(given, 2, 4).actions == build_schedule("gpipe", 2, 4).actions
+    for wrong, said in ((f"{__file__}:GREEDY", "keeps"), (f"{__file__}:LOST", "micro-batch|times|once")):
+        with pytest.raises(ConfigError, match=said):
+            build_schedule(wrong, 2, 4)
+    with pytest.raises(ConfigError, match="it is a Recipe"):
+        build_schedule("math:pi", 2, 4)
