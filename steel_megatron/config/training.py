@@ -15,7 +15,9 @@ from steel_megatron.config.section import Section
 CALLBACKS: Registry[Callable[..., Any]] = Registry(
     "callback",
     "steel_megatron.callbacks",
-    {"sample_texts": "steel_megatron.training.callbacks.sample_texts:SampleTexts"},
+    {
+        "sample_texts": "steel_megatron.training.callbacks.sample_texts:SampleTexts",
+    },
     wanted="a class made from steel_megatron.Callback",
     parameters=True,
 )

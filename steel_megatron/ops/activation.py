@@ -59,8 +59,9 @@ def activation_of(given: str) -> Activation:
     """
     function = ACTIVATIONS.load(given, "--activation")
     name, _ = split(given)
-    kernel = "" if ACTIVATIONS.outside(given) else _KERNELS.get(name, name)
-    return Activation(function, kernel, is_gated(given))
+    kernel = _KERNELS.get(name, name)
+    known = kernel in native.FUNCTIONS and not ACTIVATIONS.outside(given)
+    return Activation(function, kernel if known else "", is_gated(given))
 
 
 def activate(x: Tensor, given: str) -> Tensor:
