@@ -42,9 +42,10 @@ smoke: ## the main commands in a fresh environment, for PYTHON=… and TORCH=…
 sanitizers: .venv-test/ready ## the CUDA kernels, emulated, under AddressSanitizer, UBSan and a race detector
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest -m slow tests/ops/native/test_sanitizers.py
 
-lint: .venv-test/ready ## ruff (rules and format) and mypy
+lint: .venv-test/ready ## ruff (rules and format), clang-format and mypy
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
+	.venv-test/bin/clang-format --dry-run -Werror $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/ops/*/*)
 	.venv-test/bin/mypy
 
 site: .venv-docs/ready ## the documentation as a site, in build/site; a warning is an error

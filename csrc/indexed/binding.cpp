@@ -65,9 +65,9 @@ py::array gather(const py::array& tokens, const Lengths& lengths, const Lengths&
   std::vector<int64_t> starts(count + 1, 0);
   for (size_t i = 0; i < count; ++i) starts[i + 1] = starts[i] + lengths.data()[i];
   if (starts[count] != kept.size() || order.size() != lengths.size()) {
-    throw FormatError("documents of " + std::to_string(starts[count]) + " tokens with " + std::to_string(kept.size()) +
-                          " ids",
-                      "the lengths add up to the number of ids, and the order has every document");
+    throw FormatError(
+        "documents of " + std::to_string(starts[count]) + " tokens with " + std::to_string(kept.size()) + " ids",
+        "the lengths add up to the number of ids, and the order has every document");
   }
   py::array out(kept.dtype(), kept.size());
   const auto item = static_cast<size_t>(kept.itemsize());

@@ -59,7 +59,7 @@ class InputFile {
 
  private:
   uint64_t size() const {
-    struct stat info {};
+    struct stat info{};
     return ::fstat(descriptor_, &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
   }
 
@@ -120,7 +120,7 @@ FileWriter::FileWriter(std::string path) : path_(std::move(path)) {
 
 // False when the file was renamed or removed by its former writer between open and lock: then open again.
 bool FileWriter::lock() const {
-  struct flock whole {};
+  struct flock whole{};
   whole.l_type = F_WRLCK;
   whole.l_whence = SEEK_SET;
   if (::fcntl(descriptor_, F_SETLK, &whole) != 0) {
@@ -130,10 +130,10 @@ bool FileWriter::lock() const {
     }
     return true;  // a file system without locks
   }
-  struct stat opened {};
-  struct stat named {};
-  return ::fstat(descriptor_, &opened) == 0 && ::stat(path_.c_str(), &named) == 0 &&
-         opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+  struct stat opened{};
+  struct stat named{};
+  return ::fstat(descriptor_, &opened) == 0 && ::stat(path_.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
+         opened.st_dev == named.st_dev;
 }
 
 FileWriter::~FileWriter() {
@@ -207,7 +207,7 @@ void FileWriter::sync() {
 MappedFile::MappedFile(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) fail("open", path);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(descriptor, &info) != 0) {
     ::close(descriptor);
     fail("look at", path);

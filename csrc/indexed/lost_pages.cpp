@@ -23,7 +23,7 @@ namespace {
 std::atomic<Mapping*> first{nullptr};
 std::atomic<uint64_t> lost{0};
 std::mutex changes;
-struct sigaction previous {};
+struct sigaction previous{};
 uintptr_t page_bytes = 0;
 thread_local bool guarded __attribute__((tls_model("initial-exec"))) = false;
 
@@ -70,7 +70,7 @@ void on_fault(int number, siginfo_t* info, void* context) {
 
 void install() {
   page_bytes = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   ::sigemptyset(&action.sa_mask);

@@ -30,8 +30,7 @@ void Reader::read_header() {
                       "an index has a header of 34 bytes and at least one document boundary", kFix);
   }
   if (std::memcmp(at(0), kMagic, sizeof(kMagic)) != 0) {
-    throw FormatError(idx_path_ + " does not begin with MMIDIDX",
-                      "it is the index of Megatron's MMapIndexedDataset",
+    throw FormatError(idx_path_ + " does not begin with MMIDIDX", "it is the index of Megatron's MMapIndexedDataset",
                       "check the path; older Megatron formats are converted by Megatron's own tools");
   }
   const auto version = load<uint64_t>(at(kVersionAt));

@@ -19,7 +19,8 @@ const char* plain_end(const char* at, const char* end) {
   for (; end - at >= 16; at += 16) {
     const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
     const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(block, control), block);
-    const __m128i found = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(block, quote), _mm_cmpeq_epi8(block, backslash)), low);
+    const __m128i found =
+        _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(block, quote), _mm_cmpeq_epi8(block, backslash)), low);
     const int mask = _mm_movemask_epi8(found);
     if (mask != 0) return at + __builtin_ctz(static_cast<unsigned>(mask));
   }

@@ -87,9 +87,8 @@ py::tuple plain_texts(const py::list& list) {
 
 Array<uint64_t> grams(const py::str& given, unsigned size) {
   std::vector<uint64_t> found;
-  on(text_of(given), [&](auto* data, size_t length) {
-    each_gram(data, length, size, [&](uint64_t gram) { found.push_back(gram); });
-  });
+  on(text_of(given),
+     [&](auto* data, size_t length) { each_gram(data, length, size, [&](uint64_t gram) { found.push_back(gram); }); });
   return array_of(std::move(found));
 }
 

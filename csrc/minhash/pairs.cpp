@@ -37,8 +37,8 @@ uint32_t root(uint32_t* parents, uint32_t document) {
 
 }  // namespace
 
-std::vector<BandRecord> band_records(const uint16_t* signatures, const uint8_t* active, size_t documents, uint32_t first,
-                                     uint32_t partitions, uint64_t* counts) {
+std::vector<BandRecord> band_records(const uint16_t* signatures, const uint8_t* active, size_t documents,
+                                     uint32_t first, uint32_t partitions, uint64_t* counts) {
   std::vector<BandRecord> records;
   records.reserve(documents * kBands);
   std::fill_n(counts, partitions, uint64_t{0});

@@ -28,8 +28,8 @@ constexpr size_t kNeighbours = 3;  // earlier documents of a bucket that one is 
 
 // The band records of documents first, first + 1, … of which active says which take part, ordered by partition of their
 // key's upper half; counts gets the records of each partition.
-std::vector<BandRecord> band_records(const uint16_t* signatures, const uint8_t* active, size_t documents, uint32_t first,
-                                     uint32_t partitions, uint64_t* counts);
+std::vector<BandRecord> band_records(const uint16_t* signatures, const uint8_t* active, size_t documents,
+                                     uint32_t first, uint32_t partitions, uint64_t* counts);
 
 // The pairs of documents that share a bucket: each with the first and with the kNeighbours before it. Sorts the records.
 std::vector<uint64_t> bucket_pairs(BandRecord* records, size_t count);

@@ -93,9 +93,8 @@ struct Text {
   }
 
   bool repair(const py::function& others) {
-    text::Repaired repaired = text::repair(characters, [&](View line, bool unescape) {
-      return read(py::str(others(written(line), unescape)));
-    });
+    text::Repaired repaired = text::repair(
+        characters, [&](View line, bool unescape) { return read(py::str(others(written(line), unescape))); });
     characters = std::move(repaired.text);
     return repaired.composed;
   }
@@ -114,16 +113,20 @@ PYBIND11_MODULE(_text, module) {
       .def(py::init([](const py::str& given) { return Text{read(given)}; }), py::arg("text"))
       .def("__str__", [](const Text& self) { return written(self.characters); })
       .def("__len__", [](const Text& self) { return self.characters.size(); })
-      .def("set", [](Text& self, const py::str& given) { self.characters = read(given); }, py::arg("text"))
+      .def(
+          "set", [](Text& self, const py::str& given) { self.characters = read(given); }, py::arg("text"))
       .def("has_any", &Text::has_any, py::arg("characters"))
       .def("replace", &Text::replace, py::arg("pattern"), py::arg("function"))
       .def("replace_lines", &Text::replace_lines, py::arg("wanted"), py::arg("function"))
       .def("repair", &Text::repair, py::arg("others"))
-      .def("punctuation_in_ascii",
-           [](Text& self) { self.characters = text::punctuation_in_ascii(self.characters); }, long_call)
+      .def(
+          "punctuation_in_ascii", [](Text& self) { self.characters = text::punctuation_in_ascii(self.characters); },
+          long_call)
       .def(
           "blanks_as_spaces",
-          [](Text& self, const py::str& kept) { self.characters = text::blanks_as_spaces(self.characters, read(kept)); },
+          [](Text& self, const py::str& kept) {
+            self.characters = text::blanks_as_spaces(self.characters, read(kept));
+          },
           py::arg("kept") = "")
       .def(
           "remove_characters",
@@ -137,10 +140,13 @@ PYBIND11_MODULE(_text, module) {
             self.characters = text::without_repeated_sentences(self.characters, lowercase, ignore_special, shortest);
           },
           py::arg("lowercase"), py::arg("ignore_special"), py::arg("shortest"), long_call)
-      .def("remove_copyright", [](Text& self) { self.characters = text::without_copyright(self.characters); }, long_call)
-      .def("alphanumeric_ratio",
-           [](const Text& self) { return text::ratio_of(self.characters, text::kAlphanumeric); }, long_call)
-      .def("special_ratio", [](const Text& self) { return text::ratio_of(self.characters, text::kSpecial); }, long_call)
+      .def(
+          "remove_copyright", [](Text& self) { self.characters = text::without_copyright(self.characters); }, long_call)
+      .def(
+          "alphanumeric_ratio", [](const Text& self) { return text::ratio_of(self.characters, text::kAlphanumeric); },
+          long_call)
+      .def(
+          "special_ratio", [](const Text& self) { return text::ratio_of(self.characters, text::kSpecial); }, long_call)
       .def(
           "line_lengths",
           [](const Text& self) {
@@ -153,8 +159,7 @@ PYBIND11_MODULE(_text, module) {
           [](const Text& self, uint64_t n) { return text::character_repetition(self.characters, n); }, py::arg("n"),
           long_call)
       .def(
-          "count_words",
-          [](const Text& self, bool unspaced) { return text::count_words(self.characters, unspaced); },
+          "count_words", [](const Text& self, bool unspaced) { return text::count_words(self.characters, unspaced); },
           py::arg("unspaced") = false, long_call)
       .def(
           "word_repetition",

@@ -8,18 +8,31 @@ namespace {
 
 View ascii_of(char32_t c) {
   switch (c) {
-    case U'，': case U'、': return U",";
+    case U'，':
+    case U'、': return U",";
     case U'。': return U".";
     case U'．': return U". ";
-    case U'„': case U'”': case U'“': case U'«': case U'»': case U'」': case U'「': case U'《': case U'》': return U"\"";
-    case U'´': case U'’': return U"'";
-    case U'∶': case U'：': return U":";
+    case U'„':
+    case U'”':
+    case U'“':
+    case U'«':
+    case U'»':
+    case U'」':
+    case U'「':
+    case U'《':
+    case U'》': return U"\"";
+    case U'´':
+    case U'’': return U"'";
+    case U'∶':
+    case U'：': return U":";
     case U'；': return U";";
     case U'？': return U"?";
     case U'！': return U"!";
     case U'（': return U"(";
     case U'）': return U")";
-    case U'–': case U'━': case U'►': return U"-";
+    case U'–':
+    case U'━':
+    case U'►': return U"-";
     case U'—': return U" - ";
     case U'～': return U"~";
     case U'…': return U"...";
@@ -33,9 +46,7 @@ View ascii_of(char32_t c) {
   }
 }
 
-bool ends_sentence(char32_t c) {
-  return c == U'.' || c == U'。' || c == U'!' || c == U'！' || c == U'？' || c == U'?';
-}
+bool ends_sentence(char32_t c) { return c == U'.' || c == U'。' || c == U'!' || c == U'！' || c == U'？' || c == U'?'; }
 bool closes_quote(char32_t c) { return c == U'’' || c == U'”'; }
 
 // Cuts behind each match of length width where a character follows that closes no quotation; that character cannot
@@ -223,8 +234,7 @@ std::vector<Span> candidates(View text, Pattern pattern) {
           [](View run) {
             return std::count(run.begin(), run.end(), U'.') >= 3 || std::count(run.begin(), run.end(), U':') >= 7;
           });
-    case Pattern::kLink:
-      break;
+    case Pattern::kLink: break;
   }
   return runs(text, [](char32_t c) { return !is(c, kSpace); }, may_hold_link);
 }

@@ -22,30 +22,62 @@ struct Roles {
 
   Roles() : of{} {
     mark(0x300, 0xFFFF, kUncomposed);
-    for (const auto& [first, last] : {std::pair{0x2010, 0x2120}, {0x3000, 0x3098}, {0x309B, 0x30FF}, {0x3400, 0x4DBF},
-                                     {0x4E00, 0x9FFF}, {0xAC00, 0xD7A3}, {0xFF01, 0xFF60}}) {
+    for (const auto& [first, last] : {std::pair{0x2010, 0x2120},
+                                      {0x3000, 0x3098},
+                                      {0x309B, 0x30FF},
+                                      {0x3400, 0x4DBF},
+                                      {0x4E00, 0x9FFF},
+                                      {0xAC00, 0xD7A3},
+                                      {0xFF01, 0xFF60}}) {
       for (int c = first; c <= last; c++) of[c] = kPlain;
     }
-    for (const auto& [first, last] :
-         {std::pair{0x80, 0x24F}, {0x2C6, 0x2DD}, {0x370, 0x4FF}, {0x2010, 0x203A}, {0x2044, 0x2044}, {0x20A0, 0x20BF},
-          {0x2100, 0x214F}, {0x2200, 0x22FF}, {0x2310, 0x2310}, {0x2500, 0x25FF}, {0xF8FF, 0xF8FF}, {0xFFFD, 0xFFFD}}) {
+    for (const auto& [first, last] : {std::pair{0x80, 0x24F},
+                                      {0x2C6, 0x2DD},
+                                      {0x370, 0x4FF},
+                                      {0x2010, 0x203A},
+                                      {0x2044, 0x2044},
+                                      {0x20A0, 0x20BF},
+                                      {0x2100, 0x214F},
+                                      {0x2200, 0x22FF},
+                                      {0x2310, 0x2310},
+                                      {0x2500, 0x25FF},
+                                      {0xF8FF, 0xF8FF},
+                                      {0xFFFD, 0xFFFD}}) {
       mark(first, last, kSuspect);
     }
-    for (const int c : {0xA0, 0xA1, 0xA9, 0xAB, 0xAD, 0xAE, 0xB4, 0xB7, 0xBB, 0xBF, 0x2DD, 0x384, 0x385, 0x2013, 0x2014,
-                        0x2015, 0x2018, 0x2019, 0x201A, 0x201C, 0x201D, 0x201E, 0x2022, 0x2026, 0x2039, 0x203A, 0x2122,
-                        0xF8FF}) {
+    for (const int c : {0xA0,   0xA1,   0xA9,   0xAB,   0xAD,   0xAE,   0xB4,   0xB7,   0xBB,   0xBF,
+                        0x2DD,  0x384,  0x385,  0x2013, 0x2014, 0x2015, 0x2018, 0x2019, 0x201A, 0x201C,
+                        0x201D, 0x201E, 0x2022, 0x2026, 0x2039, 0x203A, 0x2122, 0xF8FF}) {
       of[c] |= kQuoteMark;
     }
     // Control characters and marks that ftfy takes out; entities; letters that alone are enough; ligatures; what
     // changes into one of these; what joins with a letter before it.
-    for (const auto& [first, last] :
-         {std::pair{0x0, 0x8}, {0xB, 0xB}, {0xE, 0x1F}, {'&', '&'}, {0x7F, 0x9F}, {0xC2, 0xC3}, {0x132, 0x133},
-          {0x149, 0x149}, {0x152, 0x153}, {0x1C4, 0x1CC}, {0x1F1, 0x1F3}, {0x300, 0x36F}, {0x206A, 0x206F},
-          {0xD800, 0xDFFF}, {0xFB00, 0xFB06}, {0xFEFF, 0xFEFF}, {0xFF06, 0xFF06}, {0xFF61, 0xFFFC}}) {
+    for (const auto& [first, last] : {std::pair{0x0, 0x8},
+                                      {0xB, 0xB},
+                                      {0xE, 0x1F},
+                                      {'&', '&'},
+                                      {0x7F, 0x9F},
+                                      {0xC2, 0xC3},
+                                      {0x132, 0x133},
+                                      {0x149, 0x149},
+                                      {0x152, 0x153},
+                                      {0x1C4, 0x1CC},
+                                      {0x1F1, 0x1F3},
+                                      {0x300, 0x36F},
+                                      {0x206A, 0x206F},
+                                      {0xD800, 0xDFFF},
+                                      {0xFB00, 0xFB06},
+                                      {0xFEFF, 0xFEFF},
+                                      {0xFF06, 0xFF06},
+                                      {0xFF61, 0xFFFC}}) {
       mark(first, last, kAlways);
     }
-    for (const auto& [first, last] : {std::pair{0xD, 0xD}, {0x2BC, 0x2BC}, {0x2018, 0x201F}, {0x2028, 0x2029},
-                                     {0x3000, 0x3000}, {0xFF01, 0xFF60}}) {
+    for (const auto& [first, last] : {std::pair{0xD, 0xD},
+                                      {0x2BC, 0x2BC},
+                                      {0x2018, 0x201F},
+                                      {0x2028, 0x2029},
+                                      {0x3000, 0x3000},
+                                      {0xFF01, 0xFF60}}) {
       mark(first, last, kChanges);
     }
     of[0x2000] |= kUncomposed;

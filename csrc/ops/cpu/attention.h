@@ -58,8 +58,7 @@ void gather_heads(const Heads& heads, const std::vector<TokenBlock>& blocks, int
 #pragma omp for schedule(static)
     for (int64_t item = 0; item < heads.count * count; ++item) {
       const TokenBlock& block = blocks[static_cast<size_t>(item % count)];
-      const T* x =
-          static_cast<const T*>(heads.x) + block.token * heads.token_stride + item / count * heads.head_stride;
+      const T* x = static_cast<const T*>(heads.x) + block.token * heads.token_stride + item / count * heads.head_stride;
       F* to = rows == nullptr ? own.at(0) : rows + item * tile;
       gather_rows(x, heads.token_stride, block.count, size, to, width);
       if (turned != nullptr) transpose_factors(to, width, turned + item * tile, space.at(0));
@@ -83,8 +82,12 @@ void write_turned(const float* from, const float* scale, float* space, T* to, in
 template <class F>
 struct ForwardTile {
   explicit ForwardTile(int64_t width)
-      : rows(kBlock * width), queries(kBlock * width), output(kBlock * width), scores(kBlock * kBlock),
-        factors(kBlock * kBlock), pairs(kBlock * kBlock) {}
+      : rows(kBlock * width),
+        queries(kBlock * width),
+        output(kBlock * width),
+        scores(kBlock * kBlock),
+        factors(kBlock * kBlock),
+        pairs(kBlock * kBlock) {}
 
   // Adds a block of keys and values. scale: to exponents of 2. `diagonal`: the queries' own block, where only earlier
   // keys count.
@@ -164,9 +167,17 @@ float dot(const T* a, const T* b, int64_t count) {
 template <class F>
 struct BackwardTile {
   explicit BackwardTile(int64_t width)
-      : rows(kBlock * width), grads(kBlock * width), row_pairs(kBlock * width), grad_pairs(kBlock * width),
-        turned_rows(kBlock * width), turned_grads(kBlock * width), grad_query(kBlock * width),
-        scores(kBlock * kBlock), slopes(kBlock * kBlock), factors(kBlock * kBlock), pairs(kBlock * kBlock) {}
+      : rows(kBlock * width),
+        grads(kBlock * width),
+        row_pairs(kBlock * width),
+        grad_pairs(kBlock * width),
+        turned_rows(kBlock * width),
+        turned_grads(kBlock * width),
+        grad_query(kBlock * width),
+        scores(kBlock * kBlock),
+        slopes(kBlock * kBlock),
+        factors(kBlock * kBlock),
+        pairs(kBlock * kBlock) {}
 
   template <class T>
   void begin(const T* x, int64_t x_stride, const T* grad, const T* y, int64_t y_stride, const float* partition,
@@ -272,7 +283,8 @@ void attention_backward_as(const Heads& q, const Heads& k, const Heads& v, const
             own.add(keys.at(key_tile), turned_keys.at(key_tile), values.at(key_tile), grad_keys.at(sum_tile),
                     grad_values.at(sum_tile), width, scale, other == place);
           }
-          write_turned(own.grad_query.at(0), ones, own.turned_rows.at(0), grad_q + at, q.count * size, block.count, size);
+          write_turned(own.grad_query.at(0), ones, own.turned_rows.at(0), grad_q + at, q.count * size, block.count,
+                       size);
         }
       }
     }
@@ -299,8 +311,8 @@ void attention_forward(int64_t dtype, const void* q, const void* k, const void* 
     using T = decltype(type);
     attention_forward_as<T, Factor<T>>({q, heads, q_token, q_head}, {k, kv_heads, k_token, k_head},
                                        {v, kv_heads, v_token, v_head}, static_cast<T*>(y), static_cast<float*>(lse),
-                                       static_cast<const int32_t*>(starts), documents, size,
-                                       static_cast<float>(scale), static_cast<int>(threads));
+                                       static_cast<const int32_t*>(starts), documents, size, static_cast<float>(scale),
+                                       static_cast<int>(threads));
   });
 }
 
@@ -311,11 +323,10 @@ void attention_backward(int64_t dtype, const void* grad, const void* q, const vo
                         int64_t threads) {
   with_type(dtype, [=](auto type) {
     using T = decltype(type);
-    attention_backward_as<T, Factor<T>>({q, heads, q_token, q_head}, {k, kv_heads, k_token, k_head},
-                                        {v, kv_heads, v_token, v_head}, static_cast<const T*>(grad),
-                                        static_cast<const T*>(y), static_cast<const float*>(lse),
-                                        static_cast<T*>(grad_q), static_cast<T*>(grad_k), static_cast<T*>(grad_v),
-                                        static_cast<const int32_t*>(starts), documents, size,
-                                        static_cast<float>(scale), static_cast<int>(threads));
+    attention_backward_as<T, Factor<T>>(
+        {q, heads, q_token, q_head}, {k, kv_heads, k_token, k_head}, {v, kv_heads, v_token, v_head},
+        static_cast<const T*>(grad), static_cast<const T*>(y), static_cast<const float*>(lse), static_cast<T*>(grad_q),
+        static_cast<T*>(grad_k), static_cast<T*>(grad_v), static_cast<const int32_t*>(starts), documents, size,
+        static_cast<float>(scale), static_cast<int>(threads));
   });
 }

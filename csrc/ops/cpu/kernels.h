@@ -16,16 +16,16 @@ constexpr int64_t kFewItems = 16;
 namespace base {
 #define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
 #include "declarations.h"
-}
+}  // namespace base
 #if STEEL_X86_SETS
 namespace avx2 {
 #define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
 #include "declarations.h"
-}
+}  // namespace avx2
 namespace avx512 {
 #define CPU_KERNEL(name, ...) void name(__VA_ARGS__, int64_t threads);
 #include "declarations.h"
-}
+}  // namespace avx512
 // Only what multiplies differs from avx512.
 namespace avx512_bf16 {
 using namespace avx512;

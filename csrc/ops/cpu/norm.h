@@ -66,8 +66,8 @@ float norm_row(const T* x, float sum, const T* weight, const T* bias, T* y, floa
 
 // Adds to grad_weight, and for a LayerNorm to grad_bias.
 template <bool kCentred, class T>
-void norm_row_backward(const T* grad, const T* grad_sum, const T* x, const T* weight, float mean, float rstd,
-                       T* grad_x, float* grad_weight, float* grad_bias, int64_t hidden) {
+void norm_row_backward(const T* grad, const T* grad_sum, const T* x, const T* weight, float mean, float rstd, T* grad_x,
+                       float* grad_weight, float* grad_bias, int64_t hidden) {
   float product = 0.0f, total = 0.0f;
 #pragma omp simd reduction(+ : product, total)
   for (int64_t j = 0; j < hidden; ++j) {
@@ -152,11 +152,10 @@ void norm_backward(int64_t dtype, const void* grad, const void* grad_sum, const 
         memset(part, 0, sizeof(float) * static_cast<size_t>(width));
         for (int64_t row = block * rows / blocks; row < (block + 1) * rows / blocks; ++row) {
           const int64_t at = row * hidden;
-          norm_row_backward<kCentred>(static_cast<const T*>(grad) + at, at_or_null<T>(grad_sum, at),
-                                      static_cast<const T*>(x) + at, static_cast<const T*>(weight),
-                                      kCentred ? static_cast<const float*>(mean)[row] : 0.0f,
-                                      static_cast<const float*>(rstd)[row], static_cast<T*>(grad_x) + at, part,
-                                      part + hidden, hidden);
+          norm_row_backward<kCentred>(
+              static_cast<const T*>(grad) + at, at_or_null<T>(grad_sum, at), static_cast<const T*>(x) + at,
+              static_cast<const T*>(weight), kCentred ? static_cast<const float*>(mean)[row] : 0.0f,
+              static_cast<const float*>(rstd)[row], static_cast<T*>(grad_x) + at, part, part + hidden, hidden);
         }
       }
     });

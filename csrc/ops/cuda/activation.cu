@@ -101,8 +101,7 @@ extern "C" int activation_backward(int64_t dtype, const void* grad, const void* 
         constexpr int N = decltype(elements)::value;
         const Cut c = cut(rows, width / N);
         backward<T, N, decltype(chosen)><<<c.blocks, c.threads, 0, stream>>>(
-            static_cast<const T*>(grad), static_cast<const T*>(x), static_cast<T*>(grad_x), width, c.tiles,
-            gated != 0);
+            static_cast<const T*>(grad), static_cast<const T*>(x), static_cast<T*>(grad_x), width, c.tiles, gated != 0);
       });
     });
   });

@@ -59,7 +59,8 @@ __device__ __forceinline__ void load(const T* from, float (&to)[N]) {
 __device__ __forceinline__ unsigned word(const float* from, float) { return __float_as_uint(from[0]); }
 __device__ __forceinline__ unsigned word(const float* from, bf16) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(from[0], from[1]);
-  return static_cast<unsigned>(__bfloat16_as_ushort(pair.x)) | static_cast<unsigned>(__bfloat16_as_ushort(pair.y)) << 16;
+  return static_cast<unsigned>(__bfloat16_as_ushort(pair.x)) | static_cast<unsigned>(__bfloat16_as_ushort(pair.y))
+                                                                   << 16;
 }
 __device__ __forceinline__ unsigned word(const float* from, fp16) {
   const __half2 pair = __floats2half2_rn(from[0], from[1]);

@@ -81,8 +81,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 extern "C" int cross_entropy_forward(int64_t dtype, const void* logits, const void* labels, void* lse, void* target,
-                                     int64_t rows, int64_t columns, int64_t first, int64_t real,
-                                     cudaStream_t stream) {
+                                     int64_t rows, int64_t columns, int64_t first, int64_t real, cudaStream_t stream) {
   if (rows == 0) return 0;
   return with_type(dtype, [=](auto type) {
     using T = decltype(type);

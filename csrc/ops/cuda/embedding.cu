@@ -65,9 +65,8 @@ __global__ void __launch_bounds__(kThreads)
 // A block: the run that starts in a part and goes on, if there is one.
 // PTX: registers <= 16
 template <class A>
-__global__ void __launch_bounds__(kThreads)
-    join_parts(A* target, const int64_t* ids, const float* partial, int64_t tokens, int64_t vocabulary,
-               int64_t hidden) {
+__global__ void __launch_bounds__(kThreads) join_parts(A* target, const int64_t* ids, const float* partial,
+                                                       int64_t tokens, int64_t vocabulary, int64_t hidden) {
   const int64_t part = blockIdx.x, first = part * kPart, next = first + kPart;
   if (next >= tokens) return;
   const int64_t id = ids[next];

@@ -286,9 +286,9 @@ extern "C" int norm_backward(int64_t dtype, const void* grad, const void* grad_s
         const bool once = hidden / N <= kRowThreads;
         const unsigned threads = threads_of(hidden / N, once ? kRowThreads : kWideThreads);
         if (once) {
-          backward_once<T, N, kCentred><<<grid, threads, 0, stream>>>(inputs[0], inputs[1], inputs[2], inputs[3], middles,
-                                                                     scales, static_cast<T*>(grad_x),
-                                                                     static_cast<float*>(partial), rows, hidden);
+          backward_once<T, N, kCentred><<<grid, threads, 0, stream>>>(inputs[0], inputs[1], inputs[2], inputs[3],
+                                                                      middles, scales, static_cast<T*>(grad_x),
+                                                                      static_cast<float*>(partial), rows, hidden);
         } else {
           const int64_t bytes = columns * static_cast<int64_t>(sizeof(float));
           const bool in_place = bytes > kSharedBytes;

@@ -183,7 +183,8 @@ __device__ __forceinline__ double block_sum_fp64(double value, double* shared) {
   return warp_sum(threadIdx.x % 32 < kThreads / 32 ? shared[threadIdx.x % 32] : 0.0);
 }
 
-__global__ void __launch_bounds__(kThreads) square_chunks(const int64_t* table, const int64_t* chunks, double* partial) {
+__global__ void __launch_bounds__(kThreads)
+    square_chunks(const int64_t* table, const int64_t* chunks, double* partial) {
   __shared__ double shared[kThreads / 32];
   const int64_t* row = table + 2 * chunks[2 * static_cast<int64_t>(blockIdx.x)];
   const int64_t first = chunks[2 * static_cast<int64_t>(blockIdx.x) + 1];
@@ -208,9 +209,9 @@ __global__ void __launch_bounds__(kThreads) sum_partials(const double* partial, 
 }  // namespace
 
 extern "C" int adamw(int64_t dtype, int64_t exp_avg_dtype, int64_t exp_avg_sq_dtype, const void* table,
-                     const void* chunks, int64_t chunk_count, const void* scale, double lr, double beta1,
-                     double beta2, double epsilon, double weight_decay, double correction1, double correction2,
-                     int64_t number, cudaStream_t stream) {
+                     const void* chunks, int64_t chunk_count, const void* scale, double lr, double beta1, double beta2,
+                     double epsilon, double weight_decay, double correction1, double correction2, int64_t number,
+                     cudaStream_t stream) {
   if (chunk_count == 0) return 0;
   const AdamStep step = {static_cast<const double*>(scale),
                          static_cast<float>(1.0 - lr * weight_decay),

@@ -3,7 +3,8 @@
 namespace {
 
 // A warp reads 32 neighbouring columns of a row; 32 warps take turns over the rows, then their sums are added in order.
-__global__ void __launch_bounds__(1024) sum_partials(const float* partial, float* total, int64_t blocks, int64_t width) {
+__global__ void __launch_bounds__(1024)
+    sum_partials(const float* partial, float* total, int64_t blocks, int64_t width) {
   __shared__ float shared[32][33];
   const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + threadIdx.x;
   float sum = 0.0f;

@@ -238,8 +238,8 @@ __global__ void __launch_bounds__(kThreads, kOnce ? 5 : 1)
   const unsigned begin = static_cast<unsigned>(block * tokens / blocks);
   const unsigned end = static_cast<unsigned>((block + 1) * tokens / blocks);
   float* sums = partial + block * 2 * shape.size;
-  heads_backward<T, N, kOnce>(query, x, query_weight, rstd, cosine, sine, grad_x, sums, shared, shape, 0,
-                              shape.queries, begin, end);
+  heads_backward<T, N, kOnce>(query, x, query_weight, rstd, cosine, sine, grad_x, sums, shared, shape, 0, shape.queries,
+                              begin, end);
   heads_backward<T, N, kOnce>(key, x, key_weight, rstd, cosine, sine, grad_x, sums + shape.size, shared, shape,
                               shape.queries, shape.keys, begin, end);
   const unsigned packs = shape.size / N, per_token = shape.keys * packs, heads = shape.queries + 2 * shape.keys;
@@ -262,9 +262,14 @@ unsigned lanes_for(int64_t items) {
 Shape shape_of(int64_t length, int64_t queries, int64_t keys, int64_t size, int64_t half, int64_t tables,
                int64_t width) {
   const int64_t items = (half + size - 2 * half) / width;
-  return {static_cast<unsigned>(length), static_cast<unsigned>(queries), static_cast<unsigned>(keys),
-          static_cast<unsigned>(size),   static_cast<unsigned>(half),    static_cast<unsigned>(items),
-          lanes_for(items),              tables != 1};
+  return {static_cast<unsigned>(length),
+          static_cast<unsigned>(queries),
+          static_cast<unsigned>(keys),
+          static_cast<unsigned>(size),
+          static_cast<unsigned>(half),
+          static_cast<unsigned>(items),
+          lanes_for(items),
+          tables != 1};
 }
 
 }  // namespace
@@ -285,10 +290,11 @@ extern "C" int qk_norm_rope_forward(int64_t dtype, const void* x, const void* qu
       const Shape shape = shape_of(length, queries, keys, size, half, tables, N);
       with_answer(shape.items <= shape.lanes, [=](auto once) {
         const int64_t groups = kThreads / shape.lanes;
-        forward<T, N, decltype(once)::value><<<static_cast<unsigned>((rows + groups - 1) / groups), kThreads, 0, stream>>>(
-            static_cast<const T*>(x), static_cast<const T*>(query_weight), static_cast<const T*>(key_weight),
-            static_cast<const float*>(cosine), static_cast<const float*>(sine), static_cast<T*>(y),
-            static_cast<float*>(rstd), shape, static_cast<unsigned>(rows), static_cast<float>(epsilon));
+        forward<T, N, decltype(once)::value>
+            <<<static_cast<unsigned>((rows + groups - 1) / groups), kThreads, 0, stream>>>(
+                static_cast<const T*>(x), static_cast<const T*>(query_weight), static_cast<const T*>(key_weight),
+                static_cast<const float*>(cosine), static_cast<const float*>(sine), static_cast<T*>(y),
+                static_cast<float*>(rstd), shape, static_cast<unsigned>(rows), static_cast<float>(epsilon));
       });
     });
   });

@@ -125,10 +125,9 @@ extern "C" int quantise(int64_t dtype, const void* x, const void* amax, double l
   return with_type(dtype, [=](auto type) {
     using T = decltype(type);
     auto* kernel = e5m2 != 0 ? round_tile<T, __NV_E5M2> : round_tile<T, __NV_E4M3>;
-    kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const T*>(x), static_cast<const float*>(amax),
-                                            static_cast<float>(largest_value), static_cast<float>(smallest_amax),
-                                            static_cast<uint8_t*>(by_row), static_cast<uint8_t*>(by_column),
-                                            static_cast<float*>(scale), rows, columns,
-                                            static_cast<unsigned>(column_tiles));
+    kernel<<<blocks, kThreads, 0, stream>>>(
+        static_cast<const T*>(x), static_cast<const float*>(amax), static_cast<float>(largest_value),
+        static_cast<float>(smallest_amax), static_cast<uint8_t*>(by_row), static_cast<uint8_t*>(by_column),
+        static_cast<float*>(scale), rows, columns, static_cast<unsigned>(column_tiles));
   });
 }

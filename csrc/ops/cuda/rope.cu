@@ -64,9 +64,9 @@ extern "C" int rope(int64_t dtype, const void* x, const void* cosine, const void
       // Blocks beyond what a grid holds are 0, which the launch refuses.
       rotate<T, N><<<blocks <= INT32_MAX ? static_cast<unsigned>(blocks) : 0u, kThreads, 0, stream>>>(
           static_cast<const T*>(x), static_cast<const float*>(cosine), static_cast<const float*>(sine),
-          static_cast<T*>(y), static_cast<unsigned>(tiles), static_cast<unsigned>(length), heads, static_cast<unsigned>(half),
-          static_cast<unsigned>(rest / N), Strides{x_batch, x_position, x_head}, Strides{y_batch, y_position, y_head},
-          tables != 1, static_cast<float>(direction));
+          static_cast<T*>(y), static_cast<unsigned>(tiles), static_cast<unsigned>(length), heads,
+          static_cast<unsigned>(half), static_cast<unsigned>(rest / N), Strides{x_batch, x_position, x_head},
+          Strides{y_batch, y_position, y_head}, tables != 1, static_cast<float>(direction));
     });
   });
 }

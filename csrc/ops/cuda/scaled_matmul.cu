@@ -149,9 +149,9 @@ extern "C" int scaled_matmul_add(int64_t dtype, const void* a, const void* b, co
     return cudaErrorNotSupported;
   }
   const float one = 1.0f;
-  const auto status = library.matmul(handle->second, p.product, &one, b, p.left, a, p.right, &one, total, p.total,
-                                     total, p.total, &p.algorithm, workspace, static_cast<size_t>(workspace_bytes),
-                                     stream);
+  const auto status =
+      library.matmul(handle->second, p.product, &one, b, p.left, a, p.right, &one, total, p.total, total, p.total,
+                     &p.algorithm, workspace, static_cast<size_t>(workspace_bytes), stream);
   return status == CUBLAS_STATUS_SUCCESS ? 0 : cudaErrorUnknown;
 }
 
