@@ -25,6 +25,7 @@ from steel_megatron.ops.dropout import ATTENTION_PROBABILITIES, DropoutKey, drop
 from steel_megatron.ops.matmul import multiply
 from steel_megatron.ops.native import attention as native
 from steel_megatron.ops.operations import BY_SHIPPED_TIMES, Operation, declare
+from steel_megatron.ops.windowed import seen, windowed
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,18 @@ def attention(
     v_BSKD: Tensor,
     packing: Packing | None = None,
     dropout: AttentionDropout | None = None,
+    window: int | None = None,
 ) -> Tensor:
-    """softmax(q kᵀ / √D) v over each token's past, and within its document if ``packing`` is given. → (B, S, N, D)."""
+    """softmax(q kᵀ / √D) v over each token's past, and within its document if ``packing`` is given. → (B, S, N, D).
+
+    ``window``: only the token itself and those before it, so many in all.
+    """
+    if window is not None and window >= (q_BSND.shape[1] if packing is None else packing.longest):
+        window = None  # it hides nothing
     if dropout is not None:
-        return _explicit(q_BSND, k_BSKD, v_BSKD, packing, dropout)
+        return _explicit(q_BSND, k_BSKD, v_BSKD, packing, dropout, window)
+    if window is not None:
+        return _in_window(q_BSND, k_BSKD, v_BSKD, packing, window)
     if packing is None:
         return _WHOLE[pick("attention", q_BSND, k_BSKD, v_BSKD)](q_BSND, k_BSKD, v_BSKD)
     backend = pick("packed_attention", q_BSND, k_BSKD, v_BSKD)
@@ -74,28 +83,50 @@ def attention(
     return _per_document(_WHOLE[backend], q_BSND, k_BSKD, v_BSKD, packing)
 
 
-def cached_attention(q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, padding_B: Tensor | None = None) -> Tensor:
-    """Attention of the last S of P positions over all P; ``padding_B`` positions at the left of a row do not count."""
+def cached_attention(
+    q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, padding_B: Tensor | None = None, window: int | None = None
+) -> Tensor:
+    """Attention of the last S of P positions over all P; ``padding_B`` positions at the left of a row do not count.
+
+    ``window`` as in :func:`attention`.
+    """
     new, total = q_BSND.shape[1], k_BPKD.shape[1]
     if padding_B is None and new == total:
-        return sdpa.causal(q_BSND, k_BPKD, v_BPKD)
+        return sdpa.causal(q_BSND, k_BPKD, v_BPKD) if window is None else windowed(q_BSND, k_BPKD, v_BPKD, window)
     mask = None
-    if new > 1 or padding_B is not None:
-        key = torch.arange(total, device=q_BSND.device)
-        query = torch.arange(total - new, total, device=q_BSND.device)
-        mask = (key <= query.unsqueeze(1)).view(1, 1, new, total)
+    if new > 1 or padding_B is not None or (window is not None and total > window):
+        mask = seen(new, total, window, q_BSND.device).view(1, 1, new, total)
         if padding_B is not None:
             # A padding query sees itself, so that its softmax is not empty; nobody reads its output.
+            key = torch.arange(total, device=q_BSND.device)
             real = key.view(1, 1, 1, total) >= padding_B.view(-1, 1, 1, 1)
-            mask = (mask & real) | (key == query.unsqueeze(1))
+            mask = (mask & real) | (key == key[total - new :].unsqueeze(1))
     return sdpa.masked(q_BSND, k_BPKD, v_BPKD, mask)
 
 
-def _varlen(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing) -> Tensor:
+def _in_window(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing | None, window: int) -> Tensor:
+    """A window that is shorter than the longest document."""
+    backend = pick("window_attention", q_BSND, k_BSKD, v_BSKD)
+    if backend == "sdpa" or (backend == "varlen" and "window_size" not in _varlen_parameters()):
+        whole = functools.partial(windowed, window=window)
+        if packing is None:
+            return whole(q_BSND, k_BSKD, v_BSKD)
+        return _per_document(whole, q_BSND, k_BSKD, v_BSKD, packing)
+    if packing is None:
+        if backend != "varlen":
+            return _WHOLE[backend](q_BSND, k_BSKD, v_BSKD, window=window)
+        batch, length = q_BSND.shape[:2]
+        starts = _sample_starts(batch, length).to(q_BSND.device)
+        packing = Packing((length,) * batch, starts, length)
+    q, k, v = (x.flatten(0, 1) for x in (q_BSND, k_BSKD, v_BSKD))
+    return _PACKED[backend](q, k, v, packing, window=window).view_as(q_BSND)
+
+
+def _varlen(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing, window: int | None = None) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     heads, groups = q_TND.shape[1], k_TKD.shape[1]
-    arguments, takes_groups = _varlen_arguments()
+    arguments, takes_groups = _varlen_arguments(window)
     if takes_groups:
         arguments["enable_gqa"] = heads != groups
     elif heads != groups:
@@ -106,8 +137,10 @@ def _varlen(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing) -> Te
     return output
 
 
-def _flash_packed(version: int, q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing) -> Tensor:
-    return flash_attention.packed(version, q_TND, k_TKD, v_TKD, packing.cu_seqlens, packing.longest)
+def _flash_packed(
+    version: int, q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing, window: int | None = None
+) -> Tensor:
+    return flash_attention.packed(version, q_TND, k_TKD, v_TKD, packing.cu_seqlens, packing.longest, window)
 
 
 def _steel(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
@@ -145,10 +178,11 @@ _PACKED: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def _varlen_arguments() -> tuple[dict[str, Any], bool]:
+def _varlen_arguments(window: int | None) -> tuple[dict[str, Any], bool]:
     """How this torch is told that attention is causal, and whether it takes grouped heads: it changed by release."""
     known = _varlen_parameters()
-    return ({"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}), "enable_gqa" in known
+    past = {"window_size": (-1 if window is None else window - 1, 0)}
+    return (past if "window_size" in known else {"is_causal": True}), "enable_gqa" in known
 
 
 @functools.cache
@@ -167,7 +201,12 @@ def _per_document(
 
 
 def _explicit(
-    q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, packing: Packing | None, dropout: AttentionDropout
+    q_BSND: Tensor,
+    k_BSKD: Tensor,
+    v_BSKD: Tensor,
+    packing: Packing | None,
+    dropout: AttentionDropout,
+    window: int | None,
 ) -> Tensor:
     """Probabilities written out, so that dropout can be counted by element; memory grows with the square of lengths."""
     batch, length, heads, size = q_BSND.shape
@@ -180,8 +219,8 @@ def _explicit(
         here = slice(start, stop)
         q = q_BSND[sample, here].transpose(0, 1)
         k, v = (x[sample, here].transpose(0, 1).repeat_interleave(heads // x.shape[2], 0) for x in (k_BSKD, v_BSKD))
-        future = torch.ones(stop - start, stop - start, dtype=torch.bool, device=device).triu(1)
-        scores = multiply(q, k.transpose(1, 2)).float().mul(1 / math.sqrt(size)).masked_fill(future, -torch.inf)
+        hidden = ~seen(stop - start, stop - start, window, device)
+        scores = multiply(q, k.transpose(1, 2)).float().mul(1 / math.sqrt(size)).masked_fill(hidden, -torch.inf)
         probabilities = scores.softmax(-1)
         # Columns are counted within the sample, so packed and whole samples agree where they see the same keys.
         dropped = drop_elements(probabilities, keys_BNS[sample, :, here], dropout.rate, first_column=start)
@@ -232,5 +271,15 @@ declare(
         {"cpu": _ON_CPU, "cuda": {**_NEWEST, "varlen": "one launch for all documents, no mask"}},
         "--attention-backend",
         case=_packed_case,
+    ),
+)
+declare(
+    "window_attention",
+    Operation(
+        "attention to a window",
+        ("flash4", "flash3", "flash2", "varlen", "sdpa"),
+        {"cuda": {**_NEWEST, "varlen": "the window is in torch's kernel"}},
+        "--attention-backend",
+        measured=False,
     ),
 )

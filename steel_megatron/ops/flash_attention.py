@@ -46,21 +46,30 @@ def fits_4(q: Tensor, k: Tensor, v: Tensor) -> bool:
     return fits(q, k, v, largest=128)
 
 
-def whole(version: int, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor) -> Tensor:
-    """Causal attention over whole sequences. → (B, S, N, D)."""
+def whole(version: int, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, window: int | None = None) -> Tensor:
+    """Causal attention over whole sequences, of the last ``window`` tokens if given. → (B, S, N, D)."""
     result = _package(version).flash_attn_func(
         q_BSND,
         k_BSKD,
         v_BSKD,
         softmax_scale=1.0 / math.sqrt(q_BSND.shape[-1]),
         causal=True,
+        **_window(window),
         deterministic=torch.are_deterministic_algorithms_enabled(),
     )
     return _output(result)
 
 
-def packed(version: int, q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, cu_seqlens: Tensor, longest: int) -> Tensor:
-    """Causal attention within each document. → (T, N, D)."""
+def packed(
+    version: int,
+    q_TND: Tensor,
+    k_TKD: Tensor,
+    v_TKD: Tensor,
+    cu_seqlens: Tensor,
+    longest: int,
+    window: int | None = None,
+) -> Tensor:
+    """Causal attention within each document, of the last ``window`` tokens if given. → (T, N, D)."""
     result = _package(version).flash_attn_varlen_func(
         q_TND,
         k_TKD,
@@ -71,9 +80,15 @@ def packed(version: int, q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, cu_seqlens
         max_seqlen_k=longest,
         softmax_scale=1.0 / math.sqrt(q_TND.shape[-1]),
         causal=True,
+        **_window(window),
         deterministic=torch.are_deterministic_algorithms_enabled(),
     )
     return _output(result)
+
+
+def _window(window: int | None) -> dict[str, tuple[int, int]]:
+    """Theirs counts the tokens to the left and to the right of a query, without itself."""
+    return {} if window is None else {"window_size": (window - 1, 0)}
 
 
 @functools.cache

@@ -29,15 +29,16 @@ def causal(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, kernel: SDPBackend | 
 def masked(q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, mask: Tensor | None) -> Tensor:
     """Attention over the positions of a cache that ``mask`` (broadcast to B, N, S, P) leaves; without gradients."""
     q, k, v = (x.float() if in_fp32(x) else x for x in (q_BSND, k_BPKD, v_BPKD))
-    return _attend(q, k, v, attn_mask=mask).to(q_BSND.dtype)
+    return attend(q, k, v, attn_mask=mask).to(q_BSND.dtype)
 
 
 def _causal(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, kernel: SDPBackend | None) -> Tensor:
     with nullcontext() if kernel is None else sdpa_kernel(kernel):
-        return _attend(q_BSND, k_BSKD, v_BSKD, is_causal=True)
+        return attend(q_BSND, k_BSKD, v_BSKD, is_causal=True)
 
 
-def _attend(q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, **mask: Any) -> Tensor:
+def attend(q_BSND: Tensor, k_BPKD: Tensor, v_BPKD: Tensor, **mask: Any) -> Tensor:
+    """The call itself, in the order of axes of this package; ``mask``: ``attn_mask`` or ``is_causal``."""
     q, k, v = (x.transpose(1, 2) for x in (q_BSND, k_BPKD, v_BPKD))
     return F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1], **mask).transpose(1, 2)
 

@@ -16,7 +16,7 @@ from steel_megatron.ops.attention import Packing, attention
 calls: list[tuple[str, bool]] = []
 
 
-def attend(q, k, v, softmax_scale, causal):
+def attend(q, k, v, softmax_scale, causal, window_size):
     """(…, S, N, D) in fp64; what the packages compute."""
     assert q.ndim == k.ndim == v.ndim
     assert q.shape[-1] == k.shape[-1] == v.shape[-1]
@@ -27,12 +27,15 @@ def attend(q, k, v, softmax_scale, causal):
     assert q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
     assert softmax_scale == pytest.approx(q.shape[-1] ** -0.5)
     assert causal
+    left = window_size[0]
+    distance = torch.arange(q.shape[-3]).unsqueeze(1) - torch.arange(q.shape[-3])
+    mask = (distance >= 0) & (distance <= (left if left is not None and left >= 0 else len(distance)))
     q, k, v = (x.double().transpose(-3, -2) for x in (q, k, v))
-    y = F.scaled_dot_product_attention(q, k, v, scale=softmax_scale, is_causal=causal, enable_gqa=True)
+    y = F.scaled_dot_product_attention(q, k, v, mask, scale=softmax_scale, enable_gqa=True)
     return y.transpose(-3, -2)
 
 
-def pack(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal):
+def pack(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal, window_size):
     assert q.ndim == 3
     assert isinstance(max_seqlen_q, int)
     assert max_seqlen_q == max_seqlen_k
@@ -44,7 +47,7 @@ def pack(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softma
     lengths = cu_seqlens_q.diff().tolist()
     assert max(lengths) == max_seqlen_q
     parts = zip(*(x.split(lengths) for x in (q, k, v)), strict=True)
-    return torch.cat([attend(*(x[None] for x in part), softmax_scale, causal)[0] for part in parts])
+    return torch.cat([attend(*(x[None] for x in part), softmax_scale, causal, window_size)[0] for part in parts])
 
 
 def flash_attn_2():
@@ -57,7 +60,7 @@ def flash_attn_2():
         assert dropout_p == 0.0
         assert q.ndim == 4
         calls.append(("whole", deterministic))
-        return attend(q, k, v, softmax_scale, causal).to(q.dtype)
+        return attend(q, k, v, softmax_scale, causal, window_size).to(q.dtype)
 
     def flash_attn_varlen_func(
         q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p=0.0, softmax_scale=None,
@@ -67,7 +70,7 @@ def flash_attn_2():
         assert dropout_p == 0.0
         calls.append(("packed", deterministic))
         return pack(
-            q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal
+            q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal, window_size
         ).to(q.dtype)  # fmt: skip
 
     return flash_attn_func, flash_attn_varlen_func
@@ -86,7 +89,7 @@ def flash_attn_3(with_statistics: bool):
     ):  # fmt: skip
         assert q.ndim == 4
         calls.append(("whole", deterministic))
-        return result(attend(q, k, v, softmax_scale, causal), q)
+        return result(attend(q, k, v, softmax_scale, causal, window_size), q)
 
     def flash_attn_varlen_func(
         q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q=None, seqused_k=None,
@@ -98,7 +101,7 @@ def flash_attn_3(with_statistics: bool):
         assert seqused_k is None
         calls.append(("packed", deterministic))
         return result(
-            pack(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal), q
+            pack(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal, window_size), q
         )  # fmt: skip
 
     return flash_attn_func, flash_attn_varlen_func
@@ -113,7 +116,7 @@ def flash_attn_4():
     ):  # fmt: skip
         assert q.ndim == 4
         calls.append(("whole", deterministic))
-        return attend(q, k, v, softmax_scale, causal).to(q.dtype), None
+        return attend(q, k, v, softmax_scale, causal, window_size).to(q.dtype), None
 
     def flash_attn_varlen_func(
         q, k, v, cu_seqlens_q=None, cu_seqlens_k=None, max_seqlen_q=None, max_seqlen_k=None, seqused_q=None,
@@ -121,7 +124,9 @@ def flash_attn_4():
         learnable_sink=None, softcap=0.0, num_splits=1, pack_gqa=None, deterministic=False, return_lse=False,
     ):  # fmt: skip
         calls.append(("packed", deterministic))
-        found = pack(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal)
+        found = pack(
+            q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, causal, window_size
+        )
         return found.to(q.dtype), None
 
     return flash_attn_func, flash_attn_varlen_func
@@ -165,14 +170,15 @@ def heads(dtype=torch.bfloat16, size=16, groups=2):
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("lengths", [None, [12, 12], [5, 7, 1, 11]])
-def test_outputs_and_gradients_are_those_of_torch(monkeypatch, backend, lengths, groups):
+@pytest.mark.parametrize("window", [None, 4])
+def test_outputs_and_gradients_are_those_of_torch(monkeypatch, backend, window, lengths, groups):
     packing = None if lengths is None else Packing.from_lengths(lengths, "cpu")
     found = []
     for requested in (backend, "auto"):
         monkeypatch.setattr(backends, "_requested", {"--attention-backend": requested})
         monkeypatch.setattr(backends, "_orders", {})
         qkv, (q, k, v) = heads(groups=groups)
-        y = attention(q, k, v, packing)
+        y = attention(q, k, v, packing, window=window)
         assert y.shape == q.shape
         found.append([y.detach(), *torch.autograd.grad(y.float().square().sum(), qkv)])
     assert calls == [("whole" if lengths is None else "packed", False)]
