@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from steel_megatron.model.flops import Flops
+from steel_megatron.model.cost import Flops
 
 
 @dataclass

@@ -19,10 +19,10 @@ def kind_of(pattern: Sequence[str] | None, layer: int, otherwise: str) -> str:
     return otherwise if pattern is None else pattern[layer % len(pattern)]
 
 
-def shortest(kinds: Sequence[str]) -> list[str]:
+def shortest(kinds: Sequence[str]) -> tuple[str, ...]:
     """The shortest pattern that gives these kinds, so that two ways to say the same are one."""
     found = next(n for n in range(1, len(kinds) + 1) if all(kinds[i] == kinds[i % n] for i in range(len(kinds))))
-    return list(kinds[:found])
+    return tuple(kinds[:found])
 
 
 def check_layer_types(model: ModelConfig) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steel_megatron.config import ConfigError, ModelConfig
+from steel_megatron.config.layer_types import FULL
 
 Options = Mapping[str, Any]  # the content of a config.json
 
@@ -29,6 +30,9 @@ class Rule:
         """The option has one of these values."""
         wanted = " or ".join(str(value) for value in values)
         return cls(option, wanted, lambda model: getattr(model, option) in values)
+
+
+WHOLE_LENGTH = Rule("layer_types", f"{FULL} in every layer", lambda model: set(model.attention_kinds) == {FULL})
 
 
 @dataclass(frozen=True)

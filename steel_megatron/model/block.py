@@ -12,19 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
+from steel_megatron.model.attention.kinds import attention_of
 from steel_megatron.model.attention.layer import Attention
 from steel_megatron.model.context import Context
+from steel_megatron.model.ffn.kinds import feed_forward_of
 from steel_megatron.model.ffn.mlp import MLP
+from steel_megatron.model.made_again import made_again
 from steel_megatron.model.norm import Norm
 from steel_megatron.model.pieces import Pieces
-from steel_megatron.model.recompute import Recompute, made_again
+from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.dropout import ATTENTION_OUTPUT, MLP_OUTPUT, dropout
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.tensor.regions import first_token, whole_length
 
 
 class Block(nn.Module):
-    """Pre-norm block; ``layer`` is its number in the whole model."""
+    """Pre-norm block; ``layer`` is its number in the whole model, which says its kinds of attention and MLP."""
 
     def __init__(
         self,
@@ -54,9 +57,10 @@ class Block(nn.Module):
             )
 
         self.attention_norm = norm("attention_norm")
-        self.attention = Attention(config, layer, grid, dtype=dtype, device=device, recompute=recompute.attention)
+        place = {"grid": grid, "dtype": dtype, "device": device}
+        self.attention = attention_of(config, layer).build(config, layer, recompute=recompute.attention, **place)
         self.mlp_norm = norm("mlp_norm")
-        self.mlp = MLP(config, layer, grid, dtype=dtype, device=device, recompute=recompute.activation)
+        self.mlp = feed_forward_of(config, layer).build(config, layer, recompute=recompute.activation, **place)
 
     def forward(self, x_BSH: Tensor, branch_BSH: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
         """The residual stream and what is to be added to it, both (B, S, H), None: nothing → the same after this block.

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
+from typing import TypeVar
 
 from steel_megatron.config import TrainingConfig
 
@@ -69,28 +64,3 @@ class Recompute:
             yield blocks[start : min(start + size, again)], True
         if again < len(blocks):
             yield blocks[again:], False
-
-
-@contextmanager
-def made_again(value: Tensor, again: Callable[[], Tensor]) -> Iterator[None]:
-    """Operations in the context that save ``value``, or a view of it, keep no memory: backward passes call ``again``.
-
-    Args:
-        value: contiguous.
-        again: makes the same once more, without a graph, from tensors that are kept anyway.
-    """
-    address = value.untyped_storage().data_ptr()
-
-    def pack(tensor: Tensor) -> Any:
-        if tensor.untyped_storage().data_ptr() != address:
-            return tensor
-        return tensor.shape, tensor.stride()
-
-    def unpack(saved: Any) -> Tensor:
-        if isinstance(saved, Tensor):
-            return saved
-        with torch.no_grad():
-            return again().as_strided(*saved)
-
-    with saved_tensors_hooks(pack, unpack):
-        yield

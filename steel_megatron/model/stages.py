@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from steel_megatron.config import ModelConfig, ParallelConfig
-from steel_megatron.model.flops import model_flops
+from steel_megatron.model.block_cost import block_flops
+from steel_megatron.model.ends_cost import head_flops
 from steel_megatron.parallel.pipeline.layout import LayerCosts, StageLayers, assign_layers, chunks_per_rank
 
 
 def layer_costs(model: ModelConfig, seq_length: int) -> LayerCosts:
-    """FLOPs per token of a block and of the head; the embedding is a lookup."""
-    flops = model_flops(model, seq_length)
-    blocks = flops.attention_projections + flops.mlp + flops.attention_causal
-    return LayerCosts(block=blocks / model.num_layers, head=flops.head)
+    """FLOPs per token of each block and of the head; the embedding is a lookup."""
+    blocks = (block_flops(model, layer, seq_length).total_causal for layer in range(model.num_layers))
+    return LayerCosts(tuple(blocks), head=head_flops(model).total)
 
 
 def stage_layers(model: ModelConfig, parallel: ParallelConfig, seq_length: int) -> tuple[tuple[StageLayers, ...], ...]:

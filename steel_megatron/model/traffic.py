@@ -1,7 +1,7 @@
 """The least that the operations between the matmuls read and write in the device's memory, by kind.
 
 Each fused operation reads its inputs once and writes its outputs once, and nothing else exists. Per token of the whole
-sequence, in elements; letters of :class:`~steel_megatron.model.activations.Sizes`, C = (N + 2 K) D, R = (N + K) D:
+sequence, in elements; letters of :mod:`steel_megatron.model.cost`, C = (N + 2 K) D, R = (N + K) D:
 
     kind               forward                                  backward
     embedding          row in, row out              2 H         gradient in; fp32 rows of its gradient in and out
@@ -22,17 +22,19 @@ from __future__ import annotations
 from collections import Counter
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.model.activations import FP32, INT64, Sizes
+from steel_megatron.model.block_cost import block_traffic
+from steel_megatron.model.cost import (
+    CROSS_ENTROPY,
+    EMBEDDING,
+    FP32,
+    INT64,
+    LINEAR,
+    NORM,
+    OPTIMIZER,
+    ZERO,
+    Sizes,
+)
 from steel_megatron.parallel.pipeline.layout import StageLayers
-
-EMBEDDING = "embedding"
-NORM = "residual + norm"
-HEADS = "qk-norm + RoPE"
-ACTIVATION = "activation"
-CROSS_ENTROPY = "cross entropy"
-LINEAR = "linear layers"
-ZERO = "zero gradients"
-OPTIMIZER = "optimizer"
 
 
 def micro_batch_traffic(model: ModelConfig, sizes: Sizes, part: StageLayers, tokens: int, width: int) -> Counter[str]:
@@ -43,28 +45,20 @@ def micro_batch_traffic(model: ModelConfig, sizes: Sizes, part: StageLayers, tok
         tokens: of the micro-batch, whole sequences.
         width: bytes of an activation.
     """
-    s, blocks = sizes, len(part.layers)
-    projected, turned = (s.N + 2 * s.K) * s.D, (s.N + s.K) * s.D
-    elements = dict.fromkeys((NORM, HEADS, ACTIVATION, CROSS_ENTROPY), 0.0)
-    if blocks:
-        elements[NORM] += (2 + 4) * s.Hs + (2 * blocks - 1) * (4 + 4) * s.Hs
-        elements[NORM] += 0 if part.last else 3 * s.Hs  # the last sum, which no norm of this chunk reads
+    elements: Counter[str] = sum((block_traffic(model, layer, sizes) for layer in part.layers), Counter())
+    if part.layers:
+        elements[NORM] -= 2 * sizes.Hs  # the first norm has nothing to add
+        elements[NORM] += 0 if part.last else 3 * sizes.Hs  # the last sum, which no norm of this chunk reads
     if part.last:
-        elements[NORM] += (4 + 3 if blocks else 2 + 3) * s.Hs
-        elements[CROSS_ENTROPY] += (1 + 2) * s.V
-    rotates = model.position_embedding_type == "rope"
-    heads = 2 * turned if rotates or model.qk_layernorm else 0
-    heads += 2 * projected + (turned if model.qk_layernorm else 0)
-    elements[HEADS] += blocks * heads
-    elements[ACTIVATION] += blocks * ((3 + 5) if model.gated else (2 + 3)) * s.F
+        elements[NORM] += (4 + 3 if part.layers else 2 + 3) * sizes.Hs
+        elements[CROSS_ENTROPY] += (1 + 2) * sizes.V
+    eight_bit = elements.pop(LINEAR, 0.0)
     found = Counter({kind: int(count * tokens * width) for kind, count in elements.items()})
     if part.first:
-        rows = min(tokens, s.V)
-        found[EMBEDDING] += (2 + 1) * tokens * s.H * width + 2 * FP32 * rows * s.H + 2 * INT64 * tokens
-    if s.eight_bit:
-        inputs = 2 * s.Hs + s.N * s.D + s.F
-        outputs = projected + 2 * s.Hs + (2 if model.gated else 1) * s.F
-        found[LINEAR] += int(blocks * (inputs + outputs) * tokens * (2 * width + 2))
+        rows = min(tokens, sizes.V)
+        found[EMBEDDING] += (2 + 1) * tokens * sizes.H * width + 2 * FP32 * rows * sizes.H + 2 * INT64 * tokens
+    if sizes.eight_bit:
+        found[LINEAR] += int(eight_bit * tokens * (2 * width + 2))
     return found
 
 

@@ -1,23 +1,20 @@
 """Activations of a pipeline rank at the fullest moment of a step: what is kept, and the temporaries beside it.
 
-Bytes; T tokens of a micro-batch, letters of sizes as in :mod:`steel_megatron.model.activations`.
+Bytes; T tokens of a micro-batch, letters of sizes as in :mod:`steel_megatron.model.cost`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from steel_megatron.config import RunConfig
-from steel_megatron.model.activations import (
-    FP32,
-    Sizes,
-    chunk_kept,
-    embedding_kept,
-    head_kept,
-    micro_batch_kept,
-    total_bytes,
-)
+from steel_megatron.model.activations import chunk_kept
+from steel_megatron.model.cost import FP32, Passes, Sizes, total_bytes
+from steel_megatron.model.ends_cost import embedding_kept, head_kept, head_working, micro_batch_kept
+from steel_megatron.model.ffn.kinds import feed_forward_of
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops.cpu_products import cpu_in_fp32
 from steel_megatron.ops.cross_entropy import GPU_ELEMENTS
@@ -84,34 +81,24 @@ def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
     width = param_dtype(training.precision).itemsize
     tokens = training.micro_batch_size * training.seq_length
     recompute = Recompute.of(training)
+    passes = Passes(tokens, width, tp, functools.partial(_gradient_copies, config))
     blocks, again = chunk_kept(model, recompute, sizes, width, part.layers)
     blocks += total_bytes(micro_batch_kept(model, config.data.reset_position_ids), width)
     if part.first:
         blocks += total_bytes(embedding_kept(model, sizes, tensor_parallel=tp), width)
-    cost = ChunkCost(
-        blocks=round(blocks * tokens),
-        again=round(again * tokens),
-        block_working=_block_working(config, sizes, width, tokens, recompute.activation),
-    )
+    workspace = WORKSPACE_BYTES if device_type(config) == "cuda" else 0
+    # The most is a feed-forward part's; the attention's comes when what that part kept is free.
+    kinds = {feed_forward_of(model, layer) for layer in part.layers}
+    working = (kind.working(model, sizes, passes, again=recompute.activation, workspace=workspace) for kind in kinds)
+    cost = ChunkCost(round(blocks * tokens), again=round(again * tokens), block_working=max(working, default=0))
     if not part.last:
         return cost
-    chunk = strip_tokens(sizes.V, width, device_type(config), tokens)
-    chunked = tokens > chunk
-    # The chunk's logits, and the head's normalised input beside the gradient that takes its place.
-    head_working = min(chunk, tokens) * sizes.V * width + tokens * sizes.Hs * width if chunked else 0
-    head_working += 0 if chunked else tokens * sizes.H * width  # the gradient of the head's input
-    if device_type(config) == "cuda":
-        head_working += 2 * FP32 * min(GPU_ELEMENTS, tokens * sizes.V)
-    head_working += _gradient_copies(config, min(chunk, tokens), sizes.V, sizes.H)
-    if sequence_parallel:
-        # The gathered input, and the gradient on its way.
-        head_working += 2 * sizes.H * width * tokens
-    return ChunkCost(
-        cost.blocks,
-        head=round(total_bytes(head_kept(model, sizes, chunked=chunked), width) * tokens),
-        again=cost.again,
-        block_working=cost.block_working,
-        head_working=round(head_working),
+    strip = strip_tokens(sizes.V, width, device_type(config), tokens)
+    exact = min(GPU_ELEMENTS, tokens * sizes.V) if device_type(config) == "cuda" else 0
+    return dataclasses.replace(
+        cost,
+        head=round(total_bytes(head_kept(model, sizes, chunked=tokens > strip), width) * tokens),
+        head_working=head_working(sizes, passes, strip=strip, exact=exact),
     )
 
 
@@ -133,21 +120,3 @@ def _gradient_copies(config: RunConfig, tokens: int, rows: int, features: int) -
     if not exact or device_type(config) != "cpu":
         return 0
     return elements * width + FP32 * min(elements, 8 * CPU_ELEMENTS)
-
-
-def _block_working(config: RunConfig, s: Sizes, width: int, tokens: int, activation_again: bool) -> int:
-    """The most that the MLP's backward pass has beside what is kept; the attention's comes when the MLP's is free.
-
-    dy (the residual's gradient) and the gradients of the activation's output and input; when the latter is there, the
-    kept output is free, unless it was not kept but made again. Before that, the down projection's weight gradient.
-    """
-    rows = s.Hs + (s.H if config.parallel.tensor_model_parallel_size > 1 else 0)  # gathered or summed over the ranks
-    rows += s.F if activation_again else 0
-    wide = (2 if config.model.gated else 1) * s.F
-    rounded = 2 * tokens if s.eight_bit else 0  # a gradient in 8 bits, by rows and transposed
-    gradient = _gradient_copies(config, tokens, s.H, s.F)
-    if s.eight_bit:  # an fp32 copy; on a GPU that adds inside the matmul, the workspace in its place
-        gradient = max(FP32 * s.H * s.F, WORKSPACE_BYTES if device_type(config) == "cuda" else 0)
-    before = (rows + s.F) * width * tokens + s.H * rounded + gradient
-    after = (rows + wide) * width * tokens + wide * rounded
-    return round(max(before, after))

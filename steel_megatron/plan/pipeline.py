@@ -39,13 +39,14 @@ def planned_schedule(config: RunConfig, devices: int) -> Schedule:
 def pipeline_timeline(config: RunConfig, devices: int) -> Timeline:
     """The schedule with times by FLOPs and free communication.
 
-    The unit of time is a block's forward pass. Backward takes twice the forward, three times with full recomputation.
+    The unit of time is a block's forward pass, on the mean. Backward takes twice the forward, three times with full
+    recomputation.
     """
     schedule = planned_schedule(config, devices)
     model, training = config.model, config.training
     costs = layer_costs(model, training.seq_length)
     parts = stage_layers(model, config.parallel, training.seq_length)
-    forward = tuple(cost / costs.block for cost in stage_costs(parts, costs))
+    forward = tuple(cost / costs.mean_block for cost in stage_costs(parts, costs))
     times = 3 if training.recompute_granularity == "full" else 2
     return simulate(schedule, Costs(forward, tuple(times * cost for cost in forward), forward))
 

@@ -6,7 +6,8 @@ import pytest
 from step_table import Row, Yardstick, as_json, best_against, ratio, table
 
 from steel_megatron.config import load_run_config
-from steel_megatron.model.flops import Flops, model_flops
+from steel_megatron.model.cost import Flops
+from steel_megatron.model.flops import model_flops
 
 
 def tinyllama(peak: float | None = 312.0) -> Yardstick:

@@ -33,6 +33,7 @@ _GPT2: dict[str, Any] = {
     "eos_token_id": None,
 }
 _LLAMA3 = {"factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
+_SLIDING: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 5}
 _YARN = {"factor": 4.0, "original_max_position_embeddings": 32}
 
 # name → (configuration class, options)
@@ -56,6 +57,18 @@ TINY: dict[str, tuple[type[PretrainedConfig], dict[str, Any]]] = {
     "qwen3": (Qwen3Config, {**_SHAPE, "head_dim": 16, "rope_theta": 1e6}),
     "qwen3_tied": (Qwen3Config, {**_SHAPE, "head_dim": 8, "tie_word_embeddings": True}),
     "qwen3_yarn": (Qwen3Config, {**_SHAPE, "head_dim": 16, "rope_scaling": {"rope_type": "yarn", **_YARN}}),
+    "qwen2_sliding": (Qwen2Config, {**_SHAPE, **_SLIDING, "num_hidden_layers": 4, "max_window_layers": 2}),
+    "qwen2_all_sliding": (Qwen2Config, {**_SHAPE, **_SLIDING, "max_window_layers": 0}),  # as Mistral
+    "qwen3_sliding": (
+        Qwen3Config,
+        {
+            **_SHAPE,
+            **_SLIDING,
+            "num_hidden_layers": 3,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "max_window_layers": 0,
+        },
+    ),
     "gpt2": (GPT2Config, _GPT2),
     "gpt2_gelu": (GPT2Config, {**_GPT2, "activation_function": "gelu", "n_inner": None}),
     "gpt2_untied": (GPT2Config, {**_GPT2, "tie_word_embeddings": False, "activation_function": "relu"}),

@@ -55,6 +55,7 @@ def test_both_spellings_of_rope_are_written_and_either_is_read(name):
         ({"activation": "geglu"}, LLAMA),
         ({"add_qkv_bias": True}, QWEN2),
         ({"qk_layernorm": True, "kv_channels": 128}, QWEN3),
+        ({"qk_layernorm": True, "layer_types": ["sliding_attention", "full_attention"], "window_size": 64}, QWEN3),
         ({"hidden_dropout": 0.1}, LLAMA),
         (
             {
@@ -80,6 +81,7 @@ def test_a_model_goes_to_the_family_that_has_its_options(changes, family):
         ({"normalization": "LayerNorm"}, "normalization is LayerNorm"),
         ({"activation": "squared_relu"}, "activation is squared_relu"),
         ({"qk_layernorm": True, "add_qkv_bias": True}, "qk_layernorm is True"),
+        ({"layer_types": ["sliding_attention"], "window_size": 64}, "layer_types is ['sliding_attention']"),
         ({"hidden_size": 100, "num_attention_heads": 8, "kv_channels": 16}, "hidden_size is 100"),
     ],
 )
@@ -97,6 +99,8 @@ def test_an_option_that_no_family_has_is_named(changes, named):
         ("llama", {"mlp_bias": True}, "mlp_bias"),
         ("llama", {"hidden_act": "relu"}, "relu"),
         ("qwen2", {"layer_types": ["full_attention", "sliding_attention"]}, "sliding"),
+        ("qwen2", {"layer_types": ["full_attention", "chunked_attention"]}, "chunked_attention"),
+        ("qwen2_sliding", {"layer_types": ["full_attention"]}, "of 1 layers"),
         ("qwen3", {"attention_bias": True}, "attention_bias"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         ("gpt2", {"activation_function": "tanh"}, "tanh"),

@@ -14,9 +14,12 @@ from helpers.processes import run_processes
 from helpers.tiny_gpt import random_tokens, tiny_config
 from steel_megatron.config import ModelConfig, ParallelConfig
 from steel_megatron.config.training import RECOMPUTE_MODULES
-from steel_megatron.model.activations import Sizes, block_kept, chunk_kept, embedding_kept, head_kept, total_bytes
+from steel_megatron.model.activations import chunk_kept
 from steel_megatron.model.block import through_blocks
+from steel_megatron.model.block_cost import block_kept
 from steel_megatron.model.context import Context
+from steel_megatron.model.cost import Sizes, total_bytes
+from steel_megatron.model.ends_cost import embedding_kept, head_kept
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.ops import cpu_products
@@ -169,7 +172,7 @@ def test_autograd_saves_nothing_else(monkeypatch):
     with saved_tensors([*model.parameters(), rotation.cos, rotation.sin]) as saved:
         through_blocks(model.blocks[:1], x, Context(rotation))
     constants = sum(tensor.nbytes for tensor in saved.held.values() if tensor.dtype == torch.int32)
-    listed_bytes = TOKENS * total_bytes(block_kept(config, Sizes.of(config)), 2)
+    listed_bytes = TOKENS * total_bytes(block_kept(config, 0, Sizes.of(config)), 2)
     assert saved.bytes - constants == listed_bytes, saved
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from helpers.tiny_gpt import tiny_config
 from steel_megatron.config import ModelConfig
-from steel_megatron.model.activations import Kept, Sizes, block_kept, embedding_kept, head_kept, micro_batch_kept
+from steel_megatron.model.block_cost import block_kept
+from steel_megatron.model.cost import Kept, Sizes
+from steel_megatron.model.ends_cost import embedding_kept, head_kept, micro_batch_kept
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROW = re.compile(r"^\| ([^|`]+) \| `([^`]+)` \| ", re.MULTILINE)
@@ -28,7 +30,7 @@ def rows(page: str) -> list[tuple[str, str]]:
 
 
 def tensors(config: ModelConfig, sizes: Sizes, tensor_parallel: int) -> list[Kept]:
-    kept = block_kept(config, sizes) + embedding_kept(config, sizes, tensor_parallel=tensor_parallel)
+    kept = block_kept(config, 0, sizes) + embedding_kept(config, sizes, tensor_parallel=tensor_parallel)
     for chunked in (False, True):
         kept += head_kept(config, sizes, chunked=chunked)
     return kept + micro_batch_kept(config, False)

@@ -26,7 +26,8 @@ VALUES: dict[str, list[Any]] = {
     "init_method_std": [0.2],
 }
 # Shapes that every model here shares, and numbers of scalings, which are tried with the scalings.
-ELSEWHERE = {"hidden_size", "max_position_embeddings", "vocab_size", "make_vocab_size_divisible_by"}
+ELSEWHERE = {"hidden_size", "window_size", "max_position_embeddings", "vocab_size", "make_vocab_size_divisible_by"}
+WINDOW = {"window_size": 3}
 SCALED = {"rope_scaling_factor": 4.0, "rope_scaling_original_max_position_embeddings": 16}
 
 
@@ -35,6 +36,13 @@ def every_option() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for field in dataclasses.fields(ModelConfig):
         if field.name in ELSEWHERE or (field.name.startswith("rope_scaling_") and field.name != "rope_scaling_type"):
+            continue
+        if field.name in ("layer_types", "mlp_layer_types"):
+            patterns = [[kind] for kind in field.metadata["choices"]]
+            patterns += list(map(list, itertools.permutations(field.metadata["choices"], 2)))
+            found += [
+                {field.name: pattern, **(WINDOW if "sliding_attention" in pattern else {})} for pattern in patterns
+            ]
             continue
         if field.metadata["choices"]:
             values = list(field.metadata["choices"])

@@ -16,7 +16,7 @@ from fake_cuda.price import Costs
 from fake_cuda.recorder import ATTENTION, MATMUL, Operation
 from fake_cuda.stand_ins import FakeGPU
 from steel_megatron.config import RunConfig
-from steel_megatron.model.activations import Sizes
+from steel_megatron.model.cost import Sizes
 from steel_megatron.model.flops import model_flops
 from steel_megatron.model.stages import stage_layers
 from steel_megatron.model.traffic import micro_batch_traffic, step_traffic

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.huggingface.family import Family, Options, Place, Rule, known, named
+from steel_megatron.huggingface.family import WHOLE_LENGTH, Family, Options, Place, Rule, known, named
 from steel_megatron.huggingface.rope import read_rope, write_rope
 
 ACTIVATIONS = {"silu": "swiglu", "swish": "swiglu", "gelu": "geglu"}  # its names → ours
@@ -47,6 +47,7 @@ class Llama(Family):
         Rule("add_qkv_bias", "False (or biases everywhere)", lambda m: m.add_bias_linear or not m.add_qkv_bias),
         Rule.one_of("qk_layernorm", False),
         Rule("hidden_size", "a multiple of the heads", lambda m: m.hidden_size % m.num_attention_heads == 0),
+        WHOLE_LENGTH,
     )
     ignored = ("rotary_emb.inv_freq",)
 

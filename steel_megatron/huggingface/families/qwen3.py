@@ -7,7 +7,7 @@ from typing import Any
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.huggingface.families.llama import ROTARY, Llama
-from steel_megatron.huggingface.families.qwen2 import WHOLE_LENGTH, refuse_windows
+from steel_megatron.huggingface.families.qwen2 import read_windows, write_windows
 from steel_megatron.huggingface.family import Options, Place, Rule
 
 
@@ -29,13 +29,13 @@ class Qwen3(Llama):
 
     def write_own(self, model: ModelConfig) -> dict[str, Any]:
         """The head's size is an option of its own."""
-        return WHOLE_LENGTH | {"attention_bias": False, "head_dim": model.head_dim}
+        return write_windows(model) | {"attention_bias": False, "head_dim": model.head_dim}
 
     def read_own(self, options: Options) -> dict[str, Any]:
         """Norms are there without an option."""
         self.refuse(options, attention_bias=False)
-        refuse_windows(self.name, options)
-        return {"add_bias_linear": False, "add_qkv_bias": False, "qk_layernorm": True}
+        own = {"add_bias_linear": False, "add_qkv_bias": False, "qk_layernorm": True}
+        return read_windows(self.name, options) | own
 
 
 FAMILY = Qwen3()

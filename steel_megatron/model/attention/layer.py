@@ -26,7 +26,12 @@ from steel_megatron.parallel.tensor.weight_grad import await_parameter
 
 
 class Attention(nn.Module):
-    """Projections, RoPE and causal attention. ``recompute``: do not keep the core's activations, compute them again."""
+    """Projections, RoPE and causal attention.
+
+    Args:
+        recompute: do not keep the core's activations, compute them again.
+        window: a token sees itself and those before it, so many in all; None: all of its past.
+    """
 
     def __init__(
         self,
@@ -37,9 +42,11 @@ class Attention(nn.Module):
         dtype: torch.dtype,
         device: torch.device | str | None,
         recompute: bool,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         self.layer = layer
+        self.window = window
         self.recompute = recompute
         self.pieces: Pieces | None = None
         self.head_dim = config.head_dim
@@ -114,11 +121,12 @@ class Attention(nn.Module):
         """Attention of heads that are ready, over the cache if there is one."""
         if context.cache is not None:
             k_BPKD, v_BPKD = context.cache.extend(self.layer, k_BSKD, v_BSKD)
-            return cached_attention(q_BSND, k_BPKD, v_BPKD, context.cache.padding_B)
+            padding_B = context.cache.padding_of(k_BPKD.shape[1], q_BSND.shape[1])
+            return cached_attention(q_BSND, k_BPKD, v_BPKD, padding_B, self.window)
         dropout = None
         if self.dropout_rate and context.dropout is not None:
             dropout = AttentionDropout(self.dropout_rate, context.dropout, self.layer, self.first_head)
-        return attention(q_BSND, k_BSKD, v_BSKD, context.packing, dropout)
+        return attention(q_BSND, k_BSKD, v_BSKD, context.packing, dropout, self.window)
 
     def heads(self, qkv_BSC: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values out of the projection, normalised and rotated where the model does so."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.attention.layer import output_init
+from steel_megatron.model.made_again import made_again
 from steel_megatron.model.pieces import Pieces
-from steel_megatron.model.recompute import made_again
 from steel_megatron.ops.activation import activation_of
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import Init

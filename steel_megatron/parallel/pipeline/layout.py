@@ -6,6 +6,7 @@ by far with a large vocabulary. So the blocks are not always cut evenly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steel_megatron.config import ConfigError
@@ -24,11 +25,15 @@ class StageLayers:
 
 @dataclass(frozen=True)
 class LayerCosts:
-    """Time of the model's parts in any one unit, such as FLOPs per token."""
+    """Time of the model's parts in any one unit, such as FLOPs per token; of each block in turn."""
 
-    block: float = 1.0
+    blocks: tuple[float, ...]
     embedding: float = 0.0
     head: float = 0.0
+
+    @property
+    def mean_block(self) -> float:
+        return sum(self.blocks) / len(self.blocks)
 
 
 def assign_layers(
@@ -42,14 +47,14 @@ def assign_layers(
         chunks: virtual stages per rank; virtual stage s is chunk s // ranks of rank s mod ranks.
         layout: ``auto`` makes the slowest virtual stage as fast as can be; ``even`` gives each the same number of
             blocks; or the number of blocks of each virtual stage in order, as ``3,4,4,3``.
-        costs: what ``auto`` weighs.
+        costs: what ``auto`` weighs; all blocks alike when None.
 
     Raises:
         ConfigError: the layers cannot be cut like that.
     """
     stages = ranks * chunks
     if layout == "auto":
-        counts = _balanced(layers, ranks, chunks, costs or LayerCosts())
+        counts = _balanced(ranks, chunks, costs or LayerCosts((1.0,) * layers))
     elif layout == "even":
         counts = _even(layers, stages)
     else:
@@ -90,30 +95,57 @@ def stage_costs(parts: tuple[tuple[StageLayers, ...], ...], costs: LayerCosts) -
     """The cost of each virtual stage, in order."""
     ordered = sorted((part for row in parts for part in row), key=lambda part: part.stage)
     return tuple(
-        len(part.layers) * costs.block + part.first * costs.embedding + part.last * costs.head for part in ordered
+        sum(costs.blocks[layer] for layer in part.layers) + part.first * costs.embedding + part.last * costs.head
+        for part in ordered
     )
 
 
-def _balanced(layers: int, ranks: int, chunks: int, costs: LayerCosts) -> list[int]:
-    """Gives out the blocks one by one to the virtual stage that is then the fastest.
-
-    Because blocks are alike, no other way makes the slowest stage faster. Among equals, to the rank that has least to
-    do in all its chunks; then to the later stage, which keeps fewer micro-batches in memory.
-    """
-    stages = ranks * chunks
+def _balanced(ranks: int, chunks: int, costs: LayerCosts) -> list[int]:
+    """Blocks of each virtual stage so that the slowest is as fast as can be."""
+    stages, layers = ranks * chunks, len(costs.blocks)
     extra = [0.0] * stages
     extra[0] += costs.embedding
     extra[-1] += costs.head
-    counts = [0] * stages
+    if len(set(costs.blocks)) > 1 and layers >= stages:
+        return _cut(costs.blocks, extra)
+    counts, block = [0] * stages, costs.blocks[0]
 
     def cost_with_one_more(stage: int) -> tuple[float, float, int]:
         mates = range(stage % ranks, stages, ranks)
-        rank_cost = sum(extra[mate] for mate in mates) + (1 + sum(counts[mate] for mate in mates)) * costs.block
-        return extra[stage] + (1 + counts[stage]) * costs.block, rank_cost, -stage
+        rank_cost = sum(extra[mate] for mate in mates) + (1 + sum(counts[mate] for mate in mates)) * block
+        return extra[stage] + (1 + counts[stage]) * block, rank_cost, -stage
 
+    # Blocks are alike: each goes to the virtual stage that is then the fastest, and no other way makes the slowest one
+    # faster. Among equals, to the rank that has least to do in all its chunks; then to the later stage, which keeps
+    # fewer micro-batches in memory.
     for _ in range(layers):
         counts[min(range(stages), key=cost_with_one_more)] += 1
     return counts
+
+
+def _cut(blocks: Sequence[float], extra: Sequence[float]) -> list[int]:
+    """Of blocks that differ: by the best cut of the first i of them into s stages, for every i and s.
+
+    The first and the last stage may be without a block. Among equals, the cut with the smaller sum of squares.
+    """
+    count, last = len(blocks), len(extra) - 1
+    best: list[tuple[float, float, tuple[int, ...]] | None] = [(0.0, 0.0, ()), *[None] * count]
+    for stage, cost in enumerate(extra):
+        cuts: list[tuple[float, float, tuple[int, ...]] | None] = [None] * (count + 1)
+        for end in range(count + 1):
+            time = cost
+            for start in range(end, -1, -1):
+                time += blocks[start] if start < end else 0.0
+                found, before = cuts[end], best[start]
+                if found is not None and time > found[0]:
+                    break  # and longer stages are slower still
+                if before is None or (start == end and stage not in (0, last)):
+                    continue
+                new = max(before[0], time), before[1] + time * time, (*before[2], end - start)
+                cuts[end] = new if found is None else min(found, new)
+        best = cuts
+    assert best[count] is not None, "there are as many blocks as stages"
+    return list(best[count][2])
 
 
 def _even(layers: int, stages: int) -> list[int]:

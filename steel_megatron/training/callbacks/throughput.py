@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from steel_megatron.model.flops import Flops
+from steel_megatron.model.cost import Flops
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 
 # Dense peak of the 16-bit tensor cores in TFLOP/s, from the vendor's data sheets (never the 2:4-sparse figure).

@@ -36,7 +36,7 @@ def test_auto_without_costs_gives_the_later_stages_more():
 
 def test_a_heavy_head_takes_blocks_off_the_last_stage():
     # TinyLlama's body with a vocabulary of 151,936: the head is 21 % of the FLOPs, as much as 5.8 of 22 blocks.
-    head = LayerCosts(block=1.0, head=5.8)
+    head = LayerCosts((1.0,) * 22, head=5.8)
     assert counts(22, 2, costs=head) == [14, 8]
     assert counts(22, 4, costs=head) == [7, 7, 7, 1]
     assert counts(22, 8, costs=head) == [3, 3, 3, 3, 3, 3, 4, 0]
@@ -44,30 +44,46 @@ def test_a_heavy_head_takes_blocks_off_the_last_stage():
 
 
 @given(
+    data=st.data(),
     layers=st.integers(1, 7),
     stages=st.sampled_from([(1, 1), (2, 1), (1, 2), (3, 1), (2, 2), (4, 1)]),
-    block=st.integers(1, 4),
+    alike=st.booleans(),
     embedding=st.integers(0, 6),
     head=st.integers(0, 12),
 )
-def test_auto_is_as_fast_as_any_cut(layers, stages, block, embedding, head):
+def test_auto_is_as_fast_as_any_cut(data, layers, stages, alike, embedding, head):
     ranks, chunks = stages
     number = ranks * chunks
-    costs = LayerCosts(block, embedding, head)
+    blocks = data.draw(st.lists(st.integers(1, 5), min_size=layers, max_size=layers))
+    costs = LayerCosts(tuple(blocks[:1] * layers if alike else blocks), embedding, head)
     try:
         parts = assign_layers(layers, ranks, chunks, costs=costs)
     except ConfigError:
-        return  # a stage without a block
+        assert layers < number or alike  # a stage without a block
+        return
     flat = sorted((part for row in parts for part in row), key=lambda part: part.stage)
     assert [layer for part in flat for layer in part.layers] == list(range(layers))
     assert [part.first for part in flat] == [True] + [False] * (number - 1)
     assert [part.last for part in flat] == [False] * (number - 1) + [True]
-    fastest = min(
-        max(n * block + (s == 0) * embedding + (s == number - 1) * head for s, n in enumerate(cut))
+
+    def slowest(cut: tuple[int, ...]) -> float:
+        ends = list(itertools.accumulate(cut))
+        times = [sum(costs.blocks[end - n : end]) for n, end in zip(cut, ends, strict=True)]
+        return max(t + (s == 0) * embedding + (s == number - 1) * head for s, t in enumerate(times))
+
+    allowed = [
+        cut
         for cut in itertools.product(range(layers + 1), repeat=number)
-        if sum(cut) == layers
-    )
-    assert max(stage_costs(parts, costs)) == fastest
+        if sum(cut) == layers and (all(cut[1:-1]) or alike)
+    ]
+    assert max(stage_costs(parts, costs)) == min(map(slowest, allowed))
+
+
+def test_blocks_that_differ_are_weighed_one_by_one():
+    """Three cheap blocks for each dear one: each stage has one, and the last less beside its head."""
+    costs = LayerCosts((1.0, 1.0, 1.0, 5.0) * 3, head=4.0)
+    assert counts(12, 3, costs=costs) == [5, 5, 2]
+    assert stage_costs(assign_layers(12, 3, costs=costs), costs) == (9.0, 9.0, 10.0)
 
 
 def test_given_numbers():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from steel_megatron.model.flops import Flops
+from steel_megatron.model.cost import Flops
 from steel_megatron.training.callbacks.throughput import Throughput, device_peak_tflops, peak_memory_bytes
 
 
@@ -45,7 +45,7 @@ def test_the_formula():
         ),
     )
     metrics = {"step": 4, "global_batch_size": 8, "step_seconds": 2.0}
-    flops = Flops(attention_projections=1e9, mlp=2e9, head=1e9, attention_all_keys=2e9)
+    flops = Flops(attention_projections=1e9, mlp=2e9, head=1e9, attention_all_keys=2e9, attention_causal=1e9)
     callback = Throughput(flops, peak_tflops=0.24)
     callback.on_metrics(trainer, [metrics])
     assert metrics["tokens_per_second"] == 40.0  # 8 samples of 10 tokens in 2 s
