@@ -81,7 +81,7 @@ def test_a_model_goes_to_the_family_that_has_its_options(changes, family):
         ({"normalization": "LayerNorm"}, "normalization is LayerNorm"),
         ({"activation": "squared_relu"}, "activation is squared_relu"),
         ({"qk_layernorm": True, "add_qkv_bias": True}, "qk_layernorm is True"),
-        ({"layer_types": ["sliding_attention"], "window_size": 64}, "layer_types is ['sliding_attention']"),
+        ({"layer_types": ["sliding_attention"], "window_size": 64}, "layer_types is ('sliding_attention',)"),
         ({"hidden_size": 100, "num_attention_heads": 8, "kv_channels": 16}, "hidden_size is 100"),
     ],
 )
