@@ -20,8 +20,8 @@ def chunk_kept(
     """(bytes per token that the blocks of a chunk keep, those that their backward pass makes again at one time)."""
     blocks = {layer: total_bytes(block_kept(model, layer, sizes, recompute), width) for layer in layers}
     if recompute.granularity == "selective":
-        again = (block_again(model, layer, sizes, recompute, width) for layer in layers)
-        return sum(blocks.values()), max(again, default=0.0)
+        made = (block_again(model, layer, sizes, recompute, width) for layer in layers)
+        return sum(blocks.values()), max(made, default=0.0)
     kept, largest = 0.0, 0.0
     for group, again in recompute.groups(layers):
         whole = sum(blocks[layer] for layer in group)

@@ -19,7 +19,7 @@ Attention and the matmuls themselves are not among them. Statistics of rows are 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.block_cost import block_traffic
@@ -45,7 +45,8 @@ def micro_batch_traffic(model: ModelConfig, sizes: Sizes, part: StageLayers, tok
         tokens: of the micro-batch, whole sequences.
         width: bytes of an activation.
     """
-    elements: Counter[str] = sum((block_traffic(model, layer, sizes) for layer in part.layers), Counter())
+    blocks: Counter[str] = sum((block_traffic(model, layer, sizes) for layer in part.layers), Counter())
+    elements = defaultdict[str, float](float, blocks)
     if part.layers:
         elements[NORM] -= 2 * sizes.Hs  # the first norm has nothing to add
         elements[NORM] += 0 if part.last else 3 * sizes.Hs  # the last sum, which no norm of this chunk reads

@@ -44,8 +44,9 @@ class _Windowed(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         inputs = ctx.saved_tensors
         # Neighbouring strips share keys: their gradients are added in fp32.
-        results = torch.empty_like(inputs[0]), *(torch.zeros_like(x, dtype=torch.float32) for x in inputs[1:])
-        for queries, keys in _strips(inputs[0].shape[1], ctx.window):
+        q_BSND, k_BSKD, v_BSKD = inputs
+        results = [torch.empty_like(q_BSND), *(torch.zeros_like(x, dtype=torch.float32) for x in inputs[1:])]
+        for queries, keys in _strips(q_BSND.shape[1], ctx.window):
             parts = [
                 x[:, place].detach().requires_grad_() for x, place in zip(inputs, (queries, keys, keys), strict=True)
             ]
@@ -55,7 +56,7 @@ class _Windowed(torch.autograd.Function):
             results[0][:, queries] = grad_q
             results[1][:, keys] += grad_k
             results[2][:, keys] += grad_v
-        return results[0], *(result.to(x.dtype) for result, x in zip(results[1:], inputs[1:], strict=True)), None
+        return results[0], results[1].to(k_BSKD.dtype), results[2].to(v_BSKD.dtype), None
 
 
 def _strips(length: int, window: int) -> Iterator[tuple[slice, slice]]:

@@ -42,7 +42,7 @@ class Llama(Family):
         "final_norm": Place("model.norm"),
         "head": Place("lm_head"),
     }
-    rules = (
+    rules: tuple[Rule, ...] = (
         *ROTARY,
         Rule("add_qkv_bias", "False (or biases everywhere)", lambda m: m.add_bias_linear or not m.add_qkv_bias),
         Rule.one_of("qk_layernorm", False),

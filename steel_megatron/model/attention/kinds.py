@@ -20,7 +20,7 @@ from steel_megatron.model.cost import (
 )
 
 if TYPE_CHECKING:
-    from torch import nn
+    from steel_megatron.model.attention.layer import Attention
 
 
 class FullAttention:
@@ -32,7 +32,7 @@ class FullAttention:
         """What a token sees, itself included, in tokens; None: all of its past."""
         return None
 
-    def build(self, model: ModelConfig, layer: int, *given: Any, **more: Any) -> nn.Module:
+    def build(self, model: ModelConfig, layer: int, *given: Any, **more: Any) -> Attention:
         """The module: (B, S, H) → (B, S, H)."""
         from steel_megatron.model.attention.layer import Attention
 

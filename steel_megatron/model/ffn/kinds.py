@@ -10,7 +10,7 @@ from steel_megatron.config.layer_types import DENSE
 from steel_megatron.model.cost import ACTIVATION, FP32, LINEAR, Flops, Kept, Passes, Sizes, linear_input
 
 if TYPE_CHECKING:
-    from torch import nn
+    from steel_megatron.model.ffn.mlp import MLP
 
 
 class Dense:
@@ -18,7 +18,7 @@ class Dense:
 
     name = DENSE
 
-    def build(self, *given: Any, **more: Any) -> nn.Module:
+    def build(self, *given: Any, **more: Any) -> MLP:
         """The module: (B, S, H) → (B, S, H)."""
         from steel_megatron.model.ffn.mlp import MLP
 

@@ -144,8 +144,9 @@ def _cut(blocks: Sequence[float], extra: Sequence[float]) -> list[int]:
                 new = max(before[0], time), before[1] + time * time, (*before[2], end - start)
                 cuts[end] = new if found is None else min(found, new)
         best = cuts
-    assert best[count] is not None, "there are as many blocks as stages"
-    return list(best[count][2])
+    whole = best[count]
+    assert whole is not None, "there are as many blocks as stages"
+    return list(whole[2])
 
 
 def _even(layers: int, stages: int) -> list[int]:
