@@ -1,3 +1,5 @@
+"""Parquet: row groups, types that differ, and damage told by name."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,34 +8,7 @@ import pytest
 
 from helpers.corpus_files import write_parquet
 from steel_megatron.config import DataError
-from steel_megatron.corpus.corpus import Kind
-from steel_megatron.corpus.readers import recognise
 from steel_megatron.corpus.readers.parquet import read_parquet
-from steel_megatron.corpus.readers.plain_text import read_text
-
-
-@pytest.mark.parametrize(
-    ("head", "kind"),
-    [
-        (b'{"text": "x"}\n', Kind.JSON_LINES),
-        (b'\xef\xbb\xbf\n {"text": "x"}', Kind.JSON_LINES),
-        (b'broken line\n{"text": "x"}\n', Kind.JSON_LINES),
-        (b'[{"a": 1}]', Kind.JSON_ARRAY),
-        (b"\xef\xbb\xbf\n[\n  {", Kind.JSON_ARRAY),
-        (b"[]", Kind.JSON_ARRAY),
-        (b"[a link](there) and text", Kind.TEXT),
-        ("标题\n正文 {不是} JSON".encode(), Kind.TEXT),
-        (b"PAR1\x15\x04", Kind.PARQUET),
-        (b"\x7fELF\0\0", None),
-        ("文".encode("utf-16"), Kind.TEXT),
-        ("ab".encode("utf-16"), Kind.TEXT),
-        (b'{\n  "a": 1\n}\n', Kind.JSON_OBJECTS),
-        (b"%PDF-1.7\n", Kind.PDF),
-        (b"a,b\n1,2\n3,4\n", Kind.TEXT),
-    ],
-)
-def test_recognise(head: bytes, kind: Kind | None) -> None:
-    assert recognise(head) is kind
 
 
 def test_parquet_by_row_groups(tmp_path: Path) -> None:
@@ -71,20 +46,3 @@ def test_damaged_parquet_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"cannot read .*a\.parquet"):
         list(read_parquet(path, [0]))
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [(b"a\0b", "binary"), ("汉字".encode() * 5 + b"\xff", "bad_encoding"), (b"x" * 2000, "too_long")],
-)
-def test_a_file_that_is_no_text(data: bytes, reason: str) -> None:
-    [row] = read_text([data[:1], data[1:]], "name.txt", max_record_bytes=1000)
-    assert row.error is not None
-    assert row.error.reason == reason
-    assert row.head
-
-
-def test_a_character_across_two_reads() -> None:
-    data = "汉字".encode()
-    [row] = read_text([data[:4], data[4:]], "name.txt")
-    assert row.value == {"text": "汉字", "name": "name.txt"}

@@ -1,8 +1,7 @@
-"""Best-fit packing: against packing one by one, every document whole where it fits, and an order that is arithmetic."""
+"""Packed samples: every document whole where it fits, and an order that is arithmetic."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,39 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.megatron_files import write_megatron
-from helpers.processes import run_processes
 from helpers.tiny_run import run_config, train
-from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config import DataError
 from steel_megatron.samples.batches import BatchReader
 from steel_megatron.samples.cutting import packing_index as index_module
-from steel_megatron.samples.cutting.best_fit import best_fit
 from steel_megatron.samples.mixing.phases import Phase
 from steel_megatron.samples.order import Order
 from steel_megatron.samples.sources import PackingOptions, open_source
 from steel_megatron.training.output.metrics_rows import read_metrics
-
-
-def one_by_one(lengths: list[int], capacity: int) -> Counter[tuple[int, ...]]:
-    bins: list[list[int]] = []
-    for length in sorted(lengths, reverse=True):
-        rooms = [(capacity - sum(content), number) for number, content in enumerate(bins)]
-        fitting = [room for room in rooms if room[0] >= length]
-        if fitting:
-            bins[min(fitting)[1]].append(length)
-        else:
-            bins.append([length])
-    return Counter(tuple(sorted(content)) for content in bins)
-
-
-@given(st.integers(1, 40).flatmap(lambda c: st.tuples(st.just(c), st.lists(st.integers(1, c), max_size=80))))
-def test_packing_many_at_once_is_packing_one_by_one(given_: tuple[int, list[int]]) -> None:
-    capacity, lengths = given_
-    bins = best_fit(np.array(lengths, np.int64), capacity) if lengths else np.empty(0, np.int64)
-    contents: dict[int, list[int]] = {}
-    for number, length in zip(bins.tolist(), lengths, strict=True):
-        contents.setdefault(number, []).append(length)
-    assert sorted(contents) == list(range(len(contents)))
-    assert Counter(tuple(sorted(content)) for content in contents.values()) == one_by_one(lengths, capacity)
 
 
 def packed(folder: str, docs: list[list[int]], length: int):
@@ -102,30 +76,6 @@ def test_the_order_is_a_pure_function(docs: list[list[int]], length: int, seed: 
             batch = BatchReader(order, {"data": windows}, length).read(sample, 2)
             rows.append((batch.tokens_BS.tolist(), batch.labels_BS.tolist(), batch.loss_mask_BS.tolist()))
     assert rows[0] == rows[1]
-
-
-def open_at_once(prefix: str) -> int:
-    return len(open_source("data", prefix, 8, None, packing=PackingOptions(best_fit=True)).windows["train"])
-
-
-def test_the_index_is_made_once_named_after_what_it_is_of_and_made_again_if_cut(tmp_path: Path) -> None:
-    prefix = write_megatron(tmp_path / "data", [[[1] * n] for n in range(1, 30)], "int32")
-    sizes = run_processes(open_at_once, 3, prefix, init_group=False)
-    (index,) = tmp_path.glob("*.packing*")
-    assert sizes == [open_at_once(prefix)] * 3
-    content = index.read_bytes()
-    index.write_bytes(content[:-4])
-    assert open_at_once(prefix) == sizes[0]
-    assert index.read_bytes() == content
-    write_megatron(tmp_path / "data", [[[2] * n] for n in range(1, 30)], "int32")
-    open_at_once(prefix)
-    assert len(list(tmp_path.glob("*.packing"))) == 2
-    cache = PackingOptions(best_fit=True, cache=str(tmp_path / "cache"))
-    open_source("data", prefix, 8, None, packing=cache)
-    assert len(list((tmp_path / "cache").iterdir())) == 1
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="--data-cache-path"):
-        open_source("data", prefix, 8, None, packing=PackingOptions(best_fit=True, cache=str(tmp_path / "file")))
 
 
 def test_training_on_packed_samples_and_resuming(tmp_path: Path) -> None:
