@@ -26,7 +26,7 @@ from steel_megatron.parallel.pipeline.executor import Executor, Hidden
 from steel_megatron.parallel.pipeline.schedules import build_schedule
 from steel_megatron.samples.batches import Batch
 from steel_megatron.training.cuda_graph import Graph, GraphedPasses
-from steel_megatron.training.source_sums import SourceSums
+from steel_megatron.training.step_sums import DeviceSums, StepSums
 
 
 @dataclass
@@ -97,15 +97,14 @@ class Engine:
         shape = (training.micro_batch_size, length, chunks[0].config.hidden_size)
         self.hidden = Hidden(shape, param_dtype(training.precision))
 
-    def train(self, batches: Iterator[Batch], count: int, loss_gradient: float, sources: int = 0) -> Tensor:
+    def train(self, batches: Iterator[Batch], count: int, loss_gradient: float, sources: int = 0) -> DeviceSums:
         """Forward and backward of ``count`` micro-batches; gradients are summed, their reduction is under way.
 
         Args:
             sources: K, number of the data's sources, to sum for each as well.
 
         Returns:
-            fp64 (3 + 2 K): the summed cross entropy, the count of tokens and the summed z-loss of this rank's batches,
-            then the cross entropies and the counts of each source (:class:`SourceSums`); 0 off the last stage.
+            The sums over this rank's batches; 0 off the last stage.
         """
         return self._run(
             self.schedule,
@@ -116,7 +115,7 @@ class Engine:
             before_last_backward=self.data_parallel.last_micro_batch,
         )
 
-    def evaluate(self, batches: Iterator[Batch], count: int, sources: int = 0) -> Tensor:
+    def evaluate(self, batches: Iterator[Batch], count: int, sources: int = 0) -> DeviceSums:
         """Forward passes only; the same sums."""
         for chunk in self.chunks:
             chunk.eval()
@@ -128,31 +127,23 @@ class Engine:
 
     def _run(
         self, schedule: str, batches: Iterator[Batch], count: int, loss_gradient: float, sources: int, **more: Any
-    ) -> Tensor:
-        tokens = torch.zeros((), dtype=torch.float64, device=self.grid.device)
-        by_source = SourceSums(sources, self.grid.device)
+    ) -> DeviceSums:
+        sums = StepSums.zeros(self.grid.device, sources=sources)
         for stage in self.stages:
-            stage.on_losses = by_source.add
+            stage.on_losses = sums.add
             stage.loss_gradient = loss_gradient
-
-        def counted() -> Iterator[Batch]:
-            for batch in batches:
-                tokens.add_(batch.loss_mask_BS.sum())
-                yield batch
 
         plan = build_schedule(schedule, self.grid.pp.size, count, len(self.chunks))
         with ExitStack() as steps:
             for chunk in self.chunks:
                 steps.enter_context(chunk.linears.step())
             eager = functools.partial(
-                self.executor.run, plan, counted(), self.hidden, loss_gradient=loss_gradient, **more
+                self.executor.run, plan, batches, self.hidden, loss_gradient=loss_gradient, **more
             )
             if self.graphed is None or not plan.trains:
                 losses = eager()
             else:
-                losses = self.graphed.run(eager, counted(), count, loss_gradient)
-        if not losses:
-            return torch.zeros(3 + 2 * sources, dtype=torch.float64, device=self.grid.device)
-        z_loss = by_source.z_loss
-        loss = torch.stack(losses).double().sum() - z_loss
-        return torch.cat([torch.stack([loss, tokens, z_loss]), by_source.sums_2K.flatten()])
+                losses = self.graphed.run(eager, batches, count, loss_gradient)
+        if losses:
+            sums.loss += torch.stack(losses).double().sum() - sums.z_loss
+        return sums

@@ -11,22 +11,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from steel_megatron.config import ConfigError, RunConfig
 from steel_megatron.generate.in_training import generate_in_training
 from steel_megatron.generate.sampling import SamplingSettings
 from steel_megatron.optim.grad_norm import NonFiniteGradientError
 from steel_megatron.optim.loss_scaler import LossScaleError
-from steel_megatron.parallel.collectives import all_reduce, any_rank
+from steel_megatron.parallel.collectives import any_rank
 from steel_megatron.parallel.processes import operations
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.faults.non_finite import NonFiniteSteps, Step
 from steel_megatron.training.intervals import every
-from steel_megatron.training.source_sums import source_losses, source_tokens
 from steel_megatron.training.startup.setup import Components
 from steel_megatron.training.state import RunState
+from steel_megatron.training.step_sums import DeviceSums, read_sums
 
 # What is known of a step: numbers by their name in metrics.jsonl. Callbacks earlier in the list may add to it.
 Metrics = dict[str, Any]
@@ -103,7 +100,7 @@ class Trainer:
         self.stop_request = ""  # this rank's own wish, not yet agreed
         self.stop_reason = ""  # agreed: the loop ends after the current step
         self.in_haste = False  # it was asked to, perhaps by one who kills soon: what can be left out is
-        self.unread: list[tuple[Metrics, Tensor]] = []  # steps whose numbers are on the device
+        self.unread: list[tuple[Metrics, DeviceSums]] = []  # steps whose numbers are on the device
         self.next_reading = state.step + 1
         self.begun = 0.0  # when the first of them began
         self.step_seconds = 0.0  # of those read last, on this rank
@@ -133,21 +130,22 @@ class Trainer:
         if not self.unread:
             self.begun = time.perf_counter()
         waited = components.train_data.wait_seconds
+        seq_length = self.config.training.seq_length
         size = components.batch_size.global_batch_at(state.consumed_samples)
         learning_rate = components.learning_rate.at(state.step, state.consumed_samples, state.consumed_tokens)
         # Keeps the summed loss near 1 whatever the batch, so that fp16 gradients neither overflow nor vanish.
-        norm = 1.0 / (size * self.config.training.seq_length)
+        norm = 1.0 / (size * seq_length)
         batches = components.train_data.global_batch(state.consumed_samples, size)
         components.data_parallel.zero_grads()
         reader = components.train_data.reader
         scale = components.optimizer.loss_scale * norm
-        sums = components.engine.train(batches, components.micro_batches(size), scale, len(reader.order.names))
+        own = components.engine.train(batches, components.micro_batches(size), scale, len(reader.order.names))
         components.data_parallel.finish_grads()
-        totals = self.reduce(sums)
+        totals = self.reduce(own)
         step = Step(state.step + 1, state.consumed_samples, size, components.optimizer.loss_scale)
         try:
-            gradient_scale = 1.0 / (norm * totals[1].clamp(min=1.0))
-            result = components.optimizer.step(learning_rate, gradient_scale, loss=totals[0])
+            gradient_scale = 1.0 / (norm * totals.loss_tokens.clamp(min=1.0))
+            result = components.optimizer.step(learning_rate, gradient_scale, loss=totals.loss)
         except LossScaleError as error:
             raise self.non_finite.error(self, step) from error
         if result.fault:
@@ -155,7 +153,7 @@ class Trainer:
         components.data_parallel.gather_parameters()
         state.step += 1
         state.consumed_samples += size
-        state.consumed_tokens += size * self.config.training.seq_length
+        state.consumed_tokens += size * seq_length
         row = {
             "step": state.step,
             "loss": None,
@@ -168,10 +166,11 @@ class Trainer:
             "consumed_tokens": state.consumed_tokens,
             "loss_tokens": None,
             "source_loss": None,
-            "source_tokens": source_tokens(reader, state.consumed_samples, self.config.training.seq_length),
+            "source_tokens": {name: n * seq_length for name, n in reader.counts(state.consumed_samples).items()},
             "data_wait": components.train_data.wait_seconds - waited,
         }
-        self.unread.append((row, torch.cat([result.grad_norm.view(1), totals])))
+        totals.grad_norm = result.grad_norm
+        self.unread.append((row, totals))
 
     def due(self) -> bool:
         """Whether it is time to read: to log, for a callback, at the end, or since the host is far enough ahead."""
@@ -188,24 +187,23 @@ class Trainer:
         """
         rows = [row for row, _ in self.unread]
         with operations.waiting("reading what the device has computed", "world", self.components.grid.world.ranks):
-            numbers = torch.stack([numbers for _, numbers in self.unread]).tolist()
+            read = read_sums([totals for _, totals in self.unread])
         self.unread.clear()
         self.step_seconds = (time.perf_counter() - self.begun) / len(rows)
         names = self.components.train_data.reader.order.names
-        for row, (grad_norm, loss_total, tokens, z_loss, *by_source, _) in zip(rows, numbers, strict=True):
-            row["loss"], row["grad_norm"], row["loss_tokens"] = loss_total / max(tokens, 1.0), grad_norm, int(tokens)
-            row["source_loss"] = source_losses(by_source, names)
-            if self.config.training.z_loss_coeff:
-                row["z_loss"] = z_loss / max(tokens, 1.0)
+        for row, sums in zip(rows, read, strict=True):
+            row |= sums.metrics(names)
+            if not self.config.training.z_loss_coeff:
+                del row["z_loss"]
             try:
-                self.components.optimizer.check(row["step"], grad_norm)
+                self.components.optimizer.check(row["step"], sums.grad_norm)
             except NonFiniteGradientError as error:
                 size = row["global_batch_size"]
                 step = Step(row["step"], row["consumed_samples"] - size, size, row["loss_scale"])
                 raise self.non_finite.error(self, step) from error
             row["step_seconds"] = self.step_seconds
         self.agree_to_stop()
-        seconds = numbers[-1][-1]
+        seconds = read[-1].seconds
         # Ranks measure different times; all read at the same step because they go by the mean.
         self.next_reading = self.state.step + max(int(READ_SECONDS / seconds) if seconds else 1, 1)
         return rows
@@ -253,16 +251,10 @@ class Trainer:
             self.stop_reason = self.stop_reason or self.stop_request or "another rank asked to stop"
         return self.in_haste
 
-    def reduce(self, sums: Tensor) -> Tensor:
-        """The engine's sums over data parallel, each model replica counted once, and what all ranks say of themselves.
-
-        fp64 (… + 1): behind the sums the ranks' mean of the seconds per step that they measured when they last read;
-        not read here.
-        """
-        grid = self.components.grid
-        counts = grid.tp.rank == 0 and grid.pp.rank == grid.pp.size - 1
-        totals = torch.cat([sums * counts, sums.new_full((1,), self.step_seconds / grid.world.size)])
-        return all_reduce(totals, grid.world).wait()
+    def reduce(self, sums: DeviceSums) -> DeviceSums:
+        """The engine's sums over all ranks, with what each says of itself; not read here."""
+        sums.seconds += self.step_seconds / self.components.grid.world.size
+        return sums.reduced(self.components.grid)
 
     def call(self, hook: str, *arguments: Any) -> None:
         """Calls one hook of every callback, in order."""

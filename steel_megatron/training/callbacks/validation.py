@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Metrics, Trainer
-from steel_megatron.training.source_sums import source_losses
+from steel_megatron.training.step_sums import DeviceSums, read_sums
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +38,12 @@ class Validation(Callback):
             return
         found = self.evaluate(trainer)
         if found is not None:
-            loss, by_source = found
-            rows[-1]["valid_loss"] = loss
-            rows[-1]["valid_perplexity"] = math.exp(min(loss, 50.0))
-            rows[-1]["valid_source_loss"] = by_source
+            rows[-1]["valid_loss"] = found["loss"]
+            rows[-1]["valid_perplexity"] = math.exp(min(found["loss"], 50.0))
+            rows[-1]["valid_source_loss"] = found["source_loss"]
 
-    def evaluate(self, trainer: Trainer) -> tuple[float, dict[str, float]] | None:
-        """Mean loss per token over ``iterations`` global batches of the validation data, and that of each source.
+    def evaluate(self, trainer: Trainer) -> Metrics | None:
+        """The losses over ``iterations`` global batches of the validation data, by their names in a step's metrics.
 
         None if a rank was asked to stop meanwhile. Ranks look for that between two global batches, and wait for the
         device there, so that the host is never ahead of it by more than one.
@@ -55,7 +54,7 @@ class Validation(Callback):
         batches = data.global_batch(0, self.iterations * size)
         count = components.micro_batches(size)
         names = data.reader.order.names
-        totals: list[float] = []  # of fp64
+        total: DeviceSums | None = None
         progress = tqdm(range(self.iterations), "validation", unit="batch", leave=False, disable=not self.show_progress)
         for done in progress:
             trainer.call("on_validation_batch")
@@ -63,7 +62,7 @@ class Validation(Callback):
                 log.info("validation left after %d of %d batches: %s", done, self.iterations, trainer.stop_reason)
                 return None
             own = components.engine.evaluate(itertools.islice(batches, count), count, len(names))
-            here = trainer.reduce(own).tolist()
-            totals = [total + one for total, one in zip(totals or itertools.repeat(0.0), here, strict=False)]
-        loss, tokens, _, *sums, _ = totals
-        return loss / max(tokens, 1.0), source_losses(sums, names)
+            here = trainer.reduce(own)
+            total = here if total is None else total.plus(here)
+            (read,) = read_sums([total])
+        return read.metrics(names)

@@ -1,17 +1,25 @@
-"""Loss and tokens by source, against each sample's own loss and on every layout."""
+"""The sums of a step: by source against each sample's own loss, on every layout, and with a field more."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
+from helpers.processes import run_processes
 from helpers.tiny_run import run_config, train, write_tokens
+from steel_megatron.config import ParallelConfig
+from steel_megatron.parallel.collectives import all_reduce
+from steel_megatron.parallel.grid import Axis, Grid
+from steel_megatron.training import engine, step_sums
 from steel_megatron.training.output.metrics_rows import read_metrics
-from steel_megatron.training.source_sums import SourceSums, source_losses
+from steel_megatron.training.step_sums import Number, Numbers, StepSums, every_rank, read_sums, summed
 
 
 def batch(ids: list[int], counts: list[int]) -> SimpleNamespace:
@@ -22,18 +30,72 @@ def batch(ids: list[int], counts: list[int]) -> SimpleNamespace:
 
 
 def test_each_sample_counts_for_its_source() -> None:
-    sums = SourceSums(3, torch.device("cpu"))
+    sums = StepSums.zeros(torch.device("cpu"), sources=3)
     sums.add(torch.tensor([[2.0, 3.0], [0.5, 0.25]]), batch([1, 0], [4, 5]))  # type: ignore[arg-type]  # what is read of a batch
     sums.add(torch.tensor([[5.0], [0.0]]), batch([1], [8]))  # type: ignore[arg-type]  # as above
-    assert sums.sums_2K.tolist() == [[3.0, 7.0, 0.0], [5.0, 12.0, 0.0]]
-    assert sums.z_loss == 0.75
-    assert source_losses(sums.sums_2K.flatten().tolist(), ["a", "b", "c"]) == {"a": 0.6, "b": 7 / 12}
+    assert sums.source_loss.tolist() == [3.0, 7.0, 0.0]
+    assert sums.source_loss_tokens.tolist() == [5.0, 12.0, 0.0]
+    assert (sums.z_loss, sums.loss_tokens) == (0.75, 17.0)
+    (read,) = read_sums([sums])
+    assert read.metrics(["a", "b", "c"])["source_loss"] == {"a": 0.6, "b": 7 / 12}
 
 
 def test_a_loss_that_is_not_finite_stays_with_its_source() -> None:
-    sums = SourceSums(2, torch.device("cpu"))
+    sums = StepSums.zeros(torch.device("cpu"), sources=2)
     sums.add(torch.tensor([[float("nan"), 3.0], [0.0, 0.0]]), batch([0, 1], [4, 4]))  # type: ignore[arg-type]  # as above
-    assert sums.sums_2K[0, 1] == 3.0
+    assert sums.source_loss[1] == 3.0
+
+
+@dataclass
+class WithMore(StepSums[Number, Numbers]):
+    """Two fields of one's own: declared here, added to in :meth:`add`, shown in :meth:`metrics`."""
+
+    squares: Number = field(metadata=summed())
+    passes: Numbers = field(metadata=summed(every_rank, each="sources"))
+
+    def add(self: Any, losses_2B: torch.Tensor, given: Any) -> None:
+        StepSums.add(self, losses_2B, given)
+        self.squares += losses_2B[0].double().square().sum()
+        self.passes += 1.0
+
+    def metrics(self: Any, sources: Sequence[str]) -> dict[str, Any]:
+        return {**StepSums.metrics(self, sources), "squares": self.squares, "passes": self.passes}
+
+
+def read_on_a_rank() -> tuple[list[int], list[dict[str, Any]]]:
+    """On one of two pipeline stages: the lengths of what the ranks summed, and what is read of two steps."""
+    grid = Grid.create(ParallelConfig(pipeline_model_parallel_size=2), "cpu")
+    lengths: list[int] = []
+
+    def noting(numbers_N: torch.Tensor, axis: Axis) -> Any:
+        lengths.append(len(numbers_N))
+        return all_reduce(numbers_N, axis)
+
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step_sums, "all_reduce", noting)
+        for step in (1.0, 2.0):
+            own = WithMore.zeros(grid.device, sources=2)
+            own.add(torch.tensor([[3.0 * step, 4.0], [0.0, 0.0]]), batch([0, 1], [4, 2]))  # type: ignore[arg-type]  # as above
+            steps.append(own.reduced(grid))
+            steps[-1].grad_norm = torch.tensor(step)
+    return lengths, [read.metrics(["a", "b"]) for read in read_sums(steps)]
+
+
+def test_a_field_of_ones_own_travels_with_the_others() -> None:
+    for lengths, rows in run_processes(read_on_a_rank, 2):
+        assert lengths == [9 + 1 + 2] * 2  # one call for a step
+        assert [row["squares"] for row in rows] == [25.0, 52.0]  # of the last stage alone
+        assert [row["passes"] for row in rows] == [[2.0, 2.0]] * 2  # of both
+        assert [row["grad_norm"] for row in rows] == [1.0, 2.0]
+        assert [row["source_loss"] for row in rows] == [{"a": 0.75, "b": 2.0}, {"a": 1.5, "b": 2.0}]
+
+
+def test_a_field_of_ones_own_is_in_the_metrics_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "StepSums", WithMore)
+    train(run_config(tmp_path, train_iters=3, eval_iters=0, precision="fp32"))
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert all(row["squares"] > row["loss"] and row["passes"] == [4.0] for row in rows)
 
 
 def two_sources(folder: Path) -> Path:
