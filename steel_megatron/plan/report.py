@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steel_megatron.config import RunConfig, load_run_config, preset_names
+from steel_megatron.config.layer_types import DENSE, FULL
+from steel_megatron.model.block_cost import block_flops, block_kept, block_parameters
+from steel_megatron.model.cost import Sizes, total_bytes
 from steel_megatron.model.flops import FORMULA, model_flops
+from steel_megatron.model.recompute import Recompute
+from steel_megatron.parallel.parameter import param_dtype
 from steel_megatron.plan.memory import estimate_memory
 from steel_megatron.plan.size import count_parameters
 
@@ -85,6 +90,7 @@ def model_report(config: RunConfig, devices: int, speed: Speed | None, tokens: f
     lines = [
         plain_table(rows),
         "",
+        *layer_lines(config),
         f"{FORMULA}; sequence length {training.seq_length:,}. Causal: {flops.total_causal / 1e6:,.1f} MFLOP/token."
         + (" The head's weights are the embedding's." if model.tied else "")
         + (f" Padding of the vocabulary: {parameters.padding:,} parameters." if parameters.padding else ""),
@@ -98,6 +104,32 @@ def model_report(config: RunConfig, devices: int, speed: Speed | None, tokens: f
             days = tokens / (rate * devices) / 86400
             lines.append(f"{tokens:.3g} tokens on {devices} devices: {days:,.1f} days")
     return "\n".join(lines)
+
+
+def layer_lines(config: RunConfig) -> list[str]:
+    """A row per kind of layer, where there is another than a dense one with full attention; else nothing."""
+    model, training = config.model, config.training
+    kinds = list(zip(model.attention_kinds, model.feed_forward_kinds, strict=True))
+    if set(kinds) == {(FULL, DENSE)}:
+        return []
+    width, tp = param_dtype(training.precision).itemsize, config.parallel.tensor_model_parallel_size
+    eight_bit = training.fp8_format is not None
+    sizes = Sizes.of(model, tp, config.parallel.sequence_parallel and tp > 1, training.seq_length, eight_bit)
+    rows = [["layers of", "number", "parameters each", "MFLOP/token each (causal)", "kept per token"]]
+    for kind in dict.fromkeys(kinds):
+        layer = kinds.index(kind)
+        flops = block_flops(model, layer, training.seq_length)
+        kept = total_bytes(block_kept(model, layer, sizes, Recompute.of(training)), width)
+        rows.append(
+            [
+                ", ".join(kind),
+                str(kinds.count(kind)),
+                f"{block_parameters(model, layer).total():,}",
+                f"{flops.total / 1e6:,.1f} ({flops.total_causal / 1e6:,.1f})",
+                f"{kept:,.0f} bytes",
+            ]
+        )
+    return [plain_table(rows), ""]
 
 
 def memory_lines(config: RunConfig, devices: int) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from steel_megatron.config import ModelConfig, RunConfig, TrainingConfig
@@ -15,6 +16,7 @@ from steel_megatron.config import ModelConfig, RunConfig, TrainingConfig
 RANKS = (2, 4, 8)  # over which layouts divide heads, features and the vocabulary
 LAYERS = 8  # one per stage of the longest pipeline
 HEAD_SIZE, FFN, VOCABULARY = 8, 96, 301
+WINDOW = 6  # of a sliding layer: shorter than the samples and most of their documents
 FOR_16_BITS = ("flash2", "flash3", "flash4", "sdpa_flash3", "sdpa_flash4", "cudnn", "fused")  # attention backends
 LENGTHS = (  # of warm-up and decay: the small run's
     *("lr_warmup_iters", "lr_warmup_samples", "lr_warmup_tokens", "lr_warmup_fraction"),
@@ -71,7 +73,19 @@ def small_model(model: ModelConfig) -> ModelConfig:
         make_vocab_size_divisible_by=8,
         vocab_size=VOCABULARY if padded else 8 * RANKS[-1] * 5,
         max_position_embeddings=64,
+        layer_types=_small_kinds(model.layer_types, model.attention_kinds),
+        mlp_layer_types=_small_kinds(model.mlp_layer_types, model.feed_forward_kinds),
+        window_size=None if model.window_size is None else WINDOW,
     )
+
+
+def _small_kinds(pattern: Sequence[str] | None, kinds: Sequence[str]) -> tuple[str, ...] | None:
+    """The kinds of the first layers; where some kind does not come among them, it has the last ones."""
+    if pattern is None:
+        return None
+    missing = sorted(set(kinds) - set(kinds[:LAYERS]))
+    first = [*itertools.islice(itertools.cycle(kinds), LAYERS - len(missing)), *missing]
+    return tuple(first)
 
 
 def _small_heads(heads: int, groups: int) -> tuple[int, int]:

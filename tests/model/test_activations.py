@@ -121,6 +121,22 @@ def test_the_list_with_torch(monkeypatch, options):
     assert kept_by_a_loss(model, dropout=key) == listed(config, Recompute(), 4)
 
 
+@needs_cpu_kernels
+@pytest.mark.parametrize("recompute", RECOMPUTE.values(), ids=RECOMPUTE)
+def test_layers_of_two_kinds(monkeypatch, recompute):
+    """Where a CPU's window goes by strips, which are computed again, its layers keep no sums of exp."""
+    set_backend(monkeypatch, "steel")
+    config = tiny_config(num_layers=3, layer_types=("sliding_attention", "full_attention"), window_size=5)
+    model = model_of(config, Grid.single(), torch.bfloat16, recompute)
+    kept = {"full": 0, "selective": 2}.get(recompute.granularity, 2)  # layers 0 and 2 slide
+    if recompute.attention:
+        kept = 0
+    if recompute.method == "block":
+        kept = 1
+    spared = kept * config.num_attention_heads * 4 * TOKENS
+    assert kept_by_a_loss(model) == listed(config, recompute, 2) - spared
+
+
 @pytest.mark.parametrize(
     ("backend", "products"), [("auto", "torch"), ("torch", "torch"), ("auto", "fp32"), ("torch", "fp32")]
 )

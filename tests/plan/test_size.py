@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from helpers.tiny_gpt import tiny_config
 from steel_megatron.cli.main import main
 from steel_megatron.config import ModelConfig, load_run_config, preset_names
 from steel_megatron.model.flops import model_flops
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.parameter import parameters_with_spec, spec_of
 from steel_megatron.plan.report import markdown_table, planned, preset_table
 from steel_megatron.plan.size import count_parameters
 
@@ -66,6 +70,62 @@ def test_parameters_agree_with_transformers(name, family, options):
     with torch.device("meta"):
         theirs = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **options))
     assert theirs.num_parameters() == count_parameters(model).total
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"layer_types": ("sliding_attention", "full_attention"), "window_size": 8},
+        {"qk_layernorm": True, "untie_embeddings_and_output_weights": False},
+        {"add_qkv_bias": True, "kv_channels": 24},
+        {
+            "normalization": "LayerNorm",
+            "activation": "gelu",
+            "add_bias_linear": True,
+            "qk_layernorm": True,
+            "position_embedding_type": "learned_absolute",
+        },
+    ],
+)
+def test_layers_tell_the_parameters_that_are_built(options):
+    config = tiny_config(num_layers=3, **options)
+    told, found = count_parameters(config), Counter()
+    for parameter in parameters_with_spec([GPT(config, Grid.single(), dtype=torch.bfloat16, device="meta")]):
+        for piece in spec_of(parameter).pieces:
+            rows = piece.shape[0] if piece.rows is None else piece.rows
+            row, parts = math.prod(piece.shape[1:]), piece.name.split(".")
+            module = parts[2] if parts[0] == "blocks" else parts[0].removeprefix("position_")
+            module = "norms" if any(part.endswith("norm") for part in parts) else module
+            found[module] += rows * row
+            found["padding"] += (piece.shape[0] - rows) * row
+    names = ("embedding", "attention", "mlp", "norms", "head", "padding")
+    assert {name: getattr(told, name) for name in names} == {name: found[name] for name in names}
+
+
+def test_a_window_bounds_the_keys_of_its_layers_alone():
+    """Counted one by one: of 32 tokens the i-th sees min(i, 8) keys, up to half a key of the diagonal."""
+    full = tiny_config(num_layers=4)
+    mixed = tiny_config(num_layers=4, layer_types=("sliding_attention", "full_attention"), window_size=8)
+    whole, some = model_flops(full, 32), model_flops(mixed, 32)
+    assert some.attention_all_keys == pytest.approx(whole.attention_all_keys * (2 * 8 + 2 * 32) / (4 * 32))
+    channels = full.num_attention_heads * full.head_dim
+    keys = sum(min(i, 8) - 0.5 * (i <= 8) for i in range(1, 33)) / 32
+    assert some.attention_causal == pytest.approx(12 * channels * (2 * keys + 2 * 16))
+    assert (some.mlp, some.head, some.attention_projections) == (whole.mlp, whole.head, whole.attention_projections)
+    assert model_flops(tiny_config(layer_types=("sliding_attention",), window_size=64), 32) == model_flops(
+        tiny_config(), 32
+    )
+
+
+def test_plan_has_a_row_for_each_kind_of_layer(capsys):
+    kinds = ["--layer-types", "sliding_attention", "sliding_attention", "full_attention", "--window-size", "512"]
+    assert main(["plan", "--preset", "steel_1b", *kinds]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "_attention, dense" in line]
+    assert [(row[0], row[2]) for row in rows] == [("sliding_attention,", "12"), ("full_attention,", "6")]
+    assert float(rows[0][4].replace(",", "")) < float(rows[1][4].replace(",", ""))  # FLOPs
+    assert main(["plan", "--preset", "steel_1b"]) == 0
+    assert "_attention" not in capsys.readouterr().out
 
 
 def test_flops_are_those_of_the_papers():

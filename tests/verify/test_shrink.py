@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steel_megatron.config import ParallelConfig, check_layout, check_model, check_run, load_run_config, preset_names
+from steel_megatron.config import (
+    ParallelConfig,
+    RunConfig,
+    check_layout,
+    check_model,
+    check_run,
+    load_run_config,
+    preset_names,
+)
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.verify.layouts import default_layouts, fits
@@ -105,3 +113,20 @@ def test_what_a_small_model_in_fp32_cannot_have_is_left_out() -> None:
     small = shrink(config, steps=3)
     assert all(not fits(layout, small) for layout in default_layouts(8))
     check_run(small)
+
+
+@pytest.mark.parametrize(
+    ("layers", "given", "small"),
+    [
+        (22, ("sliding_attention", "full_attention"), ("sliding_attention", "full_attention") * 4),
+        (22, ("sliding_attention",), ("sliding_attention",) * 8),
+        (12, ("sliding_attention",) * 11 + ("full_attention",), ("sliding_attention",) * 7 + ("full_attention",)),
+        (3, ("full_attention", "full_attention", "sliding_attention"), None),
+    ],
+)
+def test_every_kind_of_layer_stays(layers, given, small) -> None:
+    config = RunConfig().replace(num_layers=layers, layer_types=given, window_size=1024, train_iters=1)
+    model = shrink(config, 1).model
+    check_model(model)
+    assert set(model.attention_kinds) == set(given)
+    assert small is None or tuple(model.attention_kinds) == small

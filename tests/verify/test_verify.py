@@ -40,8 +40,14 @@ SHAPES = {
     },
     # Head counts that are no powers of two, heads wider together than the model, of which RoPE turns a part.
     "odd_heads": {"num_attention_heads": 14, "num_query_groups": 2, "kv_channels": 160, "rotary_percent": 0.4},
+    # Layers that see a part of the past, between some that see all of it; documents longer and shorter than it.
+    "two_kinds_of_attention": {
+        "layer_types": ("sliding_attention", "sliding_attention", "full_attention"),
+        "window_size": 512,
+    },
 }
 CORE = {
+    "two_kinds_of_attention": ["tp2,sp,pp2", "pp4,selective", "dp2,full"],
     "odd_heads": ["tp2,sp,pp2,dp2", "dp2,nozero"],
     "tied_gqa": ["tp2,sp,pp2,dp2", "pp2,vpp2,dp2,nozero", "tp4,sp", "pp4,gpipe,full"],
     "untied_mqa_dropout": ["tp2,sp,dp2,selective", "tp2,pp2,vpp2,full"],

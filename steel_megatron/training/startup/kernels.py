@@ -11,9 +11,11 @@ import torch
 import torch.distributed as dist
 
 from steel_megatron.config import ConfigError, ModelConfig, TrainingConfig
+from steel_megatron.config.layer_types import SLIDING
 from steel_megatron.ops import cpu_products, measured
 from steel_megatron.ops.backends import (
     OPERATIONS,
+    choice,
     chosen,
     forget_orders,
     slow_paths,
@@ -46,6 +48,11 @@ def choose_kernels(training: TrainingConfig, grid: Grid, model: ModelConfig) -> 
     slow = slow_paths(device)
     if slow is not None and grid.world.rank == 0:
         log.warning("%s", slow)
+    if SLIDING in model.attention_kinds and grid.world.rank == 0:
+        found = choice("window_attention", device)
+        in_strips = "; in strips: up to twice the products, and the forward pass twice"
+        price = in_strips if found.implementation == "sdpa" else ""
+        log.info("layers of %s: attention by %s%s", SLIDING, found, price)
     if grid.world.size == 1:
         return
     everywhere: list[dict[str, str]] = [{} for _ in range(grid.world.size)]
