@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from helpers.sample_texts import TEXTS
 from helpers.small_tokenizer import SMALL_VOCABULARY, small_tokenizer
 from helpers.tiny_run import run_config, train
 from steel_megatron.cli.main import main
-from steel_megatron.cli.text_printer import TextPrinter
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokens.indexed import IndexedWriter
 
@@ -139,17 +137,3 @@ def test_training_starts_from_imported_weights(tmp_path, capsys):
 def test_what_is_not_there_is_named(arguments, message, capsys):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
-
-
-def test_the_first_unfinished_text_is_printed_as_it_comes():
-    out = io.StringIO()
-    printer = TextPrinter(["a:", "b:"], lambda ids: "".join(chr(i) for i in ids), [0], out)
-    printer.add(1, ord("x"))
-    assert out.getvalue() == "--- 1 of 2 ---\na:"
-    printer.add(0, ord("y"))
-    assert out.getvalue().endswith("a:y")
-    printer.add(1, 0)
-    printer.add(0, 0)
-    assert out.getvalue() == "--- 1 of 2 ---\na:y\n--- 2 of 2 ---\nb:x\n"
-    printer.end()
-    assert out.getvalue().endswith("b:x\n")

@@ -1,4 +1,4 @@
-"""Single operations: where they differ from data-juicer on purpose, what they refuse, and what they may hand out."""
+"""Mappers: where they differ from data-juicer on purpose, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.texts_to_clean import CHARACTERS, FRAGMENTS
 from steel_megatron._text import Text, suspicious
-from steel_megatron.config import ConfigError
-from steel_megatron.corpus.cleaning.operation import Filter, Mapper, build_operation
+from steel_megatron.corpus.cleaning.operation import Mapper, build_operation
 
 MESSY = st.lists(st.sampled_from(CHARACTERS + FRAGMENTS) | st.text(max_size=3), max_size=12).map("".join)
 
@@ -34,12 +33,6 @@ def simplifying() -> tuple[Mapper, Any]:
     operation = build_operation("chinese_convert_mapper", {"mode": "t2s"})
     assert isinstance(operation, Mapper)
     return operation, opencc.OpenCC("t2s.json")
-
-
-def measured(name: str, text: str, **parameters: object) -> float:
-    operation = build_operation(name, parameters)
-    assert isinstance(operation, Filter)
-    return operation.judge(Text(text)).value
 
 
 @given(MESSY)
@@ -100,55 +93,3 @@ def test_rows_of_dots_behind_a_link_come_to_an_end() -> None:
 
 def test_white_space_that_is_kept() -> None:
     assert mapped("whitespace_normalization_mapper", "\tif x:\n\t\treturn\u3000y ", keep="\t") == "if x:\n\t\treturn y"
-
-
-def test_words_of_chinese_are_characters() -> None:
-    text = "今天天气好，we go out。"
-    assert measured("words_num_filter", text) == 3
-    assert measured("words_num_filter", text, words="cjk") == 8
-    assert measured("word_repetition_filter", "天气好" * 8, words="cjk", rep_len=3) == 1.0
-    assert measured("word_repetition_filter", "天气好" * 8, rep_len=3) == 0.0
-
-
-def test_repeated_characters_are_counted_exactly() -> None:
-    grams = ["ab", "bc", "ca"]
-    text = "abc" * 4
-    counts = sorted((sum(text[i : i + 2] == gram for i in range(len(text) - 1)) for gram in grams), reverse=True)
-    assert measured("character_repetition_filter", text, rep_len=2) == counts[0] / sum(counts)  # sqrt(3) rounds to 1
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters", "says"),
-    [
-        ("clean_emails_mapper", {}, "did you mean clean_email_mapper"),
-        ("image_blur_mapper", {}, "--engine data-juicer"),
-        ("text_length_filter", {"min_length": 3}, "did you mean min_len"),
-        ("text_length_filter", {"min_len": "3"}, "of type int"),
-        ("text_length_filter", {"min_len": float("nan")}, "of type int"),
-        ("words_num_filter", {"tokenization": True}, "words: cjk"),
-        ("words_num_filter", {"words": "jieba"}, "spaces or cjk"),
-        ("clean_links_mapper", {"pattern": "("}, "regular expression"),
-        ("character_repetition_filter", {"rep_len": 0}, "above 0"),
-        ("language_id_score_filter", {"lang": "zh"}, "model_path"),
-        ("perplexity_filter", {"model_path": "/nowhere/zh.arpa.bin"}, "nothing is downloaded"),
-    ],
-)
-def test_what_cannot_work_is_told(name: str, parameters: dict[str, object], says: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(says)):
-        build_operation(name, parameters)
-
-
-def test_parameters_of_how_data_juicer_runs_are_taken() -> None:
-    build_operation("text_length_filter", {"min_len": 3, "max_len": 1e6, "num_proc": 4, "text_key": "text"})
-
-
-def test_open_and_turned_limits() -> None:
-    def kept(text: str, **parameters: object) -> bool:
-        operation = build_operation("text_length_filter", {"min_len": 3, "max_len": 5, **parameters})
-        assert isinstance(operation, Filter)
-        return not operation.judge(Text(text)).why
-
-    assert kept("abc")
-    assert not kept("abc", min_closed_interval=False)
-    assert not kept("ab")
-    assert [kept("x" * length, reversed_range=True) for length in range(2, 7)] == [True, True, False, True, True]
