@@ -22,7 +22,7 @@ from steel_megatron.generate.sampling import Sampler, SamplingSettings
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.collectives import all_gather, all_reduce
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.parallel.pipeline.executor import Executor, Hidden
+from steel_megatron.parallel.pipeline.executor import Executor, Hidden, Output, PassSettings
 from steel_megatron.parallel.pipeline.schedules import build_schedule
 
 ALIGNMENT = 16  # positions: matmuls in 8 bits want a multiple of it
@@ -42,14 +42,14 @@ class _Stage:
 
     model: GPT
 
-    def forward(self, hidden: Tensor | None, micro_batch: Any) -> Tensor:
+    def forward(self, hidden: Tensor | None, micro_batch: Any, settings: PassSettings) -> Output:
         """Hidden states (B, S, H) of this rank, on the last stage logits (B, V of this rank)."""
         texts: _Texts = micro_batch
         result = self.model(texts.tokens_BS if hidden is None else hidden)
         if self.model.head is None:
-            return result
+            return Output(result)
         rows = torch.arange(len(texts.lengths_B), device=result.device)
-        return result[rows, texts.lengths_B - 1]
+        return Output(result[rows, texts.lengths_B - 1])
 
 
 def generate_in_training(
@@ -105,9 +105,9 @@ def generate_in_training(
             restored.enter_context(chunk.linears.step())
         while running and max(map(len, new), default=0) < max_new_tokens:
             texts = _Texts(tokens_BS, torch.tensor(lengths, device=grid.device))
-            logits = executor.run(plan, iter([texts]), hidden)
+            outputs = executor.run(plan, iter([texts]), hidden)
             rows = [tokens_BS[row, :length] for row, length in enumerate(lengths)]
-            next_B = _chosen(logits, sampler, rows, grid, config.vocab_size or 0)
+            next_B = _chosen(outputs, sampler, rows, grid, config.vocab_size or 0)
             for row in sorted(running):
                 tokens_BS[row, lengths[row]] = next_B[row]
                 lengths[row] += 1
@@ -117,11 +117,11 @@ def generate_in_training(
     return new
 
 
-def _chosen(logits: list[Tensor], sampler: Sampler, rows: list[Tensor], grid: Grid, vocab_size: int) -> list[int]:
+def _chosen(outputs: list[Output], sampler: Sampler, rows: list[Tensor], grid: Grid, vocab_size: int) -> list[int]:
     """The next token of each text, chosen on the last stage, on every rank."""
     next_B = torch.zeros(len(rows), dtype=torch.int64, device=grid.device)
-    if logits:
-        logits_BV = all_gather(logits[0], grid.tp, dim=-1).wait()
+    if outputs:
+        logits_BV = all_gather(outputs[0].result, grid.tp, dim=-1).wait()
         next_B = sampler(logits_BV[:, :vocab_size], rows)
     found: list[int] = all_reduce(next_B, grid.pp).wait().tolist()
     return found

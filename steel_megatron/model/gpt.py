@@ -127,17 +127,18 @@ class GPT(nn.Module):
         *,
         packing: Packing | None = None,
         dropout: DropoutKey | None = None,
-        sample_losses: list[Tensor] | None = None,
         loss_gradient: float | None = None,
         z_loss: float = 0.0,
-    ) -> Tensor:
-        """fp32 scalar: cross entropy and z-loss SUMMED over the mask's tokens; the mean is the global batch's to take.
+    ) -> tuple[Tensor, Tensor]:
+        """Cross entropy and z-loss SUMMED over the mask's tokens; the mean is the global batch's to take.
 
         Args:
-            sample_losses: takes the two sums of each sample, (2, B), fp32, without a gradient.
             loss_gradient: what the one backward pass of this loss will start from. If given, the logits of a large
                 micro-batch are never held at once: see :func:`linear_cross_entropy`.
             z_loss: coefficient of the squared logarithm of the partition function.
+
+        Returns:
+            Their sum, an fp32 scalar; and each by itself for every sample, (2, B), fp32, without a gradient.
         """
         assert self.head is not None, "only the last stage has a loss"
         assert self.config.vocab_size is not None
@@ -162,9 +163,7 @@ class GPT(nn.Module):
             )
             losses_2T = [losses_T * mask_T for losses_T in both]
             total = losses_2T[0].sum() + losses_2T[1].sum()
-        if sample_losses is not None:
-            sample_losses.append(torch.stack(losses_2T).detach().view(2, *loss_mask_BS.shape).sum(2))
-        return total
+        return total, torch.stack(losses_2T).detach().view(2, *loss_mask_BS.shape).sum(2)
 
     def _hidden(
         self,

@@ -23,10 +23,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from steel_megatron.config import ConfigError
+from steel_megatron.parallel.pipeline.executor import Output, PassSettings, Stage
 from steel_megatron.samples.batches import Batch
+from steel_megatron.training.step_sums import Samples
 
 
 class Graph(Protocol):
@@ -43,14 +44,6 @@ class Graph(Protocol):
     def replay(self) -> None:
         """Queues what was recorded."""
         ...
-
-
-class Stage(Protocol):
-    """The model as :class:`GraphedPasses` drives it."""
-
-    on_losses: Callable[[Tensor, Batch], None] | None
-
-    def forward(self, hidden: Tensor | None, micro_batch: Batch) -> Tensor: ...
 
 
 class CudaGraph:
@@ -107,7 +100,7 @@ class GraphedPasses:
     """The passes of a whole model (one pipeline stage, one chunk).
 
     Args:
-        stage: forward of a micro-batch, with a loss.
+        stage: the whole model; its output has a loss and :class:`~.step_sums.Samples`.
         graph: records and replays.
         warmup_steps: optimizer steps without a graph first, in which libraries load kernels and make workspaces.
     """
@@ -119,9 +112,9 @@ class GraphedPasses:
         self._captured_for: float | None = None  # the loss gradient in the graph
 
     def run(
-        self, eager: Callable[[], list[Tensor]], batches: Iterable[Batch], count: int, loss_gradient: float
-    ) -> list[Tensor]:
-        """All passes of a step; returns the micro-batches' losses.
+        self, eager: Callable[[], list[Output]], batches: Iterable[Batch], count: int, loss_gradient: float
+    ) -> list[Output]:
+        """All passes of a step; returns the loss of each micro-batch and what its samples cost.
 
         Args:
             eager: the same without a graph, for warm-up.
@@ -133,32 +126,24 @@ class GraphedPasses:
                 return eager()
         return [self._micro_batch(batch, loss_gradient) for _, batch in zip(range(count), batches, strict=True)]
 
-    def _micro_batch(self, batch: Batch, loss_gradient: float) -> Tensor:
+    def _micro_batch(self, batch: Batch, loss_gradient: float) -> Output:
         if self._captured_for != loss_gradient:
             self._capture(batch, loss_gradient)
         fill(self._batch, batch)
         self.graph.replay()
-        if self.stage.on_losses is not None:
-            self.stage.on_losses(self._sample_losses, batch)
-        return self._loss.clone()
+        loss, samples = self._output
+        return Output(loss.clone(), Samples(*(tensor.clone() for tensor in samples)))  # the next replay writes them
 
     def _capture(self, batch: Batch, loss_gradient: float) -> None:
         tensors: dict[str, Any] = {name: value.clone() for name, value in vars(batch).items() if torch.is_tensor(value)}
         self._batch = dataclasses.replace(batch, **tensors)
-        on_losses, self.stage.on_losses = self.stage.on_losses, self._keep
-        try:
-            self.graph.capture(functools.partial(self._passes, loss_gradient))
-        finally:
-            self.stage.on_losses = on_losses
+        self.graph.capture(functools.partial(self._passes, PassSettings(trains=True, loss_gradient=loss_gradient)))
         self._captured_for = loss_gradient
 
-    def _passes(self, loss_gradient: float) -> None:
-        loss = self.stage.forward(None, self._batch)
-        loss.backward(torch.full_like(loss, loss_gradient))
-        self._loss = loss.detach()
-
-    def _keep(self, sample_losses: Tensor, _: Batch) -> None:
-        self._sample_losses = sample_losses
+    def _passes(self, settings: PassSettings) -> None:
+        loss, samples = self.stage.forward(None, self._batch, settings)
+        loss.backward(torch.full_like(loss, settings.loss_gradient))
+        self._output = Output(loss.detach(), samples)
 
 
 def fill(into: Batch, batch: Batch) -> None:

@@ -7,7 +7,7 @@ forward and a backward pass per micro-batch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +22,11 @@ from steel_megatron.ops.dropout import DropoutKey
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import param_dtype
-from steel_megatron.parallel.pipeline.executor import Executor, Hidden
+from steel_megatron.parallel.pipeline.executor import Executor, Hidden, Output, PassSettings
 from steel_megatron.parallel.pipeline.schedules import build_schedule
 from steel_megatron.samples.batches import Batch
 from steel_megatron.training.cuda_graph import Graph, GraphedPasses
-from steel_megatron.training.step_sums import DeviceSums, StepSums
+from steel_megatron.training.step_sums import DeviceSums, Samples, StepSums
 
 
 @dataclass
@@ -38,35 +38,32 @@ class GPTStage:
 
     model: GPT
     seed: int
-    on_losses: Callable[[Tensor, Batch], None] | None = None  # takes what the last stage's samples cost
-    loss_gradient: float = 1.0  # what the loss's backward pass starts from
-    z_loss: float = 0.0  # coefficient; validation is without
+    z_loss: float  # coefficient; validation is without
 
-    def forward(self, hidden: Tensor | None, micro_batch: Batch) -> Tensor:
-        """Hidden states (B, S, H); on the last stage the loss, summed over the unmasked tokens (fp32 scalar)."""
+    def forward(self, hidden: Tensor | None, micro_batch: Batch, settings: PassSettings) -> Output:
+        """Hidden states (B, S, H); on the last stage the loss, summed over the unmasked tokens (fp32 scalar).
+
+        With the loss comes what each sample costs, :class:`~steel_megatron.training.step_sums.Samples`.
+        """
         batch = micro_batch
         inputs = batch.tokens_BS if hidden is None else hidden
         packing = None
         if batch.lengths is not None and batch.cu_seqlens is not None:
             packing = Packing(tuple(batch.lengths), batch.cu_seqlens, max(batch.lengths))
-        dropout = DropoutKey(self.seed, batch.sample_ids_B) if self.model.training else None
+        dropout = DropoutKey(self.seed, batch.sample_ids_B) if settings.trains else None
         if self.model.head is None:
-            return self.model(inputs, batch.positions_BS, packing=packing, dropout=dropout)
-        sample_losses: list[Tensor] = []
-        loss = self.model.loss(
+            return Output(self.model(inputs, batch.positions_BS, packing=packing, dropout=dropout))
+        loss, losses_2B = self.model.loss(
             inputs,
             batch.labels_BS,
             batch.loss_mask_BS,
             batch.positions_BS,
             packing=packing,
             dropout=dropout,
-            sample_losses=sample_losses,
-            loss_gradient=self.loss_gradient,
-            z_loss=self.z_loss if self.model.training else 0.0,
+            loss_gradient=settings.loss_gradient,
+            z_loss=self.z_loss if settings.trains else 0.0,
         )
-        if self.on_losses is not None:
-            self.on_losses(sample_losses[0], batch)
-        return loss
+        return Output(loss, Samples(losses_2B, batch.loss_mask_BS.sum(1), batch.source_ids_B))
 
 
 class Engine:
@@ -85,7 +82,7 @@ class Engine:
         self.chunks = list(chunks)
         self.data_parallel = data_parallel
         self.grid = grid
-        self.stages = [GPTStage(chunk, training.seed, z_loss=training.z_loss_coeff) for chunk in chunks]
+        self.stages = [GPTStage(chunk, training.seed, training.z_loss_coeff) for chunk in chunks]
         self.executor = Executor(self.stages, grid)
         self.graphed: GraphedPasses | None = None
         if graph is not None:
@@ -129,9 +126,6 @@ class Engine:
         self, schedule: str, batches: Iterator[Batch], count: int, loss_gradient: float, sources: int, **more: Any
     ) -> DeviceSums:
         sums = StepSums.zeros(self.grid.device, sources=sources)
-        for stage in self.stages:
-            stage.on_losses = sums.add
-            stage.loss_gradient = loss_gradient
 
         plan = build_schedule(schedule, self.grid.pp.size, count, len(self.chunks))
         with ExitStack() as steps:
@@ -141,9 +135,11 @@ class Engine:
                 self.executor.run, plan, batches, self.hidden, loss_gradient=loss_gradient, **more
             )
             if self.graphed is None or not plan.trains:
-                losses = eager()
+                outputs = eager()
             else:
-                losses = self.graphed.run(eager, batches, count, loss_gradient)
-        if losses:
-            sums.loss += torch.stack(losses).double().sum() - sums.z_loss
+                outputs = self.graphed.run(eager, batches, count, loss_gradient)
+        for output in outputs:
+            sums.add(output.samples)
+        if outputs:
+            sums.loss += torch.stack([output.result for output in outputs]).double().sum() - sums.z_loss
         return sums

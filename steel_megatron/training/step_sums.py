@@ -4,7 +4,7 @@ as one.
 To add a field: declare it in :class:`StepSums`, add to it where its number is computed (:meth:`StepSums.add`, for what
 a micro-batch's samples cost), and say in :meth:`StepSums.metrics` what users see of it.
 
-B samples of a micro-batch, S tokens of a sample, K sources of the data, N numbers of all fields together.
+B samples of a micro-batch, K sources of the data, N numbers of all fields together.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from steel_megatron.parallel.collectives import all_reduce
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.samples.batches import Batch
 
 Number = TypeVar("Number")  # on the device a tensor (), read a float
 Numbers = TypeVar("Numbers")  # on the device a tensor (K,), read a list of float
@@ -44,6 +43,14 @@ def summed(over: Callable[[Grid], bool] = last_stage, each: str = "") -> dict[st
     return {"over": over, "each": each}
 
 
+class Samples(NamedTuple):
+    """What the samples of a micro-batch cost; on the device, without gradients."""
+
+    losses_2B: Tensor  # fp32, their summed cross entropies, and below them their z-losses
+    tokens_B: Tensor  # int64, how many tokens are in the sums
+    sources_B: Tensor  # int64, number of the source that each is of
+
+
 @dataclass
 class StepSums(Generic[Number, Numbers]):
     """What a rank adds up over its micro-batches, and after :meth:`reduced` the sums over all ranks.
@@ -65,15 +72,16 @@ class StepSums(Generic[Number, Numbers]):
         lengths = [counts[own.metadata["each"]] if own.metadata["each"] else 1 for own in fields(cls)]
         return cls._of(torch.zeros(sum(lengths), dtype=torch.float64, device=device), lengths)
 
-    def add(self: DeviceSums, losses_2B: Tensor, batch: Batch) -> None:
-        """Adds the summed cross entropies, and below them the z-losses, of a micro-batch's samples.
+    def add(self: DeviceSums, samples: Samples) -> None:
+        """Adds a micro-batch.
 
         ``loss`` is not among it: the engine sums what the micro-batches' backward passes start from.
         """
-        values_2B = torch.stack([losses_2B[0].double(), batch.loss_mask_BS.sum(1).double()])
+        losses_2B, tokens_B, sources_B = samples
+        values_2B = torch.stack([losses_2B[0].double(), tokens_B.double()])
         self.loss_tokens += values_2B[1].sum()
         self.z_loss += losses_2B[1].double().sum()
-        chosen_BK = batch.source_ids_B.unsqueeze(1) == torch.arange(len(self.source_loss), device=losses_2B.device)
+        chosen_BK = sources_B.unsqueeze(1) == torch.arange(len(self.source_loss), device=losses_2B.device)
         # Not a product with 0 and 1: a loss that is not finite stays with its source.
         loss_K, tokens_K = values_2B.unsqueeze(2).where(chosen_BK, 0.0).sum(1)
         self.source_loss += loss_K

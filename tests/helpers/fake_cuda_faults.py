@@ -33,7 +33,7 @@ def beside_loss(fault: Callable[..., None]) -> Planted:
 
     def faulty(self: GPT, *arguments: Any, **named: Any) -> Any:
         result = loss(self, *arguments, **named)
-        fault(result, *arguments)
+        fault(result[0], *arguments)
         return result
 
     return mock.patch.object(GPT, "loss", faulty)

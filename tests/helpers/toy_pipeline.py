@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from steel_megatron.parallel.parameter import ParamSpec, Piece, attach_spec
-from steel_megatron.parallel.pipeline.executor import Hidden
+from steel_megatron.parallel.pipeline.executor import Hidden, Output, PassSettings
 
 SAMPLES, HIDDEN = 3, 6
 HANDED_OVER = Hidden((SAMPLES, HIDDEN), torch.float64)
@@ -36,14 +36,14 @@ class ToyStage(nn.Module):
             setattr(self, name, attach_spec(parameter, ParamSpec((piece,), decay=False)))
         self.deferred: list[Callable[[], None]] | None = None
 
-    def forward(self, hidden: Tensor | None, micro_batch: MicroBatch) -> Tensor:
+    def forward(self, hidden: Tensor | None, micro_batch: MicroBatch, settings: PassSettings) -> Output:
         assert (hidden is None) == self.first
         x_BH = micro_batch[0] if hidden is None else hidden
         if self.recompute and torch.is_grad_enabled():
             x_BH = checkpoint(self.layer, x_BH, use_reentrant=False)
         else:
             x_BH = self.layer(x_BH)
-        return (x_BH - micro_batch[1]).square().sum() if self.last else x_BH
+        return Output((x_BH - micro_batch[1]).square().sum(), micro_batch[1]) if self.last else Output(x_BH)
 
     def layer(self, x_BH: Tensor) -> Tensor:
         return x_BH + torch.tanh(_Product.apply(x_BH, self.weight, self) + self.bias)
@@ -92,7 +92,7 @@ def in_one_go(stages: int, micro_batches: Sequence[MicroBatch], loss_gradient: f
     for micro_batch in micro_batches:
         hidden = None
         for stage in model:
-            hidden = stage(hidden, micro_batch)
+            hidden, _ = stage(hidden, micro_batch, PassSettings(True, loss_gradient))
         assert hidden is not None
         (hidden * loss_gradient).backward()
         losses.append(hidden.detach())

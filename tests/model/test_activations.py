@@ -79,9 +79,9 @@ def kept_by_a_loss(model: GPT, wait_for: float = 0.0, **more: Any) -> int:
     """
     tokens = random_tokens(BATCH, LENGTH)
     arguments = tokens, tokens, torch.ones_like(tokens, dtype=torch.bool)
-    model.loss(*arguments, **more).backward()  # tables that stay are made
+    model.loss(*arguments, **more)[0].backward()  # tables that stay are made
     with Operations() as operations:
-        loss = model.loss(*arguments, **more)
+        loss = model.loss(*arguments, **more)[0]
     deadline = time.monotonic() + 20
     while (kept := sum(storage.nbytes() for storage in operations.live())) > wait_for + LOSS > LOSS:
         if time.monotonic() > deadline:

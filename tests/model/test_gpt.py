@@ -75,12 +75,12 @@ def test_packed_documents_are_as_if_alone(options, lengths):
     everything = torch.ones_like(tokens, dtype=torch.bool)
     with torch.no_grad():
         packed = model(tokens, positions, packing=packing).flatten(0, 1).split(lengths)
-        loss = model.loss(tokens, tokens, everything, positions, packing=packing)
+        loss = model.loss(tokens, tokens, everything, positions, packing=packing)[0]
         total = 0.0
         for document, logits in zip(tokens.flatten().split(lengths), packed, strict=True):
             alone = document.unsqueeze(0)
             torch.testing.assert_close(logits, model(alone).squeeze(0), rtol=1e-4, atol=1e-5)
-            total += model.loss(alone, alone, torch.ones_like(alone, dtype=torch.bool))
+            total += model.loss(alone, alone, torch.ones_like(alone, dtype=torch.bool))[0]
     torch.testing.assert_close(loss, total, rtol=1e-5, atol=1e-4)
 
 
@@ -89,14 +89,14 @@ def test_loss_is_the_sum_of_cross_entropies_of_the_mask():
     tokens, labels = random_tokens(3, 8, seed=1), random_tokens(3, 8, seed=2)
     mask = torch.rand(3, 8, generator=torch.Generator().manual_seed(3)) > 0.4
     losses = torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1), labels.flatten(), reduction="none")
-    torch.testing.assert_close(model.loss(tokens, labels, mask), losses[mask.flatten()].sum())
-    assert model.loss(tokens, labels, torch.zeros_like(mask)).item() == 0.0
+    torch.testing.assert_close(model.loss(tokens, labels, mask)[0], losses[mask.flatten()].sum())
+    assert model.loss(tokens, labels, torch.zeros_like(mask))[0].item() == 0.0
 
 
 def gradients(model: GPT, tokens: torch.Tensor, key: DropoutKey | None, **more) -> list[torch.Tensor]:
     model.zero_grad()
     mask = torch.ones_like(tokens, dtype=torch.bool)
-    model.loss(tokens, tokens.roll(-1, 1), mask, dropout=key, **more).backward()
+    model.loss(tokens, tokens.roll(-1, 1), mask, dropout=key, **more)[0].backward()
     return [parameter.grad for parameter in model.parameters()]
 
 
@@ -117,14 +117,14 @@ def test_dropout_depends_on_the_sample_and_not_on_its_micro_batch():
     tokens, ids = random_tokens(4, 12), torch.tensor([3, 14, 15, 92])
     mask = torch.ones_like(tokens, dtype=torch.bool)
     with torch.no_grad():
-        whole = model.loss(tokens, tokens, mask, dropout=DropoutKey(7, ids))
+        whole = model.loss(tokens, tokens, mask, dropout=DropoutKey(7, ids))[0]
         order = [2, 0, 3, 1]
         parts = [
-            model.loss(tokens[i : i + 1], tokens[i : i + 1], mask[:1], dropout=DropoutKey(7, ids[i : i + 1]))
+            model.loss(tokens[i : i + 1], tokens[i : i + 1], mask[:1], dropout=DropoutKey(7, ids[i : i + 1]))[0]
             for i in order
         ]
-        other_seed = model.loss(tokens, tokens, mask, dropout=DropoutKey(8, ids))
-        without = model.loss(tokens, tokens, mask)
+        other_seed = model.loss(tokens, tokens, mask, dropout=DropoutKey(8, ids))[0]
+        without = model.loss(tokens, tokens, mask)[0]
     torch.testing.assert_close(sum(parts), whole, rtol=1e-5, atol=1e-4)
     assert abs(other_seed - whole) > 1e-2
     assert abs(without - whole) > 1e-2
@@ -139,12 +139,12 @@ def test_padding_of_the_vocabulary_is_zero_and_stays_out_of_the_softmax():
     tokens = random_tokens(1, 8)
     assert model(tokens).shape == (1, 8, VOCABULARY)
     mask = torch.ones_like(tokens, dtype=torch.bool)
-    before = model.loss(tokens, tokens, mask)
+    before = model.loss(tokens, tokens, mask)[0]
     with torch.no_grad():
         for table in tables:
             table[VOCABULARY:] = 100.0
-    torch.testing.assert_close(model.loss(tokens, tokens, mask), before)
-    model.loss(tokens, tokens, mask).backward()
+    torch.testing.assert_close(model.loss(tokens, tokens, mask)[0], before)
+    model.loss(tokens, tokens, mask)[0].backward()
     assert all((table.grad[VOCABULARY:] == 0).all() for table in tables)
 
 

@@ -26,7 +26,7 @@ def gradients(model: GPT, packing: Packing | None = None, samples: int = 2) -> t
     """Loss and gradients of some samples."""
     tokens = random_tokens(samples, 24)
     model.zero_grad()
-    loss = model.loss(tokens, tokens.roll(-1, 1), torch.ones_like(tokens, dtype=torch.bool), packing=packing)
+    loss = model.loss(tokens, tokens.roll(-1, 1), torch.ones_like(tokens, dtype=torch.bool), packing=packing)[0]
     loss.backward()
     return loss.item(), {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 

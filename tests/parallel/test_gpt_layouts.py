@@ -60,7 +60,7 @@ def gradients(model: GPT, grid: Grid, shard: bool) -> tuple[torch.Tensor, DataPa
     data_parallel.last_micro_batch()
     loss = model.loss(
         tokens[rows, :-1], tokens[rows, 1:], mask[rows], dropout=DropoutKey(5, torch.arange(SAMPLES)[rows])
-    )
+    )[0]
     loss.backward()
     data_parallel.finish_grads()
     total = loss.detach().clone()

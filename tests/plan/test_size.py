@@ -150,7 +150,7 @@ def test_flops_are_six_per_matmul_parameter_and_token():
     model = GPT(config, Grid.single(), dtype=torch.float32, seed=1)
     tokens = torch.randint(0, 128, (2, 32))
     with FlopCounterMode(display=False) as counter:
-        model.loss(tokens, tokens, torch.ones_like(tokens, dtype=torch.bool)).backward()
+        model.loss(tokens, tokens, torch.ones_like(tokens, dtype=torch.bool))[0].backward()
     attention = sum(count for name, count in counter.get_flop_counts()["Global"].items() if "attention" in str(name))
     flops = model_flops(config, 32)
     expected = (flops.attention_projections + flops.mlp + flops.head) * tokens.numel()

@@ -14,9 +14,11 @@ from helpers.processes import run_processes
 from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.config import ConfigError, RunConfig, check_run, load_run_config
 from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.pipeline.executor import Output, PassSettings
 from steel_megatron.samples.batches import Batch
 from steel_megatron.training.cuda_graph import GraphedPasses, fill
 from steel_megatron.training.startup import setup
+from steel_megatron.training.step_sums import Samples
 from steel_megatron.verify.layouts import Layout, Outcome, compare, run_layout, write_sample_data
 from steel_megatron.verify.shrink import shrink
 
@@ -72,16 +74,15 @@ class Toy:
     """loss = w · tokens; Python counts its calls, the device does not."""
 
     def __init__(self) -> None:
-        self.on_losses: Any = None
         self.weight = torch.tensor(3.0, requires_grad=True)
         self.weight.grad = torch.zeros(())
         self.calls = 0
 
-    def forward(self, hidden: None, micro_batch: Batch) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor | None, micro_batch: Batch, settings: PassSettings) -> Output:
         self.calls += 1
         losses_B = self.weight * micro_batch.tokens_BS.float().sum(1)
-        self.on_losses(losses_B.detach(), micro_batch)
-        return losses_B.sum()
+        samples = Samples(losses_B.detach(), micro_batch.loss_mask_BS.sum(1), micro_batch.source_ids_B)
+        return Output(losses_B.sum(), samples)
 
 
 def batch(*rows: list[int]) -> Batch:
@@ -93,16 +94,20 @@ def batch(*rows: list[int]) -> Batch:
 def test_a_graph_is_captured_anew_when_its_constant_changes():
     toy, tape = Toy(), OperationTape()
     passes = GraphedPasses(toy, tape, warmup_steps=1)
-    seen: list[tuple[list[float], Batch]] = []
-    toy.on_losses = lambda losses_B, given: seen.append((losses_B.tolist(), given))
-    assert passes.run(lambda: [torch.tensor(7.0)], iter(()), 1, 1.0) == [torch.tensor(7.0)]
-    first, second = batch([1, 2], [3, 4]), batch([5, 6], [7, 8])
-    assert [float(loss) for loss in passes.run(list, [first, second], 2, 1.0)] == [30.0, 78.0]
-    assert float(toy.weight.grad) == 36.0
-    assert [float(loss) for loss in passes.run(list, [second], 1, 0.5)] == [78.0]
-    assert float(toy.weight.grad) == 36.0 + 13.0
-    assert [losses for losses, _ in seen] == [[9.0, 21.0], [33.0, 45.0], [33.0, 45.0]]
-    assert [given for _, given in seen] == [first, second, second]  # not the graph's own
+    eager = [Output(torch.tensor(7.0))]
+    assert passes.run(lambda: eager, iter(()), 1, 1.0) == eager
+    first, second = batch([1, 2], [3, -4]), batch([5, 6], [7, 8])
+    second.source_ids_B.mul_(3)
+    outputs = passes.run(list, [first, second], 2, 1.0)
+    assert [float(output.result) for output in outputs] == [6.0, 78.0]
+    assert float(toy.weight.grad) == 28.0
+    outputs += passes.run(list, [second], 1, 0.5)
+    assert float(outputs[2].result) == 78.0
+    assert float(toy.weight.grad) == 28.0 + 13.0
+    # Each replay's own, not what the last one left.
+    assert [output.samples.losses_2B.tolist() for output in outputs] == [[9.0, -3.0], [33.0, 45.0], [33.0, 45.0]]
+    assert [output.samples.tokens_B.tolist() for output in outputs] == [[2, 1], [2, 2], [2, 2]]
+    assert [output.samples.sources_B.tolist() for output in outputs] == [[0, 1], [0, 3], [0, 3]]
     assert tape.log == ["beside", "capture", "replay", "replay", "capture", "replay"]
     assert toy.calls == 2
 

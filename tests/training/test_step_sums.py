@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,20 +18,17 @@ from steel_megatron.parallel.collectives import all_reduce
 from steel_megatron.parallel.grid import Axis, Grid
 from steel_megatron.training import engine, step_sums
 from steel_megatron.training.output.metrics_rows import read_metrics
-from steel_megatron.training.step_sums import Number, Numbers, StepSums, every_rank, read_sums, summed
+from steel_megatron.training.step_sums import Number, Numbers, Samples, StepSums, every_rank, read_sums, summed
 
 
-def batch(ids: list[int], counts: list[int]) -> SimpleNamespace:
-    mask = torch.zeros(len(ids), 8, dtype=torch.bool)
-    for row, count in enumerate(counts):
-        mask[row, :count] = True
-    return SimpleNamespace(source_ids_B=torch.tensor(ids), loss_mask_BS=mask)
+def samples(losses: list[float], z_losses: list[float], tokens: list[int], sources: list[int]) -> Samples:
+    return Samples(torch.tensor([losses, z_losses]), torch.tensor(tokens), torch.tensor(sources))
 
 
 def test_each_sample_counts_for_its_source() -> None:
     sums = StepSums.zeros(torch.device("cpu"), sources=3)
-    sums.add(torch.tensor([[2.0, 3.0], [0.5, 0.25]]), batch([1, 0], [4, 5]))  # type: ignore[arg-type]  # what is read of a batch
-    sums.add(torch.tensor([[5.0], [0.0]]), batch([1], [8]))  # type: ignore[arg-type]  # as above
+    sums.add(samples([2.0, 3.0], [0.5, 0.25], [4, 5], [1, 0]))
+    sums.add(samples([5.0], [0.0], [8], [1]))
     assert sums.source_loss.tolist() == [3.0, 7.0, 0.0]
     assert sums.source_loss_tokens.tolist() == [5.0, 12.0, 0.0]
     assert (sums.z_loss, sums.loss_tokens) == (0.75, 17.0)
@@ -42,7 +38,7 @@ def test_each_sample_counts_for_its_source() -> None:
 
 def test_a_loss_that_is_not_finite_stays_with_its_source() -> None:
     sums = StepSums.zeros(torch.device("cpu"), sources=2)
-    sums.add(torch.tensor([[float("nan"), 3.0], [0.0, 0.0]]), batch([0, 1], [4, 4]))  # type: ignore[arg-type]  # as above
+    sums.add(samples([float("nan"), 3.0], [0.0, 0.0], [4, 4], [0, 1]))
     assert sums.source_loss[1] == 3.0
 
 
@@ -53,9 +49,9 @@ class WithMore(StepSums[Number, Numbers]):
     squares: Number = field(metadata=summed())
     passes: Numbers = field(metadata=summed(every_rank, each="sources"))
 
-    def add(self: Any, losses_2B: torch.Tensor, given: Any) -> None:
-        StepSums.add(self, losses_2B, given)
-        self.squares += losses_2B[0].double().square().sum()
+    def add(self: Any, samples: Samples) -> None:
+        StepSums.add(self, samples)
+        self.squares += samples.losses_2B[0].double().square().sum()
         self.passes += 1.0
 
     def metrics(self: Any, sources: Sequence[str]) -> dict[str, Any]:
@@ -76,7 +72,7 @@ def read_on_a_rank() -> tuple[list[int], list[dict[str, Any]]]:
         patch.setattr(step_sums, "all_reduce", noting)
         for step in (1.0, 2.0):
             own = WithMore.zeros(grid.device, sources=2)
-            own.add(torch.tensor([[3.0 * step, 4.0], [0.0, 0.0]]), batch([0, 1], [4, 2]))  # type: ignore[arg-type]  # as above
+            own.add(samples([3.0 * step, 4.0], [0.0, 0.0], [4, 2], [0, 1]))
             steps.append(own.reduced(grid))
             steps[-1].grad_norm = torch.tensor(step)
     return lengths, [read.metrics(["a", "b"]) for read in read_sums(steps)]

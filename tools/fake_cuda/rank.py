@@ -110,10 +110,10 @@ def _noting_documents(recorder: Recorder) -> Callable[..., Any]:
     """A stage's forward pass that tells the recorder where the documents of its micro-batch start."""
     forward = GPTStage.forward
 
-    def noting(self: GPTStage, hidden: Any, micro_batch: Batch) -> Any:
+    def noting(self: GPTStage, hidden: Any, micro_batch: Batch, settings: Any) -> Any:
         if micro_batch.cu_seqlens is not None and micro_batch.lengths is not None:
             recorder.documents[micro_batch.cu_seqlens.untyped_storage()._cdata] = micro_batch.lengths
-        return forward(self, hidden, micro_batch)
+        return forward(self, hidden, micro_batch, settings)
 
     return noting
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -32,14 +32,28 @@ from steel_megatron.parallel.pipeline.messages import Batch, Mailbox
 from steel_megatron.parallel.pipeline.micro_batches import MicroBatches
 
 
+@dataclass(frozen=True)
+class PassSettings:
+    """What all forward passes of a global batch have in common."""
+
+    trains: bool  # a backward pass follows each
+    loss_gradient: float  # what it starts from: the factor between a micro-batch's loss and what is minimised
+
+
+class Output(NamedTuple):
+    """Of a stage's forward pass."""
+
+    result: (
+        Tensor  # hidden states for the next stage; of the last stage, what is wanted: in training the loss, a scalar
+    )
+    samples: Any = None  # what the last stage tells of the micro-batch's samples besides, without gradients
+
+
 class Stage(Protocol):
     """A chunk of the model, as the executor sees it."""
 
-    def forward(self, hidden: Tensor | None, micro_batch: Any) -> Tensor:
-        """Hidden states for the next stage; of the last stage, the loss as a scalar.
-
-        ``hidden`` comes from the stage before; None on the first, which takes its input from the micro-batch.
-        """
+    def forward(self, hidden: Tensor | None, micro_batch: Any, settings: PassSettings) -> Output:
+        """``hidden`` comes from the stage before; None on the first, which takes its input from the micro-batch."""
         ...
 
 
@@ -82,19 +96,19 @@ class Executor:
         *,
         loss_gradient: float = 1.0,
         before_last_backward: Callable[[int], None] | None = None,
-    ) -> list[Tensor]:
+    ) -> list[Output]:
         """One global batch: every forward and, if the schedule has them, every backward pass of this rank's chunks.
 
         Args:
             schedule: the same on all ranks of the axis; one without backward passes runs without gradients.
             micro_batches: what the stages' forward takes, one for each of the schedule's micro-batches; read as needed.
             hidden: what the stages hand over.
-            loss_gradient: what backward starts from: the factor between a micro-batch's loss and what is minimised.
+            loss_gradient: what backward starts from.
             before_last_backward: called with a chunk's number before its last backward pass. Then its gradients become
                 complete, and their reduction over data parallel may start.
 
         Returns:
-            The losses of the micro-batches, detached, on the rank of the last stage; an empty list on the others.
+            The last stage's output for each micro-batch, detached, on its rank; an empty list on the others.
 
         Raises:
             ValueError: schedule, stages and micro-batches do not fit together, or a stage returns another shape.
@@ -104,13 +118,14 @@ class Executor:
                 f"a schedule for {schedule.ranks} ranks of {schedule.chunks} chunks, "
                 f"but there are {self.grid.pp.size} of {len(self.stages)}"
             )
-        run = _Run(self, schedule, micro_batches, hidden, loss_gradient, before_last_backward)
+        settings = PassSettings(schedule.trains, loss_gradient)
+        run = _Run(self, schedule, micro_batches, hidden, settings, before_last_backward)
         with torch.set_grad_enabled(schedule.trains):
             for step in steps(schedule.actions[self.grid.pp.rank]):
                 run.do(step)
         self.mailbox.wait_all()
         run.micro_batches.finish()
-        return [run.losses[number] for number in sorted(run.losses)]
+        return [run.outputs[number] for number in sorted(run.outputs)]
 
 
 Place = tuple[int, int]  # chunk, micro-batch
@@ -134,7 +149,7 @@ class _Run:
         schedule: Schedule,
         micro_batches: Iterable[Any],
         hidden: Hidden,
-        loss_gradient: float,
+        settings: PassSettings,
         before_last_backward: Callable[[int], None] | None,
     ) -> None:
         self.executor = executor
@@ -143,10 +158,10 @@ class _Run:
         self.owner = owners(schedule.placement)
         self.micro_batches = MicroBatches(micro_batches, schedule.micro_batches, uses=schedule.chunks)
         self.hidden = hidden
-        self.loss_gradient = loss_gradient
+        self.settings = settings
         self.before_last_backward = before_last_backward
         self.backward_left = [schedule.micro_batches] * schedule.chunks
-        self.losses: dict[int, Tensor] = {}
+        self.outputs: dict[int, Output] = {}  # of the last stage
         self.inputs: dict[Place, Arrival] = {}
         self.gradients: dict[Place, Arrival] = {}
         self.outgoing: dict[tuple[Kind, int, int], Tensor] = {}
@@ -191,11 +206,12 @@ class _Run:
         hidden = self.take(self.inputs, place) if stage > 0 else None
         if hidden is not None:
             hidden.requires_grad_(self.schedule.trains)
-        output = self.executor.stages[chunk].forward(hidden, self.micro_batches.take(micro_batch))
+        batch = self.micro_batches.take(micro_batch)
+        output, samples = self.executor.stages[chunk].forward(hidden, batch, self.settings)
         if self.schedule.trains:
             self.kept[place] = _Kept(hidden, get_gradient_edge(output) if output.requires_grad else None)
         if stage == self.schedule.stages - 1:
-            self.losses[micro_batch] = output.detach().clone()  # a copy, should it view something large
+            self.outputs[micro_batch] = Output(output.detach().clone(), samples)  # a copy: it may view something large
             return
         if output.shape != self.hidden.shape or output.dtype != self.hidden.dtype:
             raise ValueError(
@@ -207,7 +223,7 @@ class _Run:
     def backward(self, place: Place, stage: int) -> None:
         chunk, micro_batch = place
         if stage == self.schedule.stages - 1:
-            gradient = torch.full_like(self.losses[micro_batch], self.loss_gradient)
+            gradient = torch.full_like(self.outputs[micro_batch].result, self.settings.loss_gradient)
         else:
             gradient = self.take(self.gradients, place)
         kept = self.kept.pop(place)

@@ -22,6 +22,7 @@ from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.grad_norm import non_finite_gradients
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import parameters_with_spec, slices_of
+from steel_megatron.parallel.pipeline.executor import Output, PassSettings
 from steel_megatron.samples.batches import Batch
 from steel_megatron.training.engine import GPTStage
 from steel_megatron.training.startup.setup import Components
@@ -129,22 +130,18 @@ class Probe:
     def _watch_stage(self, stage: GPTStage) -> None:
         forward, end = stage.forward, PER_BLOCK * (stage.model.config.num_layers + 1)
 
-        def with_samples(hidden: Tensor | None, micro_batch: Batch) -> Tensor:
-            samples, on_losses = micro_batch.sample_ids_B.tolist(), stage.on_losses
+        def with_samples(hidden: Tensor | None, micro_batch: Batch, settings: PassSettings) -> Output:
+            samples = micro_batch.sample_ids_B.tolist()
             self.micro_batch = MicroBatch(samples, micro_batch.tokens_BS.shape[1], stage.model.grid.tp.rank)
-
-            def look_and_pass_on(losses_2B: Tensor, batch: Batch) -> None:
-                for sample, finite in zip(samples, losses_2B.isfinite().all(0).tolist(), strict=True):
+            try:
+                output = forward(hidden, micro_batch, settings)
+            finally:
+                self.micro_batch = None
+            if output.samples is not None:
+                for sample, finite in zip(samples, output.samples.losses_2B.isfinite().all(0).tolist(), strict=True):
                     if not finite:
                         self.found.forward.setdefault(sample, end + 2)
-                if on_losses is not None:
-                    on_losses(losses_2B, batch)
-
-            stage.on_losses = look_and_pass_on
-            try:
-                return forward(hidden, micro_batch)
-            finally:
-                self.micro_batch, stage.on_losses = None, on_losses
+            return output
 
         stage.forward = with_samples  # type: ignore[method-assign]  # of this object, until the exit
         self.exits.callback(delattr, stage, "forward")

@@ -52,7 +52,7 @@ def train(options: dict, overlap: bool, recompute: str, late: bool) -> dict[str,
         data_parallel.zero_grads()
         data_parallel.last_micro_batch()
         everything = torch.ones_like(tokens, dtype=torch.bool)
-        model.loss(tokens, tokens.roll(-1, 1), everything, loss_gradient=1.0).backward()
+        model.loss(tokens, tokens.roll(-1, 1), everything, loss_gradient=1.0)[0].backward()
         data_parallel.finish_grads()
         optimizer.step(1e-2, 1.0 / 48)
         data_parallel.gather_parameters()

@@ -17,7 +17,7 @@ from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.pipeline.actions import Action, Kind, Placement, Schedule
 from steel_megatron.parallel.pipeline.checker import check_schedule
-from steel_megatron.parallel.pipeline.executor import Executor, Hidden
+from steel_megatron.parallel.pipeline.executor import Executor, Hidden, Output, PassSettings
 from steel_megatron.parallel.pipeline.schedules import build_schedule
 from steel_megatron.parallel.pipeline.transfers import with_transfers
 
@@ -30,7 +30,7 @@ def compare(grid: Grid, schedule: Schedule, recompute: bool = False) -> None:
     stages = [ToyStage(number, schedule.stages, recompute) for number in own]
     micro_batches = toy_micro_batches(schedule.micro_batches)
     announced: list[int] = []
-    losses = Executor(stages, grid).run(
+    outputs = Executor(stages, grid).run(
         schedule,
         iter(micro_batches),
         HANDED_OVER,
@@ -40,8 +40,10 @@ def compare(grid: Grid, schedule: Schedule, recompute: bool = False) -> None:
     expected_losses, expected_gradients = in_one_go(schedule.stages, micro_batches, LOSS_GRADIENT)
     is_last = schedule.stages - 1 in own
     case = f"{schedule.name}, {schedule.ranks} × {schedule.chunks}, {schedule.micro_batches} micro-batches"
-    assert len(losses) == is_last * schedule.micro_batches, case
-    assert all(torch.equal(a, b) for a, b in zip(losses, expected_losses, strict=False)), case
+    assert len(outputs) == is_last * schedule.micro_batches, case
+    for output, loss, (_, target_BH) in zip(outputs, expected_losses, micro_batches, strict=False):
+        assert torch.equal(output.result, loss), case
+        assert output.samples is target_BH, case
     if not schedule.trains:
         assert all(gradient is None for stage in stages for gradient in gradients(stage)), case
         return
@@ -202,11 +204,11 @@ def what_stays_in_memory() -> dict[str, Any]:
     most = {"outputs": 0, "inputs": 0}
 
     class Watched(ToyStage):
-        def forward(self, hidden: Tensor | None, micro_batch: Any) -> Tensor:
+        def forward(self, hidden: Tensor | None, micro_batch: Any, settings: PassSettings) -> Output:
             most["outputs"] = max(most["outputs"], sum(ref() is not None for ref in outputs))
             # Of an addition nothing is saved, so only what the executor holds keeps the output's memory.
-            output = super().forward(hidden, micro_batch)
-            outputs.append(weakref.ref(output.untyped_storage()))
+            output = super().forward(hidden, micro_batch, settings)
+            outputs.append(weakref.ref(output.result.untyped_storage()))
             if hidden is not None:
                 assert hidden.untyped_storage().nbytes() == hidden.numel() * hidden.element_size()
                 inputs.append(weakref.ref(hidden.untyped_storage()))

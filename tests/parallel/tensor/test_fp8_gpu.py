@@ -66,7 +66,7 @@ def gradients(linears: Linears, device: str) -> tuple[float, torch.Tensor]:
             if number == 1:
                 data_parallel.last_micro_batch()
             tokens = torch.randint(0, SHAPE["vocab_size"], (2, 129), generator=generator).to(device)
-            loss = model.loss(tokens[:, :-1], tokens[:, 1:], torch.ones(2, 128, dtype=torch.bool, device=device))
+            loss = model.loss(tokens[:, :-1], tokens[:, 1:], torch.ones(2, 128, dtype=torch.bool, device=device))[0]
             loss.backward()
             total += loss.item()
     data_parallel.finish_grads()

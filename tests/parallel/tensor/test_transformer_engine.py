@@ -45,7 +45,7 @@ def gradients(linears: Linears, grid: Grid | None = None, steps: int = 1) -> tup
                 if number == 1:
                     data_parallel.last_micro_batch()
                 tokens = torch.randint(0, SHAPE["vocab_size"], (2, 17), generator=generator)
-                loss = model.loss(tokens[:, :-1], tokens[:, 1:], torch.ones(2, 16, dtype=torch.bool))
+                loss = model.loss(tokens[:, :-1], tokens[:, 1:], torch.ones(2, 16, dtype=torch.bool))[0]
                 loss.backward()
                 total += loss.item()
         data_parallel.finish_grads()

@@ -14,6 +14,7 @@ from helpers.curves import assert_same_checkpoint, curve
 from helpers.poisoned import POISON, poisoned_run, write_poisoned_tokens
 from helpers.tiny_run import run_config, train, write_tokens
 from steel_megatron.model.ffn.mlp import MLP
+from steel_megatron.parallel.pipeline.executor import Output
 from steel_megatron.training.engine import GPTStage
 from steel_megatron.training.faults.probe import Findings, consumer, place_name
 from steel_megatron.training.output.metrics_rows import read_metrics
@@ -151,9 +152,9 @@ def test_a_backward_pass_that_goes_wrong_is_named(tmp_path: Path, monkeypatch: p
     under_way: list[torch.Tensor] = []
     forward, activate = GPTStage.forward, MLP._activate
 
-    def remembering(self: GPTStage, hidden: torch.Tensor | None, batch) -> torch.Tensor:
+    def remembering(self: GPTStage, hidden: torch.Tensor | None, batch, settings) -> Output:
         under_way[:] = [(batch.tokens_BS == POISON).any(1)]
-        return forward(self, hidden, batch)
+        return forward(self, hidden, batch, settings)
 
     def breaking(self: MLP, up: torch.Tensor) -> torch.Tensor:
         out, bad_B = activate(self, up), under_way[0]
@@ -180,10 +181,10 @@ def test_a_backward_pass_that_goes_wrong_is_named(tmp_path: Path, monkeypatch: p
 def test_a_fault_that_does_not_come_again_is_no_fault_of_the_data(tmp_path: Path, monkeypatch) -> None:
     steps, forward = [0], GPTStage.forward
 
-    def once(self: GPTStage, hidden: torch.Tensor | None, batch) -> torch.Tensor:
+    def once(self: GPTStage, hidden: torch.Tensor | None, batch, settings) -> Output:
         steps[0] += 1
-        loss = forward(self, hidden, batch)
-        return loss * float("nan") if steps[0] == 22 else loss
+        loss, samples = forward(self, hidden, batch, settings)
+        return Output(loss * float("nan") if steps[0] == 22 else loss, samples)
 
     config = run_config(tmp_path, eval_iters=0, precision="fp32")
     with monkeypatch.context() as patch:
