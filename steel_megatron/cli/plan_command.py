@@ -15,7 +15,6 @@ from steel_megatron.config import (
     RunConfig,
     add_number,
     add_run_flags,
-    check_model,
     load_run_config,
     share,
 )
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     parallel = config.parallel
     smallest = parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size
     devices = smallest if args.devices is None else args.devices
-    check_model(config.model)
+    config.model.check()
     peak = config.logging.peak_tflops
     if args.tokens is not None and peak is None:
         raise ConfigError("--tokens without --peak-tflops", fix="give the device's dense 16-bit peak, 312 for an A100")

@@ -21,7 +21,6 @@ from steel_megatron.config import (
     ConfigError,
     add_number,
     add_run_flags,
-    check_model,
     load_run_config,
 )
 from steel_megatron.jobs.writable import check_file
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_run_config(args.config, given, args.preset)
     world_size = args.world_size or torch.cuda.device_count() or 8
     device = "cuda" if 0 < world_size <= torch.cuda.device_count() and config.training.device != "cpu" else "cpu"
-    check_model(config.model)
+    config.model.check()
     small = shrink(config, args.steps)
     layouts, left_out = [], {}
     for layout in default_layouts(world_size):

@@ -1,6 +1,6 @@
 """Floor 0: every knob, typed, documented, checked."""
 
-from steel_megatron.config.check import check_batch, check_layout, check_model, check_run
+from steel_megatron.config.check import check_batch, check_layout, check_run
 from steel_megatron.config.checkpoint import CheckpointConfig
 from steel_megatron.config.data import DataConfig
 from steel_megatron.config.errors import (
@@ -19,7 +19,7 @@ from steel_megatron.config.instruction_set import (
     INSTRUCTION_SETS,
     check_instruction_set,
 )
-from steel_megatron.config.load import check_ranges, load_run_config, preset_names, save_run_config
+from steel_megatron.config.load import load_run_config, preset_names, save_run_config
 from steel_megatron.config.logging import LoggingConfig
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.config.optimizer import OptimizerConfig
@@ -84,9 +84,7 @@ __all__ = [
     "check_batch",
     "check_instruction_set",
     "check_layout",
-    "check_model",
     "check_range",
-    "check_ranges",
     "check_run",
     "exact_number",
     "load_run_config",

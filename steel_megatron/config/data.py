@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import TOLD, knob
 from steel_megatron.config.ranges import COUNT, at_least
+from steel_megatron.config.sample_ranges import parse_ranges
 from steel_megatron.config.section import Section
 
 
@@ -46,3 +48,13 @@ class DataConfig(Section):
         2, "Threads that prepare batches ahead.", allowed=at_least(0, most=1024, zero="read when asked")
     )
     prefetch: int = knob(4, "Micro-batches kept ready.", unit="micro-batches", allowed=COUNT)
+
+    def check(self) -> None:
+        super().check()
+        parse_ranges(self.skip_samples)
+        if self.data_path and (self.train_data_path or self.valid_data_path):
+            raise ConfigError(
+                "--data-path beside --train-data-path or --valid-data-path",
+                rule="data is either divided by --split or given apart",
+                fix="use one of the two",
+            )

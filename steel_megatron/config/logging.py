@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least
 from steel_megatron.config.section import Section
@@ -33,3 +34,12 @@ class LoggingConfig(Section):
     profile_step_start: int = knob(10, "First step profiled.", unit="steps", allowed=COUNT)
     profile_step_end: int = knob(12, "Step at which profiling stops.", unit="steps", allowed=COUNT)
     profile_ranks: tuple[int, ...] = knob((0,), "Ranks that are profiled.", allowed=AMOUNT)
+
+    def check(self) -> None:
+        super().check()
+        if self.profile and self.profile_step_end <= self.profile_step_start:
+            raise ConfigError(
+                f"--profile-step-start {self.profile_step_start} --profile-step-end {self.profile_step_end}",
+                rule="profiling ends at a later step than it begins",
+                fix=f"--profile-step-end {self.profile_step_start + 1} profiles one step",
+            )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.activations import ACTIVATIONS, is_gated
+from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import FIXED, MODEL, TOLD, Follows, knob
-from steel_megatron.config.layer_types import DENSE, FULL, SLIDING, kind_of
-from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, share
+from steel_megatron.config.layer_types import DENSE, FULL, SLIDING, check_layer_types, kind_of
+from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, divisors, share
 from steel_megatron.config.section import Section
 
 FFN_MULTIPLE = 256  # of the width inside a gated MLP, where it is not given
@@ -179,3 +180,43 @@ class ModelConfig(Section):
         assert self.vocab_size is not None, "vocab_size is set from the tokenizer before the model is built"
         multiple = self.make_vocab_size_divisible_by * tensor_parallel_size
         return -(-self.vocab_size // multiple) * multiple
+
+    def check(self) -> None:
+        super().check()
+        is_gated(self.activation)
+        heads, groups = self.num_attention_heads, self.query_groups
+        if self.kv_channels is None and self.hidden_size % heads:
+            raise ConfigError(
+                f"hidden size {self.hidden_size} with {heads} heads",
+                rule="the hidden size is a multiple of --num-attention-heads unless --kv-channels gives the head size",
+                fix=f"use a multiple of {heads}, or set --kv-channels",
+            )
+        if heads % groups:
+            raise ConfigError(
+                f"{heads} query heads in {groups} groups",
+                rule="--num-query-groups divides --num-attention-heads",
+                fix=f"choose one of {divisors(heads)}",
+            )
+        if self.position_embedding_type == "rope" and int(self.head_dim * self.rotary_percent) % 2:
+            raise ConfigError(
+                f"RoPE over {int(self.head_dim * self.rotary_percent)} of {self.head_dim} channels",
+                rule="RoPE rotates pairs: the number is even",
+                fix="change --rotary-percent or the head size",
+            )
+        self._check_rope_scaling()
+        check_layer_types(self)
+
+    def _check_rope_scaling(self) -> None:
+        """The two ends of what a scaling leaves as it is and stretches in full."""
+        kind = self.rope_scaling_type
+        ends = {
+            "llama3": ("rope_scaling_low_freq_factor", "rope_scaling_high_freq_factor"),
+            "yarn": ("rope_scaling_beta_slow", "rope_scaling_beta_fast"),
+        }.get(kind)
+        if ends is not None and getattr(self, ends[0]) >= getattr(self, ends[1]):
+            flags = [f"--{name.replace('_', '-')}" for name in ends]
+            raise ConfigError(
+                f"{flags[0]} {getattr(self, ends[0])} and {flags[1]} {getattr(self, ends[1])}",
+                rule=f"in {kind} scaling the former is below the latter",
+                fix="lower the former",
+            )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least, share
 from steel_megatron.config.registry import Registry, shipped_in
@@ -76,3 +77,27 @@ class OptimizerConfig(Section):
         "fp32", "Type in which AdamW's second moment is kept; bf16 is rounded stochastically.", choices=("fp32", "bf16")
     )
     clip_grad: float = knob(1.0, "Largest norm of the global gradient.", allowed=at_least(0, zero="no clipping"))
+
+    def check(self) -> None:
+        super().check()
+        for what in ("lr_warmup", "lr_decay"):
+            names = [f"{what}_{unit}" for unit in ("iters", "samples", "tokens", "fraction")]
+            given = [name for name in names if getattr(self, name, None)]
+            if len(given) > 1:
+                raise ConfigError(
+                    " and ".join("--" + name.replace("_", "-") for name in given),
+                    rule="the length is given in one unit",
+                    fix="leave out all but one, in the run file too",
+                )
+        if self.min_lr > self.lr:
+            raise ConfigError(
+                f"--min-lr {self.min_lr} above --lr {self.lr}",
+                rule="min-lr is at most lr",
+                fix="lower --min-lr, or raise --lr",
+            )
+        if self.lr_warmup_init > self.lr:
+            raise ConfigError(
+                f"--lr-warmup-init {self.lr_warmup_init} above --lr {self.lr}",
+                rule="the warm-up leads up to lr",
+                fix="lower --lr-warmup-init",
+            )

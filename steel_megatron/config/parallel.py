@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import COUNT, above
 from steel_megatron.config.registry import Registry
@@ -60,3 +61,19 @@ class ParallelConfig(Section):
     distributed_timeout_minutes: float = knob(
         10.0, "A collective that takes longer fails the run.", unit="minutes", allowed=above(0, most=525_600)
     )
+
+    def check(self) -> None:
+        super().check()
+        chunked = self.num_layers_per_virtual_pipeline_stage is not None
+        if self.pipeline_model_parallel_size == 1 and (chunked or self.pipeline_layout not in ("auto", "even")):
+            raise ConfigError(
+                "--num-layers-per-virtual-pipeline-stage or --pipeline-layout without pipeline stages",
+                rule="they say how layers are shared among stages",
+                fix="set --pipeline-model-parallel-size, or leave them out",
+            )
+        if self.pipeline_schedule == "interleaved" and not chunked and self.pipeline_model_parallel_size > 1:
+            raise ConfigError(
+                "--pipeline-schedule interleaved with one chunk per rank",
+                rule="interleaving needs several chunks per rank",
+                fix="set --num-layers-per-virtual-pipeline-stage, or use 1f1b",
+            )

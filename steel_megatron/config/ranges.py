@@ -206,6 +206,11 @@ def fix_of(default: Any, *, optional: bool = True) -> str:
     return "give a value in this range" + (", or leave it out" if optional else "")
 
 
+def divisors(number: int) -> str:
+    """The numbers that divide it, for errors."""
+    return ", ".join(str(i) for i in range(1, number + 1) if number % i == 0)
+
+
 def plain(number: float) -> str:
     """A number without a needless point: ``0``, ``2.5``, ``2147483647``."""
     return str(int(number)) if number == int(number) else repr(number)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import TOLD, UNSAID, knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, LENGTH, POSITIVE, at_least
 from steel_megatron.config.registry import Registry
@@ -180,3 +181,41 @@ class TrainingConfig(Section):
     manual_gc_interval: int = knob(
         100, "Steps between garbage collections.", unit="steps", allowed=at_least(0, zero="never")
     )
+
+    def check(self) -> None:
+        super().check()
+        for module in self.recompute_modules:
+            if module not in RECOMPUTE_MODULES:
+                raise ConfigError(
+                    f"--recompute-modules {module}",
+                    rule=f"each is one of {', '.join(RECOMPUTE_MODULES)}",
+                    fix="--recompute-granularity full gives up whole blocks",
+                )
+        if self.train_iters is None and self.train_samples is None:
+            raise ConfigError(
+                "no length of the run", rule="a run has a length", fix="give --train-iters or --train-samples"
+            )
+        if self.train_iters is not None and self.train_samples is not None:
+            raise ConfigError(
+                "--train-iters and --train-samples together",
+                rule="the length is given once",
+                fix="leave one of them out",
+            )
+        if self.rampup_batch_size is not None and len(self.rampup_batch_size) != 3:
+            raise ConfigError(
+                f"--rampup-batch-size {list(self.rampup_batch_size)}",
+                rule="three numbers: START INCREMENT SAMPLES",
+                fix="for example --rampup-batch-size 16 16 100000",
+            )
+        if self.train_iters is not None and self.rampup_batch_size is not None:
+            raise ConfigError(
+                "--rampup-batch-size with --train-iters",
+                rule="a ramp-up run is measured in samples",
+                fix="use --train-samples",
+            )
+        if self.min_loss_scale > self.initial_loss_scale:
+            raise ConfigError(
+                f"--min-loss-scale {self.min_loss_scale} above --initial-loss-scale {self.initial_loss_scale}",
+                rule="the first loss scale is no lower than the lowest",
+                fix="lower --min-loss-scale",
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from steel_megatron.config import ConfigError, ModelConfig, check_model
+from steel_megatron.config import ConfigError, ModelConfig
 from steel_megatron.config.registry import Registry, shipped_in
 from steel_megatron.huggingface.family import Family, Options
 
@@ -81,5 +81,5 @@ def read_options(options: Options, given: str | None = None) -> tuple[Family, Mo
         untie_embeddings_and_output_weights=not options["tie_word_embeddings"],
         **family.read(options),
     )
-    check_model(model)
+    model.check()
     return family, model

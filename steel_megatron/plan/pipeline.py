@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from steel_megatron.config import RunConfig, check_batch, check_layout
-from steel_megatron.config.check import check_pipeline
 from steel_megatron.model.stages import layer_costs, stage_layers
 from steel_megatron.parallel.pipeline.actions import Schedule
 from steel_megatron.parallel.pipeline.layout import stage_costs
@@ -24,7 +23,6 @@ def planned_schedule(config: RunConfig, devices: int) -> Schedule:
     """
     training, parallel = config.training, config.parallel
     check_layout(config.model, parallel, devices)
-    check_pipeline(parallel)
     ranks = parallel.pipeline_model_parallel_size
     micro_batches = 4 * ranks
     if training.global_batch_size is not None:

@@ -8,8 +8,8 @@ import pytest
 
 from steel_megatron.config import ConfigError
 from steel_megatron.config.knob import knob, knobs_of
-from steel_megatron.config.load import convert
 from steel_megatron.config.registry import Registry, shipped_in, split
+from steel_megatron.config.values import convert
 
 PLACES = {"sqrt": "math:sqrt", "join": "os.path:join", "pi": "math:pi", "broken": "nowhere.at.all:Name"}
 

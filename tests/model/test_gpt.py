@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.tiny_gpt import OPTIONS, VOCABULARY, random_tokens, tiny_config, tiny_gpt
-from steel_megatron.config import check_model
 from steel_megatron.config.training import RECOMPUTE_MODULES
 from steel_megatron.model.attention.cache import KVCache
 from steel_megatron.model.gpt import GPT
@@ -25,7 +24,7 @@ from steel_megatron.parallel.grid import Grid
 @given(options=OPTIONS, cut=st.integers(1, 11))
 def test_no_logit_depends_on_a_later_token(options, cut):
     config = tiny_config(**options)
-    check_model(config)
+    config.check()
     model = tiny_gpt(config)
     tokens = random_tokens(2, 12)
     changed = tokens.clone()

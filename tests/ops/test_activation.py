@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from helpers.kernels import set_backend
 from helpers.outside import mish
-from steel_megatron.config import ConfigError, ModelConfig, check_model
+from steel_megatron.config import ConfigError, ModelConfig
 from steel_megatron.config.activations import ACTIVATIONS
 from steel_megatron.ops.activation import activate, check_activation
 
@@ -115,6 +115,6 @@ def test_what_is_no_activation_is_refused():
 @pytest.mark.parametrize("given", ["gelu {gatd: true}", "gelu {gated: 3}", "swiglu {gated: true}"])
 def test_gated_is_the_one_parameter(given):
     with pytest.raises(ConfigError, match="gated, true or false"):
-        check_model(ModelConfig(activation=given))
+        ModelConfig(activation=given).check()
     assert ModelConfig(activation="gelu {gated: true}").gated
     assert not ModelConfig(activation="gelu {gated: false}").gated

@@ -10,7 +10,6 @@ from steel_megatron.config import (
     ParallelConfig,
     RunConfig,
     check_layout,
-    check_model,
     check_run,
     load_run_config,
     preset_names,
@@ -77,11 +76,11 @@ def test_a_layout_is_possible_for_both_or_for_neither(data: st.DataObject) -> No
         vocab_size=data.draw(st.none() | st.integers(1, 200_000)),
     )
     try:
-        check_model(model)
+        model.check()
     except ConfigError:
         return
     small = small_model(model)
-    check_model(small)
+    small.check()
     for ranks in (1, *RANKS):
         possible = []
         for one in (model, small):
@@ -127,6 +126,6 @@ def test_what_a_small_model_in_fp32_cannot_have_is_left_out() -> None:
 def test_every_kind_of_layer_stays(layers, given, small) -> None:
     config = RunConfig().replace(num_layers=layers, layer_types=given, window_size=1024, train_iters=1)
     model = shrink(config, 1).model
-    check_model(model)
+    model.check()
     assert set(model.attention_kinds) == set(given)
     assert small is None or tuple(model.attention_kinds) == small
