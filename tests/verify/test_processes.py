@@ -7,8 +7,8 @@ import json
 import pytest
 
 from steel_megatron.cli.main import main
-from steel_megatron.config import ConfigError, RunConfig
-from steel_megatron.verify.layouts import Layout, Outcome, certificate, default_layouts, fits
+from steel_megatron.config import RunConfig
+from steel_megatron.verify.layouts import Layout, default_layouts, fits
 from steel_megatron.verify.processes import verify
 from steel_megatron.verify.shrink import shrink
 
@@ -87,42 +87,3 @@ def test_the_command_writes_a_certificate_and_fails_on_a_failing_layout(tmp_path
     assert proof["agrees"] is False
     assert [layout["agrees"] for layout in proof["layouts"]] == [True, False, True]
     assert "LAYOUTS DIFFER" in (tmp_path / "proof.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("tp2,dpp2", "did you mean"), ("tp0", "tp0"), ("two", "a layout joins"), ("tp", "a layout joins")],
-)
-def test_layouts_are_read_strictly(text, message):
-    with pytest.raises(ConfigError, match=message):
-        Layout.parse(text)
-
-
-def test_a_layout_says_what_it_sets():
-    config = Layout.parse("tp2,sp,pp4,vpp1,dp3,gpipe,nozero,full,mbs4").apply(RunConfig())
-    parallel, training = config.parallel, config.training
-    assert (parallel.tensor_model_parallel_size, parallel.pipeline_model_parallel_size) == (2, 4)
-    assert (parallel.sequence_parallel, parallel.use_distributed_optimizer) == (True, False)
-    assert (parallel.num_layers_per_virtual_pipeline_stage, parallel.pipeline_schedule) == (1, "gpipe")
-    assert (training.recompute_granularity, training.micro_batch_size) == ("full", 4)
-
-
-def test_default_layouts_fit_the_processes_and_reach_three_dimensions():
-    for size in (1, 2, 4, 8):
-        assert max(layout.world_size for layout in default_layouts(size)) <= size
-    assert any(layout.tp > 1 and layout.pp > 1 and layout.dp > 1 for layout in default_layouts(8))
-
-
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        Outcome("x", loss_difference=2e-5),
-        Outcome("x", norm_difference=2e-4),
-        Outcome("x", weight_difference=2e-5),
-        Outcome("x", loss_difference=float("nan")),
-        Outcome("x", error="died"),
-    ],
-)
-def test_what_differs_does_not_agree(outcome):
-    assert not outcome.agrees
-    assert not certificate([Outcome("fine"), outcome], {})["agrees"]
