@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from steel_megatron.training.loop import Callback, Trainer
     from steel_megatron.training.run import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "Callback": "steel_megatron.training.loop",

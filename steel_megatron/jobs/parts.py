@@ -16,6 +16,7 @@ from steel_megatron.jobs.inputs import Input
 from steel_megatron.jobs.unpack import can_be_cut, read_content
 
 PART_BYTES = 64 << 20
+SAME_SINCE = "0.1.0"  # the first version whose finished parts hold what today's would: they are gone on with
 SMALL_BYTES = 1 << 20  # of a file that is hashed at once, not by a thread
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import xxhash
 
-from steel_megatron import __version__
 from steel_megatron.config import DataError
 from steel_megatron.corpus.cleaning.document import Document
 from steel_megatron.corpus.cleaning.operation import Filter, Judgement, Mapper, Operation
@@ -24,7 +23,7 @@ from steel_megatron.corpus.readers.json_value import parse_object
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
 from steel_megatron.jobs.packed import open_packed
-from steel_megatron.jobs.parts import Part, key_of
+from steel_megatron.jobs.parts import SAME_SINCE, Part, key_of
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.rejects import CONTENT_CHARACTERS, reject_line
 from steel_megatron.jobs.tasks import Task
@@ -52,7 +51,7 @@ class CleanJob:
         """The files of a part, named after all that their content depends on."""
         facts = {"path": part.path, "version": part.file.version, "start": part.start, "size": part.size}
         facts["stop"] = None if part.packed else part.stop
-        made_of = [FORMAT, __version__, self.steps, self.text_key, self.packed, self.tokenizer, facts]
+        made_of = [FORMAT, SAME_SINCE, self.steps, self.text_key, self.packed, self.tokenizer, facts]
         return Task(Path(self.folder) / key_of(made_of), (DOCUMENTS, DROPPED))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from steel_megatron import __version__
 from steel_megatron.config import DataError, SteelError
 from steel_megatron.corpus.chat.marked_text import Text
 from steel_megatron.corpus.convert.plan import rows_of
@@ -19,7 +18,7 @@ from steel_megatron.corpus.normalize import normalize
 from steel_megatron.corpus.readers import Row
 from steel_megatron.corpus.registry import find_corpus
 from steel_megatron.jobs.packed import open_packed
-from steel_megatron.jobs.parts import Part, key_of
+from steel_megatron.jobs.parts import SAME_SINCE, Part, key_of
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.rejects import reject_line, shown
 from steel_megatron.jobs.tasks import Task
@@ -41,7 +40,7 @@ class ConvertJob:
 
     def task(self, part: Part) -> Task:
         """The files of a part, named after all that their content depends on."""
-        settings = [FORMAT, __version__, self.corpus, sorted(self.options.items()), self.source, self.packing]
+        settings = [FORMAT, SAME_SINCE, self.corpus, sorted(self.options.items()), self.source, self.packing]
         facts: dict[str, Any] = {name: getattr(part, name) for name in ("path", "kind", "packed", "start", "stop")}
         facts |= {"name": part.file.name, "file_bytes": part.file.bytes, "file_version": part.file.version}
         key = key_of([settings, {**facts, "first": part.first, "size": part.size}])
