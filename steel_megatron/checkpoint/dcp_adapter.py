@@ -182,6 +182,12 @@ def _write_item(name: str, box: Box, shape: Sequence[int], properties: TensorPro
 
 
 class _SliceSavePlanner(DefaultSavePlanner):
+    """Saves each element of a tensor once, however many ranks hold it, in chunks of at most ``CHUNK_BYTES``.
+
+    DCP calls, in this order: :meth:`create_local_plan` on every rank, :meth:`create_global_plan` on rank 0 with the
+    plans of all, and :meth:`resolve_data` on every rank for each chunk that rank 0 gave it.
+    """
+
     def __init__(self) -> None:
         super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
 
@@ -192,6 +198,7 @@ class _SliceSavePlanner(DefaultSavePlanner):
         self.is_coordinator = is_coordinator
 
     def create_local_plan(self) -> SavePlan:
+        """One item for each rectangle that this rank holds: its name, offset, shape, and the whole tensor's shape."""
         self.plan = SavePlan(
             [
                 _write_item(
@@ -204,8 +211,13 @@ class _SliceSavePlanner(DefaultSavePlanner):
         return self.plan
 
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
+        """From what each rank holds to what each writes: disjoint boxes that cover every tensor, shared out evenly.
+
+        Raises:
+            ValueError: ranks differ about a tensor's shape or type.
+        """
         kinds: dict[str, tuple[int, torch.Size, TensorProperties]] = {}  # by name: first rank, shape, properties
-        held: list[dict[str, list[Box]]] = [{} for _ in all_plans]
+        held: list[dict[str, list[Box]]] = [{} for _ in all_plans]  # by rank and name
         for rank, plan in enumerate(all_plans):
             for item in plan.items:
                 data, name = item.tensor_data, item.index.fqn
@@ -225,6 +237,7 @@ class _SliceSavePlanner(DefaultSavePlanner):
         )
 
     def resolve_data(self, write_item: WriteItem) -> Tensor:
+        """The elements of a chunk, in the chunk's shape, out of a rectangle of this rank that holds all of it."""
         assert write_item.tensor_data is not None
         chunk = write_item.tensor_data.chunk
         wanted = Box(tuple(chunk.offsets), tuple(chunk.sizes))
@@ -234,6 +247,8 @@ class _SliceSavePlanner(DefaultSavePlanner):
 
 
 class _SliceLoadPlanner(DefaultLoadPlanner):
+    """Fills each rectangle from all stored chunks that meet it."""
+
     def __init__(self) -> None:
         super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
 
@@ -256,6 +271,7 @@ class _SliceLoadPlanner(DefaultLoadPlanner):
         return LoadPlan(items)
 
     def resolve_tensor(self, read_item: ReadItem) -> Tensor:
+        """Where what is read of one chunk goes: a view into one of this rank's rectangles."""
         block = filled(self.state_dict[read_item.dest_index.fqn])[read_item.dest_index.index or 0]
         return _narrow(block.tensor.detach(), read_item.dest_offsets, read_item.lengths)
 

@@ -56,6 +56,11 @@ class _Worker(Generic[Item]):
         self.items: list[tuple[int, Item]] = []
 
     def give(self, number: int, item: Item) -> None:
+        """Sends (number, item) and notes it as this worker's until its result is taken.
+
+        Raises:
+            DataError: the process has died.
+        """
         self.items.append((number, item))
         try:
             self.connection.send((number, item))
@@ -63,6 +68,12 @@ class _Worker(Generic[Item]):
             raise self.death() from None
 
     def take(self) -> tuple[int, Any]:
+        """The number of an item and its result; waits for the worker if it has none ready.
+
+        Raises:
+            SteelError, OSError: the function raised it.
+            DataError: the function raised something else, or the process has died.
+        """
         try:
             number, succeeded, result = self.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -76,6 +87,7 @@ class _Worker(Generic[Item]):
         raise DataError(f"a worker process failed on {item}:\n{result}")
 
     def death(self) -> DataError:
+        """The error for a process that has ended: how it ended, and the items that it had."""
         self.process.join(timeout=10)
         at = " and ".join(str(item) for _, item in self.items) or "no item"
         code = self.process.exitcode
@@ -88,13 +100,21 @@ class _Worker(Generic[Item]):
 
 
 class _Pool(Generic[Item, Result]):
+    """W workers, and the results that came before their turn."""
+
     def __init__(self, function: Callable[[Any, Item], Result], state: Any, workers: int) -> None:
         self.workers: list[_Worker[Item]] = [_Worker(function, state) for _ in range(workers)]
 
     def results(self, items: Iterable[Item]) -> Iterator[Result]:
+        """The results in the order of the items. In turns, until all items are taken and all results are given out:
+
+        1. give out the result that is due, and those that follow it without a gap;
+        2. give items to the worker with the fewest, at most ``AHEAD`` to each and ``HELD`` · W in all;
+        3. wait until a worker has a result, and put it by under its number.
+        """
         numbered = enumerate(items)
         done: dict[int, Result] = {}
-        due = 0
+        due = 0  # number of the next result to give out
         exhausted = False
         limit = HELD * len(self.workers)
         while True:
@@ -117,6 +137,7 @@ class _Pool(Generic[Item, Result]):
                 done[number] = result
 
     def stop(self) -> None:
+        """Ends all workers, whatever they are at."""
         for worker in self.workers:
             worker.connection.close()
         for worker in self.workers:

@@ -141,7 +141,15 @@ class _Kept:
 
 
 class _Run:
-    """The tensors of one global batch on this rank."""
+    """The tensors of one global batch on this rank: all that waits for an action, by (chunk, micro-batch).
+
+    inputs      h_{s-1} (B, S, H)       from its receive, or the rank's own chunk before, to the forward pass
+    outgoing    h_s and dh_{s-1}        from the pass that made it to the send, which takes it out
+    kept        h_{s-1} and the graph   from the forward to the backward pass
+    gradients   dh_s (B, S, H)          from its receive, or the rank's own chunk behind, to the backward pass
+    deferred    the rest of a backward  from a backward pass that is split to the action for weight gradients
+    outputs     l_i ()                  to the end
+    """
 
     def __init__(
         self,
@@ -169,6 +177,7 @@ class _Run:
         self.deferred: dict[Place, Callable[[], None]] = {}
 
     def do(self, step: tuple[Action, ...]) -> None:
+        """One pass of a chunk, or all sends and receives that are posted together."""
         kind, chunk, micro_batch = step[0][:3]
         place = (chunk, micro_batch)
         if kind.communicates:
@@ -181,6 +190,7 @@ class _Run:
             self.deferred.pop(place)()
 
     def exchange(self, step: tuple[Action, ...]) -> None:
+        """Queues messages. What is received is waited for where it is used (:meth:`take`): passes may come between."""
         sends, receives, announced = [], [], []
         for kind, chunk, micro_batch, peer, _ in step:
             if kind.sends:
@@ -196,12 +206,14 @@ class _Run:
             (self.inputs if kind is Kind.RECEIVE_ACTIVATION else self.gradients)[place] = (buffer, batch)
 
     def take(self, arrived: dict[Place, Arrival], place: Place) -> Tensor:
+        """What has arrived for a pass; the device waits for the message that brings it."""
         tensor, batch = arrived.pop(place)
         if batch is not None:
             self.executor.mailbox.wait(batch)
         return tensor
 
     def forward(self, place: Place, stage: int) -> None:
+        """h_s = f_s(h_{s-1}, i): keeps the input and the graph's edge, hands h_s on; the last one keeps its output."""
         chunk, micro_batch = place
         hidden = self.take(self.inputs, place) if stage > 0 else None
         if hidden is not None:
@@ -221,6 +233,7 @@ class _Run:
         self.hand_over(Kind.SEND_ACTIVATION, place, output.detach(), stage + 1, self.inputs)
 
     def backward(self, place: Place, stage: int) -> None:
+        """dh_{s-1} from dh_s, or from the loss's gradient, and dW_s, which stays; hands dh_{s-1} (B, S, H) back."""
         chunk, micro_batch = place
         if stage == self.schedule.stages - 1:
             gradient = torch.full_like(self.outputs[micro_batch].result, self.settings.loss_gradient)

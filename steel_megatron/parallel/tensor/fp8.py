@@ -124,27 +124,32 @@ class _Product:
 
 
 class _Fp8Linear(torch.autograd.Function):
+    """The product of one rank. x is (…, S, I), and (…, S/R, I) where it is gathered; T counts the whole input's tokens.
+
+    A name that ends in 8 is in 8 bits with one scale; the matmuls want both factors with the summed dimension last.
+    """
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, product: _Product) -> Tensor:
         await_parameter(weight)
         tp = product.grid.tp
-        x_TI = flatten_tokens(x)
+        x_TI = flatten_tokens(x)  # (T/R, I) where it is gathered
         amax = shared_magnitude(x_TI, None if product.column and not product.gathers else tp)
         if product.gathers:  # kept as it came in: it is gathered again, and other ranks' tokens lie between
             x8 = quantise(x_TI, E4M3, amax)
-            kept = Scaled(x8.data.view(x.shape), x8.scale)
-            x8 = Scaled(flatten_tokens(_gather(kept.data, tp).wait()), x8.scale)
+            kept = Scaled(x8.data.view(x.shape), x8.scale)  # (…, S/R, I)
+            x8 = Scaled(flatten_tokens(_gather(kept.data, tp).wait()), x8.scale)  # (T, I)
         elif ctx.needs_input_grad[1]:
-            x8, kept = quantise_both(x_TI, E4M3, amax)
+            x8, kept = quantise_both(x_TI, E4M3, amax)  # (T, I) and, for dW, (I, T)
         else:
             x8 = kept = quantise(x_TI, E4M3, amax)
-        weight8 = product.linears.rounded(weight, tp, ctx.needs_input_grad[0])
+        weight8 = product.linears.rounded(weight, tp, ctx.needs_input_grad[0])  # (O, I)
         ctx.save_for_backward(kept.data, kept.scale)
         ctx.weight, ctx.weight8, ctx.bias, ctx.product = weight, weight8, bias, product
         y_TO = multiply(x8, weight8.forward, x.dtype, fast=True)
         if bias is not None:
             y_TO += bias
-        return y_TO.view(*x.shape[:-2], -1, len(weight))
+        return y_TO.view(*x.shape[:-2], -1, len(weight))  # (…, S, O)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -152,11 +157,11 @@ class _Fp8Linear(torch.autograd.Function):
         grid, dy_TO = product.grid, flatten_tokens(dy)
         x8_IT = _KeptInput(ctx) if ctx.needs_input_grad[1] else None
         amax = shared_magnitude(dy_TO, grid.tp if product.column else None)
-        dy8, dy8_OT = quantise_both(dy_TO, product.linears.gradient, amax)
+        dy8, dy8_OT = quantise_both(dy_TO, product.linears.gradient, amax)  # dy8 (T, O)
         dx: collectives.Pending | None = None
         if ctx.needs_input_grad[0]:
-            partial_TI = multiply(dy8, ctx.weight8.backward, dy.dtype)
-            dx = _summed(partial_TI.view(*dy.shape[:-1], weight.shape[1]), product)
+            partial_TI = multiply(dy8, ctx.weight8.backward, dy.dtype)  # of this rank's O, by W as (I, O)
+            dx = _summed(partial_TI.view(*dy.shape[:-1], weight.shape[1]), product)  # in the shape of x
             if not grid.overlap_tensor_parallel:
                 dx.wait()
         dweight = None if x8_IT is None else _weight_gradient(weight, dy8_OT, x8_IT.wait())

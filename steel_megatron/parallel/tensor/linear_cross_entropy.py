@@ -97,6 +97,8 @@ def linear_cross_entropy(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
+    """Each strip goes from logits to losses to gradients in the same C × V memory, which the next one then takes."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -117,16 +119,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
             rows = slice(start, start + strip)
             logits_CV = room_CV[: len(x_TH[rows])]
             linear_into(logits_CV, x_TH[rows], weight_VH)
-            own = statistics(logits_CV, labels_T[rows], first, real)
+            own = statistics(logits_CV, labels_T[rows], first, real)  # of this rank's columns, each (C,)
             partition_C, target_C = joined_statistics(own, grid.tp)
             losses_T[rows], z_losses_T[rows] = partition_C - target_C, z_losses(partition_C, z_loss)
             if grad_TH is None or loss_gradient is None:
                 continue
-            label_C = weights_T[rows] * loss_gradient
-            probability_C = probability_scale(label_C, label_C, partition_C, z_loss)
+            label_C = weights_T[rows] * loss_gradient  # the factor before [column is the label's]
+            probability_C = probability_scale(label_C, label_C, partition_C, z_loss)  # and before exp(logits - Z)
             gradient_over_logits(logits_CV, labels_T[rows], partition_C, probability_C, label_C, first, real)
-            input_gradient_into(grad_TH[rows], logits_CV, weight_VH)
-            linear_weight_gradient(weight_VH, logits_CV, x_TH[rows])
+            input_gradient_into(grad_TH[rows], logits_CV, weight_VH)  # (C, V) by (V, H): dX of the strip
+            linear_weight_gradient(weight_VH, logits_CV, x_TH[rows])  # (V, C) by (C, H): added to dW
         for values_T in (losses_T, z_losses_T):
             values_T.masked_fill_(~mask_T, 0.0)
         ctx.grad_TH, ctx.loss_gradient = grad_TH, loss_gradient
@@ -135,6 +137,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+        """Hands over dX (T, H) of the forward pass; dW is in the gradient buffer already."""
         grad_TH, ctx.grad_TH = ctx.grad_TH, None
         if grad_TH is None:
             raise RuntimeError("a second backward pass: the weight's gradient was added in the forward pass, once")

@@ -92,34 +92,37 @@ class _Linear(torch.autograd.Function):
 
 
 class _ColumnLinear(torch.autograd.Function):
+    """:func:`column_linear` over R > 1 ranks. x is (…, S/R, I) under sequence parallel, else (…, S, I)."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
         ctx.save_for_backward(x)
         ctx.weight, ctx.bias, ctx.grid = weight, bias, grid
         whole = collectives.gather_tokens(x, grid.tp).wait() if grid.sequence_parallel else x
-        return matmul.linear(whole, weight, bias)
+        return matmul.linear(whole, weight, bias)  # (…, S, O/R)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        (x,), dy, grid = ctx.saved_tensors, grads[0], ctx.grid
+        (x,), dy, grid = ctx.saved_tensors, grads[0], ctx.grid  # dy (…, S, O/R)
         whole = collectives.Pending((), lambda: x)
         if grid.sequence_parallel:
             whole = collectives.gather_tokens(x, grid.tp)
             if not grid.overlap_tensor_parallel:
                 whole.wait()
-        partial = matmul.input_gradient(dy, ctx.weight)
-        X = whole.wait()
+        partial = matmul.input_gradient(dy, ctx.weight)  # (…, S, I), of this rank's output features alone
+        X = whole.wait()  # (…, S, I)
         if grid.sequence_parallel:
             dx = collectives.scatter_tokens(partial, grid.tp)
         else:
             dx = collectives.all_reduce(partial, grid.tp)
         if not grid.overlap_tensor_parallel:
             dx.wait()
-        dweight, dbias = _parameter_gradients(ctx, dy, X)
-        return dx.wait(), dweight, dbias, None
+        dweight, dbias = _parameter_gradients(ctx, dy, X)  # (O/R, I) and (O/R), while the ranks sum dx
+        return dx.wait(), dweight, dbias, None  # dx has the shape of x
 
 
 def _parameter_gradients(ctx: Any, dy: Tensor, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """dW (O, I) and db (O) of this rank's features; None where the gradient buffer takes it or nobody wants it."""
     dy_TO = flatten_tokens(dy)
     dweight = linear_weight_gradient(ctx.weight, dy_TO, flatten_tokens(x)) if ctx.needs_input_grad[1] else None
     dbias = bias_gradient(ctx.bias, dy_TO) if ctx.bias is not None and ctx.needs_input_grad[2] else None
