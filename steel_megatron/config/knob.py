@@ -44,6 +44,7 @@ def knob(
     allowed: Range | None = None,
     changed: str = LISTED,
     adds: bool = False,
+    shape: bool = False,
 ) -> Any:
     """Declares a configuration field.
 
@@ -55,8 +56,10 @@ def knob(
         allowed: the values allowed, for numbers, which all have a range; of each item for lists of numbers.
         changed: ``FIXED``, ``MODEL``, ``TOLD``, ``LISTED`` or ``UNSAID``.
         adds: a list whose flag may be given several times, each adding to it.
+        shape: a size of the model, which ``steel verify`` makes small.
     """
-    metadata = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed, "adds": adds}
+    metadata: dict[str, Any] = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed}
+    metadata |= {"adds": adds, "shape": shape}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -76,6 +79,7 @@ class Knob:
     allowed: Range | None
     changed: str
     adds: bool
+    shape: bool
 
     @property
     def flag(self) -> str:
@@ -121,4 +125,5 @@ def knobs_of(section: str, cls: type) -> Iterator[Knob]:
             allowed=field.metadata["allowed"],
             changed=field.metadata["changed"],
             adds=field.metadata["adds"],
+            shape=field.metadata["shape"],
         )

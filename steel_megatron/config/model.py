@@ -32,23 +32,25 @@ def key_heads(model: ModelConfig) -> int:
 class ModelConfig(Section):
     """Shape of the GPT-style model; the defaults are those of a modern ~1 B dense model."""
 
-    num_layers: int = knob(22, "Transformer blocks.", changed=FIXED, allowed=LAYERS)
-    hidden_size: int = knob(2048, "Width of the residual stream.", changed=FIXED, allowed=SIZE)
+    num_layers: int = knob(22, "Transformer blocks.", changed=FIXED, allowed=LAYERS, shape=True)
+    hidden_size: int = knob(2048, "Width of the residual stream.", changed=FIXED, allowed=SIZE, shape=True)
     ffn_hidden_size: int = knob(
         Follows(f"8/3 of the hidden size, up to a multiple of {FFN_MULTIPLE}; 4 times it without a gate", ffn_width),
         "Width inside the MLP.",
         changed=FIXED,
         allowed=SIZE,
+        shape=True,
     )
-    num_attention_heads: int = knob(32, "Query heads.", changed=FIXED, allowed=SIZE)
+    num_attention_heads: int = knob(32, "Query heads.", changed=FIXED, allowed=SIZE, shape=True)
     num_query_groups: int | None = knob(
         Follows("the largest power of two that divides the heads, up to 4 or an eighth of them", key_heads),
         "Key/value heads (grouped-query attention); as many as query heads: multi-head; 1: multi-query.",
         changed=FIXED,
         allowed=SIZE,
+        shape=True,
     )
     kv_channels: int | None = knob(
-        None, "Size of one head; hidden size / heads when unset.", changed=FIXED, allowed=SIZE
+        None, "Size of one head; hidden size / heads when unset.", changed=FIXED, allowed=SIZE, shape=True
     )
     max_position_embeddings: int = knob(
         2048,
@@ -57,15 +59,17 @@ class ModelConfig(Section):
         unit="tokens",
         allowed=LENGTH,
         changed=TOLD,
+        shape=True,
     )
     vocab_size: int | None = knob(
         None,
         "Tokens of the vocabulary before padding; the tokenizer's or the data's when unset.",
         changed=FIXED,
         allowed=IDS,
+        shape=True,
     )
     make_vocab_size_divisible_by: int = knob(
-        128, "The embedding is padded to a multiple of this times the tensor-parallel size.", allowed=SIZE
+        128, "The embedding is padded to a multiple of this times the tensor-parallel size.", allowed=SIZE, shape=True
     )
     position_embedding_type: str = knob(
         "rope", "How positions enter the model.", choices=("rope", "learned_absolute", "none"), changed=FIXED
@@ -137,6 +141,7 @@ class ModelConfig(Section):
         unit="tokens",
         allowed=LENGTH,
         changed=MODEL,
+        shape=True,
     )
     mlp_layer_types: tuple[str, ...] | None = knob(
         None,

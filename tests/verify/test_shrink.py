@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from steel_megatron.config import (
+    KNOBS,
     ParallelConfig,
     RunConfig,
     check_layout,
@@ -129,3 +132,11 @@ def test_every_kind_of_layer_stays(layers, given, small) -> None:
     model.check()
     assert set(model.attention_kinds) == set(given)
     assert small is None or tuple(model.attention_kinds) == small
+
+
+def test_every_size_of_the_model_is_made_small() -> None:
+    large = ModelConfig(**{knob.name: 4096 for knob in KNOBS.values() if knob.shape})
+    small = small_model(dataclasses.replace(large, num_query_groups=64, num_attention_heads=64, kv_channels=512))
+    sizes = [knob.name for knob in KNOBS.values() if knob.shape]
+    assert "hidden_size" in sizes
+    assert all(getattr(small, name) < 512 for name in sizes), small
