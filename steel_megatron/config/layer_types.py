@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from steel_megatron.config.errors import ConfigError
+from steel_megatron.config.registry import Registry
 
 if TYPE_CHECKING:
     from steel_megatron.config.model import ModelConfig
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 DENSE = "dense"
+# An entry is a class: the kind's own figures and the module that it builds.
+ATTENTION_KINDS: Registry[Any] = Registry(
+    "kind of attention",
+    "steel_megatron.attention_kinds",
+    {
+        FULL: "steel_megatron.model.attention.kinds:FullAttention",
+        SLIDING: "steel_megatron.model.attention.kinds:SlidingAttention",
+    },
+    wanted="a class like FullAttention in model/attention/kinds.py",
+    fits=lambda kind: isinstance(kind, type) and hasattr(kind, "kept"),
+)
+FEED_FORWARD_KINDS: Registry[Any] = Registry(
+    "kind of feed-forward",
+    "steel_megatron.feed_forward_kinds",
+    {DENSE: "steel_megatron.model.ffn.kinds:Dense"},
+    wanted="a class like Dense in model/ffn/kinds.py",
+    fits=lambda kind: isinstance(kind, type) and hasattr(kind, "kept"),
+)
 
 
 def kind_of(pattern: Sequence[str] | None, layer: int, otherwise: str) -> str:
@@ -41,7 +60,8 @@ def check_layer_types(model: ModelConfig) -> None:
             rule="a token of such a layer sees so many tokens, itself and those before it",
             fix="give --window-size, for example 1024",
         )
-    if model.window_size is not None and not slides:
+    # A kind of one's own may look through it too.
+    if model.window_size is not None and not slides and not any(map(ATTENTION_KINDS.outside, model.attention_kinds)):
         raise ConfigError(
             f"--window-size {model.window_size} and no layer of {SLIDING}",
             rule="only these layers have a window",

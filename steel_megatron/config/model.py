@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from steel_megatron.config.activations import ACTIVATIONS, is_gated
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import FIXED, MODEL, TOLD, Follows, knob
-from steel_megatron.config.layer_types import DENSE, FULL, SLIDING, check_layer_types, kind_of
+from steel_megatron.config.layer_types import (
+    ATTENTION_KINDS,
+    DENSE,
+    FEED_FORWARD_KINDS,
+    FULL,
+    check_layer_types,
+    kind_of,
+)
 from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, divisors, share
 from steel_megatron.config.section import Section
 
@@ -132,7 +139,7 @@ class ModelConfig(Section):
     layer_types: tuple[str, ...] | None = knob(
         None,
         "Kind of attention of each layer, or of the first few, whose pattern then repeats; full_attention when unset.",
-        choices=(FULL, SLIDING),
+        choices=ATTENTION_KINDS,
         changed=MODEL,
     )
     window_size: int | None = knob(
@@ -146,7 +153,7 @@ class ModelConfig(Section):
     mlp_layer_types: tuple[str, ...] | None = knob(
         None,
         "Kind of feed-forward of each layer, or of the first few, whose pattern then repeats; dense when unset.",
-        choices=(DENSE,),
+        choices=FEED_FORWARD_KINDS,
         changed=FIXED,
     )
 

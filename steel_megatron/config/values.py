@@ -17,7 +17,8 @@ def convert(knob: Knob, value: Any, where: str) -> Any:
             return None
         raise ConfigError(f"{where} is empty", rule=f"{knob.name} takes {_wanted(knob)}")
     if knob.is_list:
-        items = value.split() if isinstance(value, str) and not isinstance(knob.choices, Registry) else value
+        whole = isinstance(knob.choices, Registry) and knob.choices.takes_parameters  # which may have spaces
+        items = value.split() if isinstance(value, str) and not whole else value
         if not isinstance(items, (list, tuple)):
             items = [items]
         return tuple(_convert_one(knob, item, where) for item in items)

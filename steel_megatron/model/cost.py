@@ -47,7 +47,7 @@ class Sizes:
     """The letters of the module's docstring.
 
     ``share``: the part of the sequence between parallel regions. ``eight_bit``: the blocks' linear layers multiply in 8
-    bits.
+    bits. ``by_strips``: windows of attention are looked through strip by strip, whose statistics are not kept.
     """
 
     H: int
@@ -59,6 +59,7 @@ class Sizes:
     S: int
     share: float
     eight_bit: bool = False
+    by_strips: bool = False
 
     @classmethod
     def of(
@@ -68,6 +69,7 @@ class Sizes:
         sequence_parallel: bool = False,
         seq_length: int = 0,
         eight_bit: bool = False,
+        by_strips: bool = False,
     ) -> Sizes:
         """Of one tensor-parallel rank."""
         return cls(
@@ -80,6 +82,7 @@ class Sizes:
             S=seq_length,
             share=1.0 / tensor_parallel if sequence_parallel else 1.0,
             eight_bit=eight_bit,
+            by_strips=by_strips,
         )
 
     @property

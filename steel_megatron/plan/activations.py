@@ -72,12 +72,19 @@ def peak_of(actions: Iterable[Action], chunks: Sequence[ChunkCost]) -> Peak:
     return peak
 
 
+def run_sizes(config: RunConfig) -> Sizes:
+    """The sizes of one tensor-parallel rank of a run."""
+    training, tp = config.training, config.parallel.tensor_model_parallel_size
+    sequence_parallel, eight_bit = config.parallel.sequence_parallel and tp > 1, training.fp8_format is not None
+    by_strips = device_type(config) == "cpu"
+    return Sizes.of(config.model, tp, sequence_parallel, training.seq_length, eight_bit, by_strips)
+
+
 def chunk_cost(config: RunConfig, part: StageLayers) -> ChunkCost:
     """What one chunk keeps of a micro-batch."""
     model, training, parallel = config.model, config.training, config.parallel
     tp = parallel.tensor_model_parallel_size
-    sequence_parallel = parallel.sequence_parallel and tp > 1
-    sizes = Sizes.of(model, tp, sequence_parallel, training.seq_length, training.fp8_format is not None)
+    sizes = run_sizes(config)
     width = param_dtype(training.precision).itemsize
     tokens = training.micro_batch_size * training.seq_length
     recompute = Recompute.of(training)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from steel_megatron.config import RunConfig, load_run_config, preset_names
 from steel_megatron.config.layer_types import DENSE, FULL
 from steel_megatron.model.block_cost import block_flops, block_kept, block_parameters
-from steel_megatron.model.cost import Sizes, total_bytes
+from steel_megatron.model.cost import total_bytes
 from steel_megatron.model.flops import FORMULA, model_flops
 from steel_megatron.model.recompute import Recompute
 from steel_megatron.parallel.parameter import param_dtype
+from steel_megatron.plan.activations import run_sizes
 from steel_megatron.plan.memory import estimate_memory
 from steel_megatron.plan.size import count_parameters
 
@@ -112,9 +113,7 @@ def layer_lines(config: RunConfig) -> list[str]:
     kinds = list(zip(model.attention_kinds, model.feed_forward_kinds, strict=True))
     if set(kinds) == {(FULL, DENSE)}:
         return []
-    width, tp = param_dtype(training.precision).itemsize, config.parallel.tensor_model_parallel_size
-    eight_bit = training.fp8_format is not None
-    sizes = Sizes.of(model, tp, config.parallel.sequence_parallel and tp > 1, training.seq_length, eight_bit)
+    width, sizes = param_dtype(training.precision).itemsize, run_sizes(config)
     rows = [["layers of", "number", "parameters each", "MFLOP/token each (causal)", "kept per token"]]
     for kind in dict.fromkeys(kinds):
         layer = kinds.index(kind)

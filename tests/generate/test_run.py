@@ -34,14 +34,16 @@ def transformers_greedy(hf_model, prompt: list[int], count: int, eos: int | None
     return out[0, len(prompt) :].tolist()
 
 
-@pytest.mark.parametrize("name", ["llama", "llama_yarn", "qwen2_tied", "qwen3", "gpt2"])
+@pytest.mark.parametrize(
+    "name", ["llama", "llama_yarn", "qwen2_tied", "qwen3", "gpt2", "qwen2_all_sliding", "qwen3_sliding"]
+)
 def test_greedy_equals_transformers(name):
     hf_model = tiny_hf_model(name)
     expected = [transformers_greedy(hf_model, prompt, 24) for prompt in PROMPTS]
     assert generate(gpt_of(hf_model), PROMPTS, max_new_tokens=24, settings=GREEDY) == expected
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2", "qwen3_sliding"])
 @pytest.mark.parametrize("settings", [GREEDY, SamplingSettings(temperature=0.9, top_k=50, top_p=0.9)])
 def test_cached_equals_uncached(name, settings):
     model = gpt_of(tiny_hf_model(name))

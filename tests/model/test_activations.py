@@ -51,6 +51,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "squared relu": {"activation": "squared_relu"},
     "gpt2": GPT2,
     "dropout": {"hidden_dropout": 0.1},
+    "windows": {"layer_types": ("sliding_attention", "full_attention"), "window_size": 5},
+    "windows, qk-norm": {"layer_types": ("sliding_attention",), "window_size": 5, "qk_layernorm": True},
+    "a window as long as the text": {"layer_types": ("sliding_attention",), "window_size": LENGTH},
 }
 RECOMPUTE = {
     "none": Recompute(),
@@ -94,7 +97,7 @@ def kept_by_a_loss(model: GPT, wait_for: float = 0.0, **more: Any) -> int:
 
 def listed(config: ModelConfig, recompute: Recompute, width: int, *, chunked: bool = False, tp: int = 1, sp=False):
     """The same by the list."""
-    sizes = Sizes.of(config, tp, sp)
+    sizes = Sizes.of(config, tp, sp, LENGTH, by_strips=True)
     blocks, _ = chunk_kept(config, recompute, sizes, width, range(config.num_layers))
     ends = [*embedding_kept(config, sizes, tensor_parallel=tp), *head_kept(config, sizes, chunked=chunked)]
     return TOKENS * (blocks + total_bytes(ends, width))
@@ -119,22 +122,6 @@ def test_the_list_with_torch(monkeypatch, options):
     key = DropoutKey(1, torch.arange(BATCH)) if config.hidden_dropout else None
     model = model_of(config, Grid.single(), torch.float32, Recompute())
     assert kept_by_a_loss(model, dropout=key) == listed(config, Recompute(), 4)
-
-
-@needs_cpu_kernels
-@pytest.mark.parametrize("recompute", RECOMPUTE.values(), ids=RECOMPUTE)
-def test_layers_of_two_kinds(monkeypatch, recompute):
-    """Where a CPU's window goes by strips, which are computed again, its layers keep no sums of exp."""
-    set_backend(monkeypatch, "steel")
-    config = tiny_config(num_layers=3, layer_types=("sliding_attention", "full_attention"), window_size=5)
-    model = model_of(config, Grid.single(), torch.bfloat16, recompute)
-    kept = {"full": 0, "selective": 2}.get(recompute.granularity, 2)  # layers 0 and 2 slide
-    if recompute.attention:
-        kept = 0
-    if recompute.method == "block":
-        kept = 1
-    spared = kept * config.num_attention_heads * 4 * TOKENS
-    assert kept_by_a_loss(model) == listed(config, recompute, 2) - spared
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,27 @@
-"""The kinds of attention that a block may have (``--layer-types``), and what each takes; see :mod:`..cost`."""
+"""The kinds of attention that a block may have (``--layer-types``), and what each takes; see :mod:`..cost`.
+
+A further kind is a class like these: what differs from :class:`FullAttention` is overridden. One that looks through a
+window of its own, or adds a module of its own::
+
+    class Near(FullAttention):
+        def window(self, model): return 64                    # the cache, FLOPs and plan follow
+        def build(self, model, layer, *given, **more): ...    # where another module than Attention computes it
+
+It is used as ``--layer-types my_package.kinds:Near full_attention``; in this package its name gets a line in
+:data:`~steel_megatron.config.layer_types.ATTENTION_KINDS`. What it adds to or leaves out of ``parameters``, ``flops``,
+``kept``, ``cached_positions`` and ``traffic`` it says there: plan, MFU, pipeline stages and the cache read it from the
+kind, and ``tests/model/test_activations.py`` compares ``kept`` with what is really alive, to the byte. A kind is made
+without arguments and loads no torch; its modules are imported in ``build``.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.config.layer_types import FULL, SLIDING
+from steel_megatron.config.layer_types import ATTENTION_KINDS
 from steel_megatron.model.cost import (
     FP32,
     HEADS,
@@ -25,8 +40,6 @@ if TYPE_CHECKING:
 
 class FullAttention:
     """Multi-head, grouped-query or multi-query attention of each token to the whole past of its document."""
-
-    name = FULL
 
     def window(self, model: ModelConfig) -> int | None:
         """What a token sees, itself included, in tokens; None: all of its past."""
@@ -87,6 +100,8 @@ class FullAttention:
             copies = 0 if s.N == s.K else 2 * s.N * s.D
             probabilities = "attention's probabilities, before and after dropout"
             return [*kept, Kept(probabilities, s.N * s.S + copies, FP32 * s.N * s.S)]
+        if s.by_strips and (self.window(model) or s.S) < s.S:
+            return kept
         return [*kept, Kept("attention's log of the sum of exp", other_bytes=FP32 * s.N)]
 
     def traffic(self, model: ModelConfig, s: Sizes) -> Counter[str]:
@@ -101,15 +116,16 @@ class FullAttention:
 class SlidingAttention(FullAttention):
     """Attention of each token to itself and the ``--window-size`` - 1 tokens before it."""
 
-    name = SLIDING
-
     def window(self, model: ModelConfig) -> int | None:
         return model.window_size
 
 
-KINDS: dict[str, FullAttention] = {kind.name: kind for kind in (FullAttention(), SlidingAttention())}
-
-
 def attention_of(model: ModelConfig, layer: int) -> FullAttention:
     """The kind of a layer."""
-    return KINDS[model.attention_kinds[layer]]
+    return _made(model.attention_kinds[layer])
+
+
+@functools.cache
+def _made(name: str) -> FullAttention:
+    kind: FullAttention = ATTENTION_KINDS.load(name, "--layer-types")()
+    return kind

@@ -1,12 +1,17 @@
-"""The kinds of feed-forward that a block may have (``--mlp-layer-types``), and what each takes; see :mod:`..cost`."""
+"""The kinds of feed-forward that a block may have (``--mlp-layer-types``), and what each takes; see :mod:`..cost`.
+
+How to add one: as a kind of attention (``model/attention/kinds.py``), with its name in
+:data:`~steel_megatron.config.layer_types.FEED_FORWARD_KINDS`.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.config.layer_types import DENSE
+from steel_megatron.config.layer_types import FEED_FORWARD_KINDS
 from steel_megatron.model.cost import ACTIVATION, FP32, LINEAR, Flops, Kept, Passes, Sizes, linear_input
 
 if TYPE_CHECKING:
@@ -15,8 +20,6 @@ if TYPE_CHECKING:
 
 class Dense:
     """Up (and gate) projection, activation, down projection: every token goes through all of it."""
-
-    name = DENSE
 
     def build(self, *given: Any, **more: Any) -> MLP:
         """The module: (B, S, H) → (B, S, H)."""
@@ -72,9 +75,12 @@ def _wide(model: ModelConfig) -> int:
     return 2 if model.gated else 1
 
 
-KINDS: dict[str, Dense] = {kind.name: kind for kind in (Dense(),)}
-
-
 def feed_forward_of(model: ModelConfig, layer: int) -> Dense:
     """The kind of a layer."""
-    return KINDS[model.feed_forward_kinds[layer]]
+    return _made(model.feed_forward_kinds[layer])
+
+
+@functools.cache
+def _made(name: str) -> Dense:
+    kind: Dense = FEED_FORWARD_KINDS.load(name, "--mlp-layer-types")()
+    return kind
