@@ -35,7 +35,7 @@ class Run:
         rows = slice(self.grid.dp.rank * own, (self.grid.dp.rank + 1) * own)
         self.data_parallel.zero_grads()
         self.data_parallel.last_micro_batch()
-        (self.model.loss(tokens[rows], labels[rows])[0] * self.optimizer.loss_scale).backward()
+        (self.model.loss(tokens[rows], labels[rows]) * self.optimizer.loss_scale).backward()
         self.data_parallel.finish_grads()
 
     def step(self, step: int) -> float:

@@ -33,7 +33,7 @@ def torch_train(tied: bool, clip: float, steps: int = STEPS) -> tuple[ToyModel, 
     norms = []
     for step in range(steps):
         optimizer.zero_grad()
-        (model.loss(*toy_batch(SAMPLES, seed=step))[0] * SCALE).backward()
+        (model.loss(*toy_batch(SAMPLES, seed=step)) * SCALE).backward()
         norms.append(nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf")).item())
         optimizer.step()
     return model, norms

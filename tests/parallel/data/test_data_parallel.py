@@ -29,7 +29,7 @@ def accumulate(model: ToyModel, data_parallel: DataParallel, grid: Grid, seed: i
         rows = slice(start, start + own // MICRO_BATCHES)
         if i == MICRO_BATCHES - 1:
             data_parallel.last_micro_batch()
-        model.loss(tokens[rows], labels[rows])[0].backward()
+        model.loss(tokens[rows], labels[rows]).backward()
     data_parallel.finish_grads()
 
 
@@ -56,7 +56,7 @@ def plain_train(tied: bool = False, steps: int = 3, rate: float = 0.01) -> dict[
     model = ToyModel(Grid.single(), tied=tied)
     for step in range(steps):
         tokens, labels = toy_batch(SAMPLES, seed=step)
-        model.loss(tokens, labels)[0].backward()
+        model.loss(tokens, labels).backward()
         for parameter in model.parameters():
             assert parameter.grad is not None
             parameter.data.sub_(rate * parameter.grad)
@@ -78,11 +78,11 @@ def test_gradients_are_kept_in_fp32_over_micro_batches():
     model = ToyModel(Grid.single(), dtype=torch.bfloat16)
     data_parallel = DataParallel([model], Grid.single(), shard=False)
     tokens, labels = toy_batch(2)
-    model.loss(tokens, labels)[0].backward()
+    model.loss(tokens, labels).backward()
     once = {name: grad.clone() for name, grad in whole_gradients(model).items()}
     data_parallel.zero_grads()
     for _ in range(1000):
-        model.loss(tokens, labels)[0].backward()
+        model.loss(tokens, labels).backward()
     for name, grad in whole_gradients(model).items():
         torch.testing.assert_close(grad, 1000 * once[name], rtol=1e-4, atol=1e-4)
 
@@ -92,7 +92,7 @@ def test_activation_recomputation_still_fills_the_buffer():
     plain, recomputed = ToyModel(Grid.single()), ToyModel(Grid.single())
     owners = [DataParallel([model], Grid.single(), shard=False) for model in (plain, recomputed)]
     tokens, labels = toy_batch(2)
-    plain.loss(tokens, labels)[0].backward()
+    plain.loss(tokens, labels).backward()
     checkpoint(recomputed.loss, tokens, labels, use_reentrant=False).backward()
     assert all(parameter.grad is None for parameter in owners[1].parameters)
     for name, grad in whole_gradients(recomputed).items():
@@ -103,7 +103,7 @@ def test_a_frozen_parameter_is_left_alone():
     model = ToyModel(Grid.single())
     model.embedding.weight.requires_grad_(False)
     data_parallel = DataParallel([model], Grid.single(), shard=False)
-    model.loss(*toy_batch(2))[0].backward()
+    model.loss(*toy_batch(2)).backward()
     assert len(data_parallel.parameters) == len(list(model.parameters())) - 1
     assert not hasattr(model.embedding.weight, "main_grad")
     assert model.embedding.weight.grad is None

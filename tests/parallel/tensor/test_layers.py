@@ -39,7 +39,7 @@ def reference(tied: bool) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss and gradients of one process over all samples."""
     model = ToyModel(Grid.single(), tied=tied)
     owner = DataParallel([model], Grid.single(), shard=False)
-    loss = model.loss(*toy_batch(SAMPLES))[0]
+    loss = model.loss(*toy_batch(SAMPLES))
     loss.backward()
     owner.finish_grads()
     return loss.detach(), whole_gradients(model)
@@ -60,7 +60,7 @@ def compare_layouts(tensor_sizes: tuple[int, ...]) -> int:
         own = SAMPLES // grid.dp.size
         rows = slice(grid.dp.rank * own, (grid.dp.rank + 1) * own)
         data_parallel.last_micro_batch()
-        loss = model.loss(tokens[rows], labels[rows])[0]
+        loss = model.loss(tokens[rows], labels[rows])
         loss.backward()
         data_parallel.finish_grads()
         total = loss.detach().clone()
