@@ -12,7 +12,7 @@ import pytest
 from steel_megatron.parallel import torchrun
 from steel_megatron.parallel.torchrun import host_of, prepare, say_in_a_line, starts_this_package
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 RUN = ["-m", "steel_megatron", "train", "--local-addr", "of the program"]
 NOWHERE = "no.such.host.invalid"
 
