@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steel_megatron.config.choices import PackingMethod, TokenizerType
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import TOLD, knob
 from steel_megatron.config.ranges import COUNT, at_least
@@ -22,19 +23,17 @@ class DataConfig(Section):
     valid_data_path: tuple[str, ...] | None = knob(None, "Validation data, like --data-path, whole.")
     phases: str | None = knob(None, "YAML file of phases: from which sample on which sources with which weights.")
     split: str = knob("949,50,1", "Shares of documents for training, validation, test.")
-    tokenizer_type: str | None = knob(
+    tokenizer_type: TokenizerType | None = knob(
         None,
         "Kind of tokenizer; recognised from --tokenizer-model when unset.",
-        choices=("HuggingFaceTokenizer", "SentencePieceTokenizer", "TikTokenizer", "NullTokenizer"),
     )
     tokenizer_model: str | None = knob(None, "Tokenizer: a folder, a hub name or a vocabulary file.")
     reset_position_ids: bool = knob(False, "Positions start again with each document.", changed=TOLD)
     reset_attention_mask: bool = knob(False, "Tokens attend only within their document.", changed=TOLD)
     eod_mask_loss: bool = knob(False, "No loss on the prediction that follows an end-of-document token.")
-    packing: str = knob(
+    packing: PackingMethod = knob(
         "none",
         "Samples are cut from the tokens in a row (none), or made of whole documents where they fit (best-fit).",
-        choices=("none", "best-fit"),
     )
     data_cache_path: str | None = knob(None, "Folder of the index that best-fit packing makes; unset: beside the data.")
     skip_samples: tuple[str, ...] = knob(

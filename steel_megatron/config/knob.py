@@ -112,6 +112,9 @@ def knobs_of(section: str, cls: type) -> Iterator[Knob]:
             members = [member for member in typing.get_args(hint) if member is not type(None)]
         is_list = typing.get_origin(members[0]) is tuple
         kind = typing.get_args(members[0])[0] if is_list else members[0]
+        choices = field.metadata["choices"]
+        if typing.get_origin(kind) is typing.Literal:
+            choices, kind = typing.get_args(kind), str
         yield Knob(
             section=section,
             name=field.name,
@@ -121,7 +124,7 @@ def knobs_of(section: str, cls: type) -> Iterator[Knob]:
             default=field.default,
             doc=field.metadata["doc"],
             unit=field.metadata["unit"],
-            choices=field.metadata["choices"],
+            choices=choices,
             allowed=field.metadata["allowed"],
             changed=field.metadata["changed"],
             adds=field.metadata["adds"],

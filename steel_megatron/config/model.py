@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from steel_megatron.config.activations import ACTIVATIONS, is_gated
+from steel_megatron.config.choices import Normalization, PositionEmbeddingType, RopeScalingType
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import FIXED, MODEL, TOLD, Follows, knob
 from steel_megatron.config.layer_types import (
@@ -78,15 +79,12 @@ class ModelConfig(Section):
     make_vocab_size_divisible_by: int = knob(
         128, "The embedding is padded to a multiple of this times the tensor-parallel size.", allowed=SIZE, shape=True
     )
-    position_embedding_type: str = knob(
-        "rope", "How positions enter the model.", choices=("rope", "learned_absolute", "none"), changed=FIXED
-    )
+    position_embedding_type: PositionEmbeddingType = knob("rope", "How positions enter the model.", changed=FIXED)
     rotary_base: float = knob(10000.0, "RoPE theta.", changed=MODEL, allowed=POSITIVE)
     rotary_percent: float = knob(1.0, "Share of each head that RoPE rotates.", changed=MODEL, allowed=share(zero=False))
-    rope_scaling_type: str = knob(
+    rope_scaling_type: RopeScalingType = knob(
         "none",
         "How RoPE frequencies are stretched for longer contexts.",
-        choices=("none", "linear", "llama3", "yarn"),
         changed=MODEL,
     )
     rope_scaling_factor: float = knob(
@@ -113,7 +111,7 @@ class ModelConfig(Section):
         changed=MODEL,
         allowed=POSITIVE,
     )
-    normalization: str = knob("RMSNorm", "Normalisation layer.", choices=("RMSNorm", "LayerNorm"), changed=FIXED)
+    normalization: Normalization = knob("RMSNorm", "Normalisation layer.", changed=FIXED)
     norm_epsilon: float = knob(1e-5, "Epsilon inside the normalisation.", changed=MODEL, allowed=POSITIVE)
     activation: str = knob(
         "swiglu",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from steel_megatron.config.choices import LrWsdDecayStyle, MomentType
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, POSITIVE, at_least, share
@@ -62,7 +63,7 @@ class OptimizerConfig(Section):
         None, "Linear warm-up, as a share of the decay length.", allowed=share(one=False)
     )
     lr_warmup_init: float = knob(0.0, "Learning rate before the warm-up's first step.", allowed=AMOUNT)
-    lr_wsd_decay_style: str = knob("1-sqrt", "Shape of WSD's decay.", choices=("linear", "cosine", "1-sqrt"))
+    lr_wsd_decay_style: LrWsdDecayStyle = knob("1-sqrt", "Shape of WSD's decay.")
     lr_wsd_decay_iters: int | None = knob(
         None, "Length of WSD's decay; a tenth of the run when unset.", unit="steps", allowed=at_least(0, zero="none")
     )
@@ -70,11 +71,11 @@ class OptimizerConfig(Section):
     adam_beta1: float = knob(0.9, "AdamW beta1.", allowed=share(one=False))
     adam_beta2: float = knob(0.95, "AdamW beta2.", allowed=share(one=False))
     adam_eps: float = knob(1e-8, "AdamW epsilon.", allowed=POSITIVE)
-    exp_avg_dtype: str = knob(
-        "fp32", "Type in which AdamW's first moment is kept; bf16 is rounded stochastically.", choices=("fp32", "bf16")
+    exp_avg_dtype: MomentType = knob(
+        "fp32", "Type in which AdamW's first moment is kept; bf16 is rounded stochastically."
     )
-    exp_avg_sq_dtype: str = knob(
-        "fp32", "Type in which AdamW's second moment is kept; bf16 is rounded stochastically.", choices=("fp32", "bf16")
+    exp_avg_sq_dtype: MomentType = knob(
+        "fp32", "Type in which AdamW's second moment is kept; bf16 is rounded stochastically."
     )
     clip_grad: float = knob(1.0, "Largest norm of the global gradient.", allowed=at_least(0, zero="no clipping"))
 

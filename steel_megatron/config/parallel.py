@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from steel_megatron.config.choices import DistributedBackend
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import knob
 from steel_megatron.config.ranges import COUNT, above
@@ -55,9 +56,7 @@ class ParallelConfig(Section):
     overlap_grad_reduce: bool = knob(True, "Reduce gradient buckets while the backward pass runs.")
     overlap_param_gather: bool = knob(True, "Gather updated parameters while the next forward pass runs.")
     bucket_size: int = knob(25_000_000, "Gradient elements reduced in one message.", unit="elements", allowed=COUNT)
-    distributed_backend: str = knob(
-        "auto", "Communication library; auto: nccl with GPUs, gloo without.", choices=("auto", "nccl", "gloo")
-    )
+    distributed_backend: DistributedBackend = knob("auto", "Communication library; auto: nccl with GPUs, gloo without.")
     distributed_timeout_minutes: float = knob(
         10.0, "A collective that takes longer fails the run.", unit="minutes", allowed=above(0, most=525_600)
     )

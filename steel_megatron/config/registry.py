@@ -39,7 +39,7 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 
-from steel_megatron.config.errors import ConfigError, nearest
+from steel_megatron.config.errors import ConfigError, SteelError, nearest
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -176,7 +176,7 @@ class Registry(Generic[Thing]):
                 )
             thing = getattr(thing, part)
         if not self._fits(thing):
-            raise ConfigError(f"{where}: {name} is a {type(thing).__name__}", rule=f"it is {self.wanted}")
+            raise ConfigError(f"{where}: {name} is of type {type(thing).__name__}", rule=f"it is {self.wanted}")
         found: Thing = thing
         return found
 
@@ -184,19 +184,33 @@ class Registry(Generic[Thing]):
         """What stands behind a name, called with the arguments and then with the parameters that are given with it.
 
         Raises:
-            ConfigError: as :meth:`load`, or it does not take these parameters.
+            ConfigError: as :meth:`load`, or it does not take these parameters, lacks some, or fails.
         """
-        return self.partial(given, where, *arguments, **named)()
+        thing: Any = self.load(given, where)
+        call = self._bound(thing, given, where, inspect.signature(thing).bind, *arguments, **named)
+        try:
+            return call()
+        except SteelError:
+            raise
+        except Exception as error:  # whatever another's code raises
+            raise ConfigError(
+                f"{where or self.what} {given!r} fails: {_told(error)}", rule=f"it is {self.wanted}"
+            ) from error
 
     def partial(self, given: str, where: str = "", *arguments: Any, **named: Any) -> Callable[..., Any]:
         """As :meth:`make`, to be called later, also with more arguments behind these."""
         thing: Any = self.load(given, where)
+        return self._bound(thing, given, where, inspect.signature(thing).bind_partial, *arguments, **named)
+
+    def _bound(
+        self, thing: Any, given: str, where: str, bind: Callable[..., Any], *arguments: Any, **named: Any
+    ) -> Callable[..., Any]:
+        """The thing with its arguments and parameters; ``bind`` of its signature says whether it takes them."""
         name, parameters = split(given)
-        signature = inspect.signature(thing)
         try:
-            signature.bind_partial(*arguments, **named, **parameters)
+            bind(*arguments, **named, **parameters)
         except TypeError as error:
-            allowed = [each for each in signature.parameters if each not in named][len(arguments) :]
+            allowed = [each for each in inspect.signature(thing).parameters if each not in named][len(arguments) :]
             raise ConfigError(
                 f"{where or self.what} {given!r}: {error}",
                 rule=f"{name} takes {', '.join(allowed) or 'no parameters'}",
@@ -252,6 +266,12 @@ def _says_where(name: str) -> bool:
     return bool(colon and module and attribute.replace(".", "_").isidentifier())
 
 
+def _told(error: Exception) -> str:
+    """What another's code raised, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"
+
+
 def _module(name: str, where: str) -> ModuleType:
     """The module of that name, or in the file of that path."""
     try:
@@ -265,9 +285,8 @@ def _module(name: str, where: str) -> ModuleType:
                 rule="a module is installed, or its folder stands in PYTHONPATH; a file is given by its path",
                 fix=f"PYTHONPATH=FOLDER, or {name.replace('.', '/')}.py:Name",
             ) from None
-        last = traceback.extract_tb(error.__traceback__)[-1]
         raise ConfigError(
-            f"{where}: its module fails: {type(error).__name__}: {error} ({last.filename}:{last.lineno})",
+            f"{where}: its module fails: {_told(error)}",
             rule="it can be imported",
         ) from error
 

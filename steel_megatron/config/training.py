@@ -6,6 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from steel_megatron.config.choices import (
+    AttentionBackend,
+    DeviceChoice,
+    Fp8Format,
+    Fp8Recipe,
+    KernelBackend,
+    Precision,
+    RecomputeGranularity,
+    RecomputeMethod,
+    TransformerImpl,
+)
 from steel_megatron.config.errors import ConfigError
 from steel_megatron.config.knob import TOLD, UNSAID, knob
 from steel_megatron.config.ranges import AMOUNT, COUNT, LENGTH, POSITIVE, at_least
@@ -48,24 +59,19 @@ class TrainingConfig(Section):
         None, "Length of the run, instead of --train-iters.", unit="samples", allowed=COUNT
     )
     seed: int = knob(1234, "Seed of weights, data order and dropout.", allowed=AMOUNT)
-    precision: str = knob(
-        "bf16", "Type of weights and activations in the forward pass.", choices=("bf16", "fp16", "fp32"), changed=TOLD
-    )
-    transformer_impl: str = knob(
+    precision: Precision = knob("bf16", "Type of weights and activations in the forward pass.", changed=TOLD)
+    transformer_impl: TransformerImpl = knob(
         "local",
         "The blocks' linear layers: of this package (local) or of Transformer Engine.",
-        choices=("local", "transformer_engine"),
     )
-    fp8_format: str | None = knob(
+    fp8_format: Fp8Format | None = knob(
         None,
         "Matmuls of the blocks' linear layers in 8 bits: E4M3 (e4m3), with gradients in E5M2 (hybrid). Unset: none.",
-        choices=("hybrid", "e4m3"),
     )
-    fp8_recipe: str = knob(
+    fp8_recipe: Fp8Recipe = knob(
         "tensorwise",
         "Scale of an 8-bit tensor: by its own largest element (tensorwise), or by those of earlier steps (delayed, "
         "Transformer Engine only).",
-        choices=("tensorwise", "delayed"),
     )
     fp8_amax_history_len: int = knob(1024, "Earlier steps that a delayed scale looks at.", unit="steps", allowed=COUNT)
     z_loss_coeff: float = knob(
@@ -81,21 +87,19 @@ class TrainingConfig(Section):
     accumulate_allreduce_grads_in_fp32: bool = knob(
         True, "Accumulate and reduce gradients in fp32; off: in the type of the weights, less exact."
     )
-    recompute_granularity: str = knob(
+    recompute_granularity: RecomputeGranularity = knob(
         "none",
         "Drop activations and compute them again in the backward pass: whole blocks (full) or parts (selective).",
-        choices=("none", "full", "selective"),
     )
     recompute_modules: tuple[str, ...] = knob(
         ("layernorm", "mlp_act"),
         "Selective recomputation of the norms' outputs (layernorm), the activation's output (mlp_act), and what lies "
         "between the attention's projections (core_attn).",
     )
-    recompute_method: str = knob(
+    recompute_method: RecomputeMethod = knob(
         "uniform",
         "Full recomputation: keep the input of every group of layers (uniform), or recompute the first layers of each "
         "stage alone (block).",
-        choices=("uniform", "block"),
     )
     recompute_num_layers: int | None = knob(
         None,
@@ -124,22 +128,17 @@ class TrainingConfig(Section):
         "The same run on the same GPUs gives the same bits, and a stopped one continues bitwise; slower. On CPUs that "
         "holds anyway.",
     )
-    device: str = knob("auto", "Where the model runs; auto: cuda if present.", choices=("auto", "cpu", "cuda"))
-    kernel_backend: str = knob(
+    device: DeviceChoice = knob("auto", "Where the model runs; auto: cuda if present.")
+    kernel_backend: KernelBackend = knob(
         "auto",
         "Whose kernels: this package's (steel), this package's functions fused by torch.compile (compiled), torch's, "
         "Transformer Engine's (te) or apex's, where they have the operation; auto: what was measured fastest for each.",
-        choices=("auto", "steel", "compiled", "torch", "te", "apex"),
     )
-    attention_backend: str = knob(
+    attention_backend: AttentionBackend = knob(
         "auto",
         "Attention by flash-attn (flash2, flash3, flash4; inside torch's own: sdpa_flash3, sdpa_flash4), cuDNN (cudnn, "
         "fused), this package's kernel for CPUs (steel), the kernel that torch picks (sdpa) or plain matmuls (unfused, "
         "local); flash: the newest FlashAttention that is there, torch's own at last.",
-        choices=(
-            *("auto", "steel", "flash", "flash2", "flash3", "flash4", "sdpa_flash3", "sdpa_flash4"),
-            *("fused", "cudnn", "sdpa", "unfused", "local"),
-        ),
     )
     measure_kernels: bool = knob(
         True,

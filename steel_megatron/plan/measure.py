@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.benchmark import Timer
 
 from steel_megatron.config import ModelConfig, OptimizerConfig, TrainingConfig, load_run_config
+from steel_megatron.config.choices import Precision
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import backends, measured
 from steel_megatron.ops.cases import Case, Setting
@@ -226,8 +227,8 @@ def _optimizer(at: Setting) -> Optimizer:
     data_parallel = DataParallel([model], grid, shard=False)
     for number, shard in enumerate(data_parallel.shards):
         shard.grad_rows.copy_(at.random(*shard.grad_rows.shape, seed=number))
-    precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[at.dtype]
-    return Optimizer(data_parallel, OptimizerConfig(), TrainingConfig(precision=precision), grid)
+    names: dict[torch.dtype, Precision] = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+    return Optimizer(data_parallel, OptimizerConfig(), TrainingConfig(precision=names[at.dtype]), grid)
 
 
 # What operations declare with themselves, and of those of the optimizer, which need a model with gradients.

@@ -162,3 +162,13 @@ def test_a_folder_of_the_package_is_listed_without_loading_it():
     assert "__init__" not in places
     assert "steel_megatron.corpus.corpora.zhihu_kol" in places["zhihu_kol"]
     assert sys.modules.get("steel_megatron.corpus.corpora.never") is None
+
+
+def test_what_lacks_a_parameter_or_fails_when_made_is_told_in_three_lines(tmp_path):
+    path = tmp_path / "given.py"
+    path.write_text("def lacks(step, period): ...\n\n\ndef fails(step):\n    return {}[step]\n")
+    functions = registry(parameters=True)
+    with pytest.raises(ConfigError, match=r"missing a required argument: 'period'(.|\n)*takes period"):
+        functions.make(f"{path}:lacks", "--function", 5)
+    with pytest.raises(ConfigError, match=r"--function .*fails: KeyError: 5 \(.*given\.py:5\)"):
+        functions.make(f"{path}:fails", "--function", 5)

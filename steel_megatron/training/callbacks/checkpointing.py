@@ -37,6 +37,7 @@ class Checkpointing(Callback):
         self.saved_time = time.monotonic()
 
     def on_start(self, trainer: Trainer) -> None:
+        states_of(trainer.callbacks)  # what no checkpoint can hold is refused now, not when the first is due
         self.saved_step = trainer.state.step  # what was loaded need not be written again
         self.saved_time = time.monotonic()
 

@@ -168,6 +168,22 @@ def test_a_state_that_is_no_plain_data_is_named(state: Any) -> None:
         states_of(given_callbacks([], [Bad()]))
 
 
+def test_a_state_that_no_checkpoint_can_hold_ends_the_run_before_its_first_step(tmp_path: Path) -> None:
+    steps: list[int] = []
+
+    class Bad(steel_megatron.Callback):
+        def on_step_end(self, trainer: steel_megatron.Trainer) -> None:
+            steps.append(trainer.state.step)
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"function": len}
+
+    config = steel_megatron.load_run_config(run_config(tmp_path), {"train_iters": 3})
+    with pytest.raises(CheckpointError, match="callback Bad gives"):
+        steel_megatron.train(config, callbacks=[Bad()])
+    assert steps == []
+
+
 def test_a_checkpoint_of_an_earlier_version_holds_no_states(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     take_up_states(given_callbacks([], [steel_megatron.Callback()]), None)
