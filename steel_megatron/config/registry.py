@@ -176,7 +176,11 @@ class Registry(Generic[Thing]):
                 )
             thing = getattr(thing, part)
         if not self._fits(thing):
-            raise ConfigError(f"{where}: {name} is of type {type(thing).__name__}", rule=f"it is {self.wanted}")
+            raise ConfigError(
+                f"{where}: {name} is of type {type(thing).__name__}",
+                rule=f"it is {self.wanted}",
+                fix="give the name of one, in the form module:Name",
+            )
         found: Thing = thing
         return found
 
@@ -194,7 +198,9 @@ class Registry(Generic[Thing]):
             raise
         except Exception as error:  # whatever another's code raises
             raise ConfigError(
-                f"{where or self.what} {given!r} fails: {_told(error)}", rule=f"it is {self.wanted}"
+                f"{where or self.what} {given!r} fails: {_told(error)}",
+                rule=f"it is {self.wanted}",
+                fix="mend that line, or give another",
             ) from error
 
     def partial(self, given: str, where: str = "", *arguments: Any, **named: Any) -> Callable[..., Any]:
@@ -288,6 +294,7 @@ def _module(name: str, where: str) -> ModuleType:
         raise ConfigError(
             f"{where}: its module fails: {_told(error)}",
             rule="it can be imported",
+            fix="mend that line, or install what it asks for",
         ) from error
 
 
