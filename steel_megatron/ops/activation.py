@@ -81,7 +81,9 @@ def check_activation(given: str) -> None:
     x = torch.linspace(-3.0, 3.0, 24).view(4, 6).requires_grad_()
     try:
         y = function(x)
-        wrong = "" if y.shape == x.shape else f"gives {list(y.shape)} for {list(x.shape)}"
+        wrong = "" if isinstance(y, Tensor) else f"gives {y!r}, no tensor"
+        if not wrong and y.shape != x.shape:
+            wrong = f"gives {list(y.shape)} for {list(x.shape)}"
         if not wrong and not torch.allclose(y[1:3, 2:5], function(x[1:3, 2:5]), equal_nan=True):
             wrong = "gives other values for a part of the tensor"
         if not wrong:

@@ -105,6 +105,7 @@ def test_what_is_no_activation_is_refused():
         "helpers.outside:failing": "RuntimeError: not today",
         "math:sqrt": "fails: ",
         "torch:sum": "gives",
+        "builtins:repr": "no tensor",
     }.items():
         with pytest.raises(ConfigError, match=said):
             check_activation(given)
