@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from helpers.tiny_gpt import VOCABULARY, random_tokens, tiny_config, tiny_gpt
 from steel_megatron.config import ModelConfig
+from steel_megatron.config.knob import knobs_of
 from steel_megatron.model.attention.cache import KVCache
 
 # What other values of a knob without listed choices are tried.
@@ -34,24 +34,24 @@ SCALED = {"rope_scaling_factor": 4.0, "rope_scaling_original_max_position_embedd
 def every_option() -> list[dict[str, Any]]:
     """One option of the defaults changed at a time."""
     found: list[dict[str, Any]] = []
-    for field in dataclasses.fields(ModelConfig):
-        if field.name in ELSEWHERE or (field.name.startswith("rope_scaling_") and field.name != "rope_scaling_type"):
+    for knob in knobs_of("model", ModelConfig):
+        if knob.name in ELSEWHERE or (knob.name.startswith("rope_scaling_") and knob.name != "rope_scaling_type"):
             continue
-        if field.name in ("layer_types", "mlp_layer_types"):
-            patterns = [[kind] for kind in field.metadata["choices"]]
-            patterns += list(map(list, itertools.permutations(field.metadata["choices"], 2)))
+        if knob.name in ("layer_types", "mlp_layer_types"):
+            patterns = [[kind] for kind in knob.choices]
+            patterns += list(map(list, itertools.permutations(knob.choices, 2)))
             found += [
-                {field.name: pattern, **(WINDOW if "sliding_attention" in pattern else {})} for pattern in patterns
+                {knob.name: pattern, **(WINDOW if "sliding_attention" in pattern else {})} for pattern in patterns
             ]
             continue
-        if field.metadata["choices"]:
-            values = list(field.metadata["choices"])
-        elif isinstance(field.default, bool):
-            values = [not field.default]
+        if knob.choices:
+            values = list(knob.choices)
+        elif isinstance(knob.default, bool):
+            values = [not knob.default]
         else:
-            values = VALUES.get(field.name, [0.1] if field.name.endswith("_dropout") else [])
-        assert values, f"{field.name}: say in VALUES what is to be tried"
-        found += [{field.name: value, **(SCALED if field.name == "rope_scaling_type" else {})} for value in values]
+            values = VALUES.get(knob.name, [0.1] if knob.name.endswith("_dropout") else [])
+        assert values, f"{knob.name}: say in VALUES what is to be tried"
+        found += [{knob.name: value, **(SCALED if knob.name == "rope_scaling_type" else {})} for value in values]
     return found
 
 

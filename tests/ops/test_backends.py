@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from steel_megatron.config import ConfigError
+from steel_megatron.config.knob import knobs_of
 from steel_megatron.config.training import TrainingConfig
 from steel_megatron.ops import available, backends, packages, shipped
 from steel_megatron.ops.constants import mark_constants
@@ -97,8 +98,8 @@ def test_a_backend_that_is_not_there_is_refused_with_the_step_that_installs_it(m
 
 @pytest.mark.parametrize("flag", list(backends.FLAGS))
 def test_a_flag_takes_what_the_policy_knows(flag):
-    knob = TrainingConfig.__dataclass_fields__[flag.removeprefix("--").replace("-", "_")]
-    assert tuple(knob.metadata["choices"]) == tuple(backends.FLAGS[flag])
+    knob = next(knob for knob in knobs_of("training", TrainingConfig) if knob.flag == flag)
+    assert tuple(knob.choices) == tuple(backends.FLAGS[flag])
 
 
 def test_every_name_in_the_tables_is_a_backend():
