@@ -114,23 +114,3 @@ def test_kernels_for_gpus_are_refused_on_a_cpu():
     for name in ("flash2", "flash3", "cudnn", "fused"):
         with pytest.raises(ConfigError, match="needs a GPU"):
             backends.use_attention_backend(name, "cpu")
-
-
-def test_torch_says_which_of_its_kernels_take_a_call(monkeypatch):
-    """Causal, without mask and dropout, heads in the second place; on other answers the next backend is taken."""
-    asked = []
-
-    def answer(params):
-        asked.append(params)
-        return False
-
-    monkeypatch.setattr(torch.backends.cuda, "can_use_cudnn_attention", answer)
-    q, k, v = random_heads(2, 16, 4, 2, 8)
-    assert not backends.BACKENDS["cudnn"].fits(q, k, v)
-    (params,) = asked
-    assert params.query.shape == (2, 4, 16, 8)
-    assert params.key.shape == params.value.shape == (2, 2, 16, 8)
-    assert params.is_causal
-    assert params.enable_gqa
-    assert params.attn_mask is None
-    assert params.dropout == 0.0

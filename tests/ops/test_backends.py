@@ -8,15 +8,9 @@ import pytest
 import torch
 
 from steel_megatron.config import ConfigError
-from steel_megatron.config.knob import knobs_of
-from steel_megatron.config.training import TrainingConfig
 from steel_megatron.ops import available, backends, packages, shipped
 from steel_megatron.ops.constants import mark_constants
 from steel_megatron.ops.norm import rms_norm
-
-BACKENDS_OF_FLAGS = {
-    flag: {name for names in values.values() for name in names} for flag, values in backends.FLAGS.items()
-}
 
 
 @pytest.fixture(autouse=True)
@@ -94,20 +88,6 @@ def test_a_backend_that_is_not_there_is_refused_with_the_step_that_installs_it(m
     assert "pip install" not in str(caught.value), "that would not help on a CPU"
     with pytest.raises(ConfigError, match="one of auto, steel, compiled, torch, te, apex"):
         backends.use_kernel_backend("liger", "cpu")
-
-
-@pytest.mark.parametrize("flag", list(backends.FLAGS))
-def test_a_flag_takes_what_the_policy_knows(flag):
-    knob = next(knob for knob in knobs_of("training", TrainingConfig) if knob.flag == flag)
-    assert tuple(knob.choices) == tuple(backends.FLAGS[flag])
-
-
-def test_every_name_in_the_tables_is_a_backend():
-    named = {name for known in backends.OPERATIONS.values() for name in known.backends}
-    assert named <= backends.BACKENDS.keys()
-    for known in backends.OPERATIONS.values():
-        assert BACKENDS_OF_FLAGS[known.flag] & set(known.backends)
-        assert all(set(order) <= set(known.backends) for order in known.auto.values())
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,13 @@ def _backward(grad: Tensor, x: Tensor, function: str, gated: bool) -> Tensor:
 
 @torch.library.custom_op("steel_compiled::activation", mutates_args=())
 def activation(x: Tensor, function: str, gated: bool) -> Tensor:
-    """f(x), or f(gate) * up; (…, F)."""
-    return _forward(x.reshape(-1, x.shape[-1]), function, gated).view(_shape(x, gated))
+    """f(x), or f(gate) * up; (…, F).
+
+    Raises:
+        ValueError: a gate and what it lets through have not as many channels.
+    """
+    shape = _shape(x, gated)
+    return _forward(x.reshape(-1, x.shape[-1]), function, gated).view(shape)
 
 
 @torch.library.custom_op("steel_compiled::activation_backward", mutates_args=())
