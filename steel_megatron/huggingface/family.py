@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steel_megatron.config import ConfigError, ModelConfig
-from steel_megatron.config.layer_types import FULL
+from steel_megatron.config.layer_types import DENSE, FULL
 
 Options = Mapping[str, Any]  # the content of a config.json
 
@@ -33,6 +33,9 @@ class Rule:
 
 
 WHOLE_LENGTH = Rule("layer_types", f"{FULL} in every layer", lambda model: set(model.attention_kinds) == {FULL})
+DENSE_LAYERS = Rule(
+    "mlp_layer_types", f"{DENSE} in every layer", lambda model: set(model.feed_forward_kinds) == {DENSE}
+)
 
 
 @dataclass(frozen=True)

@@ -71,14 +71,6 @@ def test_parts_that_do_not_make_a_whole_are_a_mistake():
         targets_of([parameter(piece("a", (2, 2)))], family())
 
 
-def test_a_parameter_of_a_layer_keeps_its_number_and_a_bias_is_not_transposed():
-    query = "blocks.12.attention.query"
-    assert LLAMA.place(f"{query}.weight") == Place("model.layers.12.self_attn.q_proj.weight")
-    assert GPT2.place(f"{query}.weight") == Place("transformer.h.12.attn.c_attn.weight", True, (0, 3))
-    assert GPT2.place(f"{query}.bias") == Place("transformer.h.12.attn.c_attn.bias", False, (0, 3))
-    assert GPT2.place("blocks.12.mlp.gate.weight") is None
-
-
 def test_all_that_differs_is_listed():
     present = shapes("llama")
     present["model.norm.weight"] = (47,)

@@ -83,6 +83,7 @@ def test_a_model_goes_to_the_family_that_has_its_options(changes, family):
         ({"qk_layernorm": True, "add_qkv_bias": True}, "qk_layernorm is True"),
         ({"layer_types": ["sliding_attention"], "window_size": 64}, "layer_types is ('sliding_attention',)"),
         ({"hidden_size": 100, "num_attention_heads": 8, "kv_channels": 16}, "hidden_size is 100"),
+        ({"mlp_layer_types": ["my.py:Wide"]}, "mlp_layer_types is ('my.py:Wide',)"),
     ],
 )
 def test_an_option_that_no_family_has_is_named(changes, named):
@@ -92,43 +93,9 @@ def test_an_option_that_no_family_has_is_named(changes, named):
     assert "Qwen3" in str(caught.value) or "Llama" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "changes", "named"),
-    [
-        ("llama", {"model_type": "mamba"}, "mamba"),
-        ("llama", {"mlp_bias": True}, "mlp_bias"),
-        ("llama", {"hidden_act": "relu"}, "relu"),
-        ("qwen2", {"layer_types": ["full_attention", "sliding_attention"]}, "sliding"),
-        ("qwen2", {"layer_types": ["full_attention", "chunked_attention"]}, "chunked_attention"),
-        ("qwen2_sliding", {"layer_types": ["full_attention"]}, "of 1 layers"),
-        ("qwen3", {"attention_bias": True}, "attention_bias"),
-        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
-        ("gpt2", {"activation_function": "tanh"}, "tanh"),
-        ("llama", {"rope_parameters": {"rope_type": "longrope", "factor": 2.0}}, "longrope"),
-        ("llama", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
-        ("llama_yarn", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "truncate": False}}, "truncate"),
-    ],
-)
-def test_what_is_not_converted_is_refused_by_name(name, changes, named):
-    with pytest.raises(ConfigError, match=named):
-        read_options(tiny_config(name).to_dict() | changes)
-
-
-def test_yarn_settings_that_follow_from_others_are_worked_out():
-    options = tiny_config("llama").to_dict()
-    rope = {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 32, "mscale": 1.0}
-    options["rope_parameters"] = rope | {"mscale_all_dim": 0.5, "rope_theta": 10000.0}
-    _, model = read_options(options)
-    assert model.rope_scaling_factor == 4.0
-    assert model.rope_scaling_attention_factor == pytest.approx(1.138629 / 1.069315, rel=1e-5)
-
-
-def test_yarn_that_older_transformers_read_otherwise_is_warned_of(caplog):
-    family, model = read_options(tiny_config("qwen2_yarn").to_dict())
-    write_options(family, model)
-    assert not caplog.records
-    write_options(family, dataclasses.replace(model, max_position_embeddings=200))
-    assert "transformers before 5" in caplog.text
+def test_another_model_type_is_refused_with_those_that_are_known():
+    with pytest.raises(ConfigError, match=r"(?s)model_type 'mamba'.*gpt2, llama, qwen2, qwen3"):
+        read_options(tiny_config("llama").to_dict() | {"model_type": "mamba"})
 
 
 def test_a_file_of_the_folder_is_the_family_of_its_name():

@@ -49,6 +49,8 @@ def test_what_is_written_is_read_in_either_spelling(knobs, version):
     ("options", "message"),
     [
         ({"rope_scaling": {"type": "dynamic"}}, "'dynamic'"),
+        ({"rope_parameters": {"rope_type": "longrope", "factor": 2.0}}, "'longrope'"),
+        ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor 0.5"),
         ({"rope_parameters": {"full_attention": {"rope_theta": 1.0}}}, "of its own for full_attention"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
         ({"rope_scaling": YARN | {"truncate": False}, "max_position_embeddings": 2048}, "truncate False"),
@@ -71,7 +73,12 @@ def test_yarn_derives_what_is_not_given():
 
 def test_a_length_that_transformers_4_would_misread_is_told(caplog):
     knobs = {"rope_scaling_type": "yarn", "rope_scaling_factor": 4.0}
-    model = ModelConfig(max_position_embeddings=1024, rope_scaling_original_max_position_embeddings=512, **knobs)
+    fitting, other = (
+        ModelConfig(max_position_embeddings=length, rope_scaling_original_max_position_embeddings=512, **knobs)
+        for length in (2048, 1024)
+    )
     with caplog.at_level(logging.WARNING):
-        write_rope(model)
+        write_rope(fitting)
+        assert not caplog.records
+        write_rope(other)
     assert "1024 is not rope_scaling_factor × original length = 2048" in caplog.text

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.huggingface.family import WHOLE_LENGTH, Family, Options, Place, Rule, known, named
+from steel_megatron.huggingface.family import DENSE_LAYERS, WHOLE_LENGTH, Family, Options, Place, Rule, known, named
 
 ACTIVATIONS = {  # its names → ours
     "gelu_new": "gelu_tanh",
@@ -46,6 +46,7 @@ class GPT2(Family):
         Rule.one_of("add_bias_linear", True),
         Rule.one_of("qk_layernorm", False),
         WHOLE_LENGTH,
+        DENSE_LAYERS,
         Rule("num_query_groups", "as many as heads", lambda m: m.query_groups == m.num_attention_heads),
         Rule("kv_channels", "hidden size / heads", lambda m: m.head_dim * m.num_attention_heads == m.hidden_size),
     )

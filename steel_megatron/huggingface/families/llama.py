@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steel_megatron.config import ModelConfig
-from steel_megatron.huggingface.family import WHOLE_LENGTH, Family, Options, Place, Rule, known, named
+from steel_megatron.huggingface.family import DENSE_LAYERS, WHOLE_LENGTH, Family, Options, Place, Rule, known, named
 from steel_megatron.huggingface.rope import read_rope, write_rope
 
 ACTIVATIONS = {"silu": "swiglu", "swish": "swiglu", "gelu": "geglu"}  # its names → ours
@@ -15,6 +15,7 @@ ROTARY = (
     Rule.one_of("rotary_percent", 1.0),
     Rule.one_of("normalization", "RMSNorm"),
     Rule.one_of("activation", *dict.fromkeys(ACTIVATIONS.values())),
+    DENSE_LAYERS,
 )
 _LAYER = {
     "attention_norm": "input_layernorm",

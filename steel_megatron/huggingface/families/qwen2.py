@@ -9,6 +9,10 @@ from steel_megatron.config.layer_types import FULL, SLIDING, shortest
 from steel_megatron.huggingface.families.llama import ROTARY, Llama
 from steel_megatron.huggingface.family import Options, Rule
 
+WINDOWS = Rule(
+    "layer_types", f"{FULL} or {SLIDING} in each layer", lambda model: set(model.attention_kinds) <= {FULL, SLIDING}
+)
+
 
 class Qwen2(Llama):
     name = "Qwen2"
@@ -19,6 +23,7 @@ class Qwen2(Llama):
         Rule.one_of("add_bias_linear", False),
         Rule.one_of("add_qkv_bias", True),
         Rule.one_of("qk_layernorm", False),
+        WINDOWS,
     )
 
     def write_own(self, model: ModelConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.huggingface.families.llama import ROTARY, Llama
-from steel_megatron.huggingface.families.qwen2 import read_windows, write_windows
+from steel_megatron.huggingface.families.qwen2 import WINDOWS, read_windows, write_windows
 from steel_megatron.huggingface.family import Options, Place, Rule
 
 
@@ -25,6 +25,7 @@ class Qwen3(Llama):
         Rule.one_of("add_bias_linear", False),
         Rule.one_of("add_qkv_bias", False),
         Rule.one_of("qk_layernorm", True),
+        WINDOWS,
     )
 
     def write_own(self, model: ModelConfig) -> dict[str, Any]:
