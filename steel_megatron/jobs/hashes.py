@@ -15,6 +15,7 @@ import xxhash
 from steel_megatron.jobs.files import open_file
 
 HASH_BLOCK = 8 << 20  # bytes read at once
+THREADS = 4  # that hash files beside one another
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,19 @@ def xxh3_of(path: Path) -> str:
 
 
 class RunningHashes:
-    """Hashes files in a thread, stretch by stretch as they become known, while their pages are in memory."""
+    """Hashes files in threads, stretch by stretch as they become known, while their pages are in memory."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1)
+        self._threads = [ThreadPoolExecutor(1) for _ in range(THREADS)]
+        self._numbers: dict[Hashable, int] = {}
         self._digests: dict[Hashable, hashlib._Hash] = {}
         self._sizes: dict[Hashable, int] = {}
         self._fed: list[Future[None]] = []
 
     def feed(self, name: Hashable, path: str | os.PathLike[str], start: int, stop: int) -> None:
         """The next bytes of what has a name: those of a file from ``start`` to ``stop``."""
-        self._fed.append(self._thread.submit(self._take, name, path, start, stop))
+        number = self._numbers.setdefault(name, len(self._numbers))
+        self._fed.append(self._threads[number % THREADS].submit(self._take, name, path, start, stop))
 
     def record(self, name: Hashable, path: str) -> FileRecord:
         """Of all that was fed under a name.
@@ -72,7 +75,8 @@ class RunningHashes:
         return FileRecord(path, self._sizes.get(name, 0), self._digests.get(name, hashlib.sha256()).hexdigest())
 
     def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        for thread in self._threads:
+            thread.shutdown(cancel_futures=True)
 
     def _take(self, name: Hashable, path: str | os.PathLike[str], start: int, stop: int) -> None:
         digest = self._digests.setdefault(name, hashlib.sha256())

@@ -12,11 +12,14 @@ import zstandard
 
 GZIP_LEVEL, ZSTD_LEVEL = 6, 3
 WRITE_BYTES = 1 << 20  # handed to the system at once
+FRAME_BYTES = 64 << 20  # of content: a longer one is several frames, so that its reader can cut it
 
 
 @contextmanager
 def open_packed(path: Path, packing: str) -> Iterator[IO[bytes]]:
-    """A file to write, as one gzip member or zstd frame: its bytes depend on what is written alone.
+    """A file to write, as one gzip member or as zstd frames: its bytes depend on what is written alone.
+
+    A frame ends behind what was given to one ``write``, so a reader of lines that were written whole cuts between them.
 
     Args:
         packing: ``gz``, ``zst`` or empty for none.
@@ -26,6 +29,28 @@ def open_packed(path: Path, packing: str) -> Iterator[IO[bytes]]:
         if packing == "gz":
             packed = gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0)
         elif packing == "zst":
-            packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(file, closefd=False)
+            packed = _Frames(file)
         with packed:
             yield cast("IO[bytes]", packed)
+
+
+class _Frames:
+    """Writes zstd frames, each ended when it holds ``FRAME_BYTES``."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._writer = zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(file, closefd=False)
+        self._held = 0
+
+    def __enter__(self) -> _Frames:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.__exit__(*error)
+
+    def write(self, data: bytes) -> int:
+        if self._held >= FRAME_BYTES:
+            self._writer.flush(zstandard.FLUSH_FRAME)
+            self._held = 0
+        self._held += len(data)
+        return self._writer.write(data)

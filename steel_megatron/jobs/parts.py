@@ -6,16 +6,18 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import IO, Any
 
 from steel_megatron.config.errors import DataError
 from steel_megatron.jobs.files import is_url, open_file, state_of
+from steel_megatron.jobs.frames import frame_starts
 from steel_megatron.jobs.hashes import RunningHashes, hash_file
 from steel_megatron.jobs.inputs import Input
 from steel_megatron.jobs.unpack import can_be_cut, read_content
 
 PART_BYTES = 64 << 20
+PACKING_RATIO = 4  # about how many bytes of lines are in a byte of a packed file
 SAME_SINCE = "0.1.0"  # the first version whose finished parts hold what today's would: they are gone on with
 SMALL_BYTES = 1 << 20  # of a file that is hashed at once, not by a thread
 
@@ -50,7 +52,7 @@ class Part:
 
     Args:
         number: its place among the parts of the run.
-        packed: it is the whole file, which is not read in place: it is packed, or a pipe.
+        packed: the file is not read in place: it is packed, or a pipe. All of it, but for a :class:`FramesPart`.
         start, stop: bytes of the file (row groups of parquet, members of a zip archive).
         size: bytes, for progress.
         kind: what a reader takes the file for, where there are several kinds.
@@ -78,6 +80,28 @@ class Part:
         return f"{self.path} from {f'record {self.first:,}' if self.first > 1 else f'byte {self.start:,}'} on"
 
 
+@dataclass(frozen=True)
+class FramesPart(Part):
+    """Frames of a packed file: the lines behind the first line end in them, the last one to its end in a later frame.
+
+    So each line is in one part wherever frames end. The first part of a file has its first line too.
+    """
+
+    def content(self, on_read: Callable[[bytes], Any] | None = None) -> Iterator[bytes]:
+        begun = self.start == 0
+        for data in read_content(self.path, self.start, self.stop, on_read, frames=True):
+            if not begun:
+                _, end, data = data.partition(b"\n")
+                begun = bool(end)
+            if begun and data:
+                yield data
+        end = b"" if begun and self.stop < self.file.bytes else b"\n"
+        rest = read_content(self.path, self.stop, frames=True)
+        while not end and (data := next(rest, b"")):
+            line, end, _ = data.partition(b"\n")
+            yield line + end
+
+
 def whole_file(file: InputFile, kind: str = "") -> Part:
     """The part that is all of a file, not yet numbered.
 
@@ -92,13 +116,18 @@ def whole_file(file: InputFile, kind: str = "") -> Part:
 
 
 def line_parts(whole: Part, part_bytes: int, earlier: Sequence[int] = ()) -> list[Part]:
-    """A file of lines as parts of about ``part_bytes``, cut behind line ends; one that is not read in place, uncut.
+    """A file of lines as parts of about ``part_bytes``, cut behind line ends; a packed one where its frames allow.
 
     Args:
-        earlier: where an earlier version cut the file: each line belonged to the part in which it begins.
+        part_bytes: of lines; of a packed file, those that are about in its parts.
+        earlier: where an earlier run cut the file: each line belonged to the part in which it begins.
     """
-    if whole.packed or not whole.size or (not earlier and whole.size < 2 * part_bytes):
+    if whole.packed:
+        part_bytes = max(part_bytes // PACKING_RATIO, 1)
+    if not whole.size or (not earlier and whole.size < 2 * part_bytes):
         return [whole]
+    if whole.packed:
+        return _frame_parts(whole, part_bytes, earlier)
     cuts = [0]
     with open_file(whole.path) as file:
         if earlier:
@@ -107,6 +136,19 @@ def line_parts(whole: Part, part_bytes: int, earlier: Sequence[int] = ()) -> lis
             cuts.append(_line_from(file, cuts[-1] + part_bytes + 1))
     pairs = zip(cuts, [*cuts[1:], whole.size], strict=True)
     return [replace(whole, start=at, stop=stop, size=stop - at) for at, stop in pairs if at < stop or earlier]
+
+
+def _frame_parts(whole: Part, part_bytes: int, earlier: Sequence[int]) -> list[Part]:
+    """Frames of a packed file together until they are ``part_bytes``; a file of one frame is one part."""
+    cuts = list(earlier) or [0]
+    for start in [] if earlier else frame_starts(whole.path):
+        if start - cuts[-1] >= part_bytes and whole.size - start >= part_bytes:
+            cuts.append(start)
+    if len(cuts) == 1:
+        return [whole]
+    given = {field.name: getattr(whole, field.name) for field in fields(whole)}
+    pairs = zip(cuts, [*cuts[1:], whole.size], strict=True)
+    return [FramesPart(**{**given, "start": at, "stop": stop, "size": stop - at}) for at, stop in pairs]
 
 
 def _line_from(file: IO[bytes], place: int) -> int:
@@ -132,7 +174,7 @@ class InputHashes:
 
     def take(self, part: Part) -> None:
         """Hashes the input of the next part; of a file that is cut otherwise than by bytes, all with the first."""
-        by_bytes = not part.packed and part.size == part.stop - part.start
+        by_bytes = part.size == part.stop - part.start
         if (part.file in self._found and not by_bytes) or is_url(part.path) or not os.path.isfile(part.path):
             return
         start, stop = (part.start, part.stop) if by_bytes else (0, part.file.bytes)

@@ -38,12 +38,14 @@ def read_content(
     start: int = 0,
     stop: int | None = None,
     on_read: Callable[[bytes], Any] | None = None,
+    frames: bool = False,
 ) -> Iterator[bytes]:
     """The unpacked content.
 
     Args:
         path: a file of this machine, or a URL that fsspec knows.
-        start, stop: bytes of the file as it lies on disk; only for a plain file.
+        start, stop: bytes of the file as it lies on disk; only for a plain file, or between two frames of a packed one.
+        frames: a frame begins at ``start``.
         on_read: called with every block of bytes read from disk.
 
     Raises:
@@ -62,7 +64,7 @@ def read_content(
             if start:  # a pipe cannot seek
                 file.seek(start)
             blocks = read_blocks(file, None if stop is None else stop - start, count)
-            yield from unpacked(blocks, plain=start > 0)
+            yield from unpacked(blocks, plain=start > 0 and not frames)
     except PACKING_ERRORS as error:
         raise DataError(
             f"{path}: its packing is damaged or cut after {seen:,} bytes: {error}",

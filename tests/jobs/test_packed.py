@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from steel_megatron.jobs import packed
+from steel_megatron.jobs.frames import frame_starts
 from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.unpack import read_content
 
@@ -31,3 +33,22 @@ def test_neither_name_nor_time_is_in_the_bytes(tmp_path: Path, packing: str) -> 
             file.write(b"content")
         os.utime(path, (at, at))
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_long_zstd_file_is_frames_that_end_with_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "FRAME_BYTES", 1000)
+    path = tmp_path / "a.zst"
+    lines = [f"{number} ".encode() * 100 + b"\n" for number in range(40)]
+    with open_packed(path, "zst") as file:
+        for line in lines:
+            file.write(line)
+    starts = frame_starts(path)
+    assert len(starts) > 5
+    contents = [
+        b"".join(read_content(path, start, stop, frames=True))
+        for start, stop in zip(starts, [*starts[1:], None], strict=True)
+    ]
+    assert b"".join(contents) == b"".join(lines)
+    assert all(content.endswith(b"\n") and 1000 <= len(content) < 1400 for content in contents[:-1])

@@ -23,7 +23,7 @@ from steel_megatron.corpus.readers.json_value import parse_object
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
 from steel_megatron.jobs.packed import open_packed
-from steel_megatron.jobs.parts import SAME_SINCE, Part, key_of
+from steel_megatron.jobs.parts import SAME_SINCE, FramesPart, Part, key_of
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.rejects import CONTENT_CHARACTERS, reject_line
 from steel_megatron.jobs.tasks import Task
@@ -69,11 +69,14 @@ def clean_part(job: CleanJob, part: Part) -> dict[str, Any]:
     """
     cleaner = Cleaner(_operations(json.dumps(job.steps)), job.text_key, job.count_tokens)
     content, at = part.content(lambda data: add_to(job.counter, len(data))), part.start
+    where: dict[str, Any] = {"file": part.path}
+    if isinstance(part, FramesPart):  # the byte is counted from the first line that begins in the frame
+        where, at = {**where, "frame": part.start}, 0
     with job.task(part).attempt() as (paths, counts):
         packing = "zst" if job.packed else ""
         with open_packed(paths[0], packing) as documents, open_packed(paths[1], "zst") as drops:
             for line, whole in split_lines(content, MAX_RECORD_BYTES):
-                place = {"file": part.path, "byte": at}
+                place = {**where, "byte": at}
                 at += len(line) + 1
                 line = line.removeprefix(BYTE_ORDER_MARK)  # also where files were joined
                 if not line.strip():

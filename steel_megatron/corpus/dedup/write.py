@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-import zstandard
 
 from steel_megatron._minhash import PERMUTATIONS
 from steel_megatron.corpus.dedup import exact, sign
@@ -20,12 +19,12 @@ from steel_megatron.corpus.dedup.lines import parse_record, read_lines
 from steel_megatron.corpus.dedup.plan import output_of
 from steel_megatron.corpus.dedup.work import Job
 from steel_megatron.jobs.durable import join, whole
+from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.parts import Part
 from steel_megatron.jobs.rejects import reject_line, shown
 
 STAGE, JOIN = "write", "join"
 KEPT, DROPPED, REJECTED = ".kept.zst", ".dropped.zst", ".rejected.jsonl"
-LEVEL = 3  # of zstd
 BATCH = 1 << 16  # documents handled at once
 NO_RECORD = "no object with a string under text"
 BINS = 20  # of the histogram of estimated Jaccard
@@ -36,9 +35,10 @@ def write_part(job: Job, part: Part) -> dict[str, Any]:
     tally = _Tally()
     with job.task(STAGE, part.number, KEPT, DROPPED, REJECTED).attempt() as (paths, counts):
         with ExitStack() as stack:
-            files = [stack.enter_context(open(path, "wb")) for path in paths]
-            # One frame each: the bytes depend on the part alone.
-            kept, dropped = (stack.enter_context(zstandard.ZstdCompressor(LEVEL).stream_writer(f)) for f in files[:2])
+            kept, dropped, rejected = (
+                stack.enter_context(open_packed(path, packing))
+                for path, packing in zip(paths, ("zst", "zst", ""), strict=True)
+            )
             fates = _fates(job, part)
             for line_number, line in enumerate(read_lines(part), start=_lines_before(job, part) + 1):
                 if not line or line.isspace():
@@ -49,7 +49,7 @@ def write_part(job: Job, part: Part) -> dict[str, Any]:
                     kept.write(line + b"\n")
                 elif fate["reason"] == "invalid":
                     place = {"file": part.path, "line": line_number}
-                    files[2].write(reject_line(place, "invalid", NO_RECORD, shown(line)))
+                    rejected.write(reject_line(place, "invalid", NO_RECORD, shown(line)))
                 else:
                     record = parse_record(line) or {}
                     where = {"input": part.file.source, "file": part.file.name, "line": line_number}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from steel_megatron.jobs.files import is_url
 from steel_megatron.jobs.hashes import FileRecord, RunningHashes
-from steel_megatron.jobs.parts import PART_BYTES, InputFile, Part, line_parts, whole_file
+from steel_megatron.jobs.parts import PART_BYTES, FramesPart, InputFile, Part, line_parts, whole_file
 from steel_megatron.jobs.tasks import Task, clear
 from steel_megatron.jobs.unpack import read_content
 from steel_megatron.tokens.tokenise.part import PartCounts, UnpackedPart
@@ -22,8 +22,9 @@ LINES = ".lines"
 
 
 class Inputs:
-    """Plain files are cut by bytes. Of those that have one reader, as packed ones, the small are a part each; the large
-    and pipes are unpacked by the main process, to files with the lines of a part each.
+    """Plain files are cut by bytes, packed ones where their frames allow. Of those that have one reader all the same,
+    the small are a part each; the large and pipes are unpacked by the main process, to files with the lines of a part
+    each.
 
     Args:
         folder: of the run's work.
@@ -53,10 +54,11 @@ class Inputs:
             whole = whole_file(file)
             if is_url(file.path):
                 whole = replace(whole, packed=True)  # read once, and hashed on the way
-            if whole.packed and (file.bytes > self.part_bytes or _is_pipe(file)):
+            cut = [whole] if is_url(file.path) or _is_pipe(file) else line_parts(whole, self.part_bytes)
+            if cut == [whole] and whole.packed and (file.bytes > self.part_bytes or _is_pipe(file)):
                 parts: Iterator[Part] = self._unpacked(number, whole, is_done)
             else:
-                parts = iter(line_parts(whole, self.part_bytes))
+                parts = iter(cut)
             for part in parts:
                 yield replace(part, number=number)
                 number += 1
@@ -65,7 +67,7 @@ class Inputs:
         """Hashes the input of the next part, which has been read."""
         if counts.record is not None:
             self._records[part.path] = counts.record
-        elif not part.packed:
+        elif not part.packed or isinstance(part, FramesPart):
             self.hashes.feed(part.file, part.path, part.start, part.stop)
 
     def records(self) -> tuple[FileRecord, ...]:

@@ -47,7 +47,7 @@ class KeyCounts:
 
 @dataclass
 class PartCounts:
-    """Of one part; lines = documents + rejects + blank lines. ``record`` is of a file that was read whole."""
+    """Of one part; lines = documents + rejects + blank lines. ``record`` is of a file that is one part."""
 
     keys: list[KeyCounts]
     documents: int = 0
@@ -101,11 +101,12 @@ def tokenize_part(job: PartJob, part: Part) -> PartCounts:
     counts = PartCounts([KeyCounts() for _ in job.encode.keys])
     digest, read, told = hashlib.sha256(), 0, 0
     unpacked = isinstance(part, UnpackedPart)
+    is_file = not unpacked and (part.start, part.stop) == (0, part.file.bytes)
 
     def on_read(data: bytes) -> None:
         nonlocal read
         read += len(data)
-        if part.packed:
+        if is_file:
             digest.update(data)
 
     with job.files.task(part.number).attempt() as (paths, mark):
@@ -120,7 +121,7 @@ def tokenize_part(job: PartJob, part: Part) -> PartCounts:
         if not part.packed and read < part.size:
             raise DataError(f"{part.path} has become shorter while it was read")
         add_to(job.counter, (part.size if unpacked else read) - told)
-        if part.packed and not unpacked:
+        if is_file:
             counts.record = FileRecord(part.path, read, digest.hexdigest())
         mark.update(asdict(counts))
     if isinstance(part, UnpackedPart):
