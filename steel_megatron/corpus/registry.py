@@ -1,17 +1,24 @@
-"""The corpora that ``steel convert`` knows: modules of ``corpora/`` that hold a ``CORPUS``, and those from outside.
+"""The corpora that ``steel convert`` knows: those of ``corpora/``, of ``published_table``, and from outside.
 
-A new file in ``corpora/`` is found without being named anywhere.
+A new file in ``corpora/`` that holds a ``CORPUS`` is found without being named anywhere.
 """
 
 from __future__ import annotations
 
 from steel_megatron.config import Registry, shipped_in
+from steel_megatron.corpus import published_table
 from steel_megatron.corpus.corpus import Corpus
+
+
+def _shipped() -> dict[str, str]:
+    table = {name: f"{published_table.__name__}:PUBLISHED.{name}" for name in vars(published_table.PUBLISHED)}
+    return {**table, **shipped_in("corpus/corpora", "CORPUS")()}
+
 
 CORPORA: Registry[Corpus] = Registry(
     "corpus",
     "steel_megatron.corpora",
-    shipped_in("corpus/corpora", "CORPUS"),
+    _shipped,
     wanted="a Corpus of steel_megatron.corpus",
     fits=lambda thing: isinstance(thing, Corpus),
 )

@@ -45,6 +45,7 @@ def _section(corpus: Corpus, language: str) -> list[str]:
     parts = [
         f"\n### {corpus.name}\n",
         f"{heading['files']}{_kinds(corpus, language)}\n",
+        *_publication(corpus, language),
         *_table(heading["field_columns"]),
     ]
     parts += [f"| `{name}` | {_say(text, language)} |" for name, text in corpus.fields.items()]
@@ -59,6 +60,15 @@ def _section(corpus: Corpus, language: str) -> list[str]:
     record = json.dumps(corpus.example, ensure_ascii=False, indent=None)
     parts += [f"\n{heading['example']}\n", "```json", record, example_line(corpus), "```"]
     return parts
+
+
+def _publication(corpus: Corpus, language: str) -> list[str]:
+    """Where it is published, its licence, and what to know beforehand."""
+    heading = words.HEADINGS[language]
+    said = [f"- {heading['download']}{corpus.download}"] if corpus.download else []
+    said += [f"- {heading['licence']}{_say(corpus.licence, language)}"] if corpus.licence else []
+    said += [f"- {heading['caution']}{_say(corpus.caution, language)}"] if corpus.caution else []
+    return [*said, ""] if said else []
 
 
 def example_line(corpus: Corpus) -> str:

@@ -1,5 +1,7 @@
 """The words of docs/corpora.md that the code does not hold, and the Chinese of those that it does."""
 
+from corpora_words_published import PUBLISHED
+
 # ruff: noqa: E501 - Chinese characters count as two, and the pages are wrapped as text
 
 HEADINGS = {
@@ -7,6 +9,9 @@ HEADINGS = {
         "corpora": "The corpora",
         "overview_columns": "`--corpus`|what it is|text",
         "files": "Files: ",
+        "download": "Published as: ",
+        "licence": "Licence, as its publisher states it: ",
+        "caution": "To know: ",
         "field_columns": "field|what it holds",
         "option_columns": "option|default|meaning",
         "reason_columns": "reject reason|what it says",
@@ -17,6 +22,9 @@ HEADINGS = {
         "corpora": "各语料",
         "overview_columns": "`--corpus`|内容|文本",
         "files": "文件：",
+        "download": "发布于：",
+        "licence": "许可（以发布方为准）：",
+        "caution": "注意：",
         "field_columns": "字段|内容",
         "option_columns": "选项|默认值|含义",
         "reason_columns": "拒收原因|含义",
@@ -138,7 +146,7 @@ come, good and bad, to `tests/corpus/test_published_corpora.py`.
 """,
 }
 
-CHINESE = {
+CHINESE = PUBLISHED | {
     "json lines": "JSON lines",
     "json array": "JSON 数组",
     "json objects over several lines": "跨行的 JSON 对象",

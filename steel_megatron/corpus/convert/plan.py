@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from steel_megatron.config import DataError
@@ -62,12 +62,18 @@ def _open_unpacked(location: str, packed: bool) -> IO[bytes]:
 
 
 def plan_parts(
-    inputs: Sequence[Input], files: Sequence[InputFile], corpus: Corpus, workers: int, part_bytes: int = PART_BYTES
+    inputs: Sequence[Input],
+    files: Sequence[InputFile],
+    corpus: Corpus,
+    workers: int,
+    part_bytes: int = PART_BYTES,
+    split: str = "",
 ) -> tuple[list[Part], list[str]]:
     """The parts of all files in order, and the files of folders passed over since they hold no records of the corpus.
 
     Args:
         files: the inputs as they are now.
+        split: files below a folder of another split of the corpus are passed over.
 
     Raises:
         DataError: a file that was named holds something else, or cannot be read.
@@ -75,12 +81,17 @@ def plan_parts(
     parts: list[Part] = []
     passed_over: list[str] = []
     for given, file in zip(inputs, files, strict=True):
-        kind = _kind(given, corpus)
+        kind = None if _of_another_split(given, corpus, split) else _kind(given, corpus)
         if kind is None:
             passed_over.append(file.name)
         else:
             parts += _parts_of(whole_file(file, kind.value), part_bytes)
     return numbered(_with_first_lines(parts, workers)), passed_over
+
+
+def _of_another_split(file: Input, corpus: Corpus, split: str) -> bool:
+    folders = {folder for folder in PurePosixPath(file.name).parts[:-1] if folder in corpus.splits}
+    return bool(split and folders and split not in folders)
 
 
 def _kind(file: Input, corpus: Corpus) -> Kind | None:

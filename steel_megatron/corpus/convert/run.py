@@ -94,7 +94,7 @@ def convert_corpus(
     before = None if overwrite else finished_before(target, wanted)
     if before is None:
         with work_folder(beside(target, ".parts"), target) as folder, InputHashes() as hashes:
-            parts, passed_over = plan_parts(found.files, files, corpus, workers, part_bytes)
+            parts, passed_over = plan_parts(found.files, files, corpus, workers, part_bytes, settings.get("split", ""))
             job = ConvertJob(corpus_name, settings, source, packing, str(folder))
             counts = machine.run(
                 f"convert {corpus.name}",
