@@ -10,8 +10,9 @@ from torch import Tensor
 
 from steel_megatron.ops.backends import serves
 from steel_megatron.ops.cases import Case, Setting
+from steel_megatron.ops.formulas import no_result
 from steel_megatron.ops.native import library
-from steel_megatron.ops.native.library import DTYPES, call, no_result
+from steel_megatron.ops.native.library import DTYPES, call
 from steel_megatron.ops.operations import KERNELS, Operation, declare
 
 

@@ -209,9 +209,7 @@ def few_tokens_linear(x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) ->
     return y_TO
 
 
-@few_tokens_linear.register_fake
-def _(x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
-    return x_TI.new_empty(len(x_TI), len(weight_OI))
+few_tokens_linear.register_fake(lambda x_TI, weight_OI, bias_O: x_TI.new_empty(len(x_TI), len(weight_OI)))
 
 
 declare(

@@ -5,13 +5,12 @@ Shapes: x (…, F); gated (…, 2F), which holds the gate's F channels, then the
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from steel_megatron.ops.compiled.compiler import fused
+from steel_megatron.ops.formulas import activated_shape, register_activation
 
 
 def _act(x: Tensor, function: str) -> Tensor:
@@ -53,7 +52,7 @@ def activation(x: Tensor, function: str, gated: bool) -> Tensor:
     Raises:
         ValueError: a gate and what it lets through have not as many channels.
     """
-    shape = _shape(x, gated)
+    shape = activated_shape(x, gated)
     return _forward(x.reshape(-1, x.shape[-1]), function, gated).view(shape)
 
 
@@ -64,23 +63,4 @@ def activation_backward(grad: Tensor, x: Tensor, function: str, gated: bool) -> 
     return _backward(grads, rows, function, gated).view(x.shape)
 
 
-def _shape(x: Tensor, gated: bool) -> list[int]:
-    if gated and x.shape[-1] % 2:
-        raise ValueError(f"gate and up have {x.shape[-1]} channels together: it must be an even number")
-    return [*x.shape[:-1], x.shape[-1] // (2 if gated else 1)]
-
-
-activation.register_fake(lambda x, function, gated: x.new_empty(_shape(x, gated)))
-activation_backward.register_fake(lambda grad, x, function, gated: x.new_empty(x.shape))
-
-
-def _keep(ctx: Any, inputs: tuple[Tensor, str, bool], output: Tensor) -> None:
-    ctx.save_for_backward(inputs[0])
-    ctx.function, ctx.gated = inputs[1:]
-
-
-def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-    return activation_backward(grad, *ctx.saved_tensors, ctx.function, ctx.gated), None, None
-
-
-activation.register_autograd(_autograd, setup_context=_keep)
+register_activation(activation, activation_backward)

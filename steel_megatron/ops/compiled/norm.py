@@ -6,13 +6,11 @@ one fp32 number per row, LayerNorm two.
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from steel_megatron.ops.compiled.compiler import fused
+from steel_megatron.ops.formulas import register_norm
 
 
 @fused
@@ -108,71 +106,5 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-def _statistics(x: Tensor) -> Tensor:
-    return x.new_empty(math.prod(x.shape[:-1]), dtype=torch.float32)
-
-
-def _like(x: Tensor) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-rms_norm.register_fake(lambda x, weight_H, epsilon: (_like(x), _statistics(x)))
-add_rms_norm.register_fake(lambda x, residual, weight_H, epsilon: (_like(x), _like(x), _statistics(x)))
-rms_norm_backward.register_fake(lambda grad, grad_sum, x, weight_H, rstd_T: (_like(x), _like(weight_H)))
-layer_norm.register_fake(lambda x, weight_H, bias_H, epsilon: (_like(x), _statistics(x), _statistics(x)))
-add_layer_norm.register_fake(
-    lambda x, residual, weight_H, bias_H, epsilon: (_like(x), _like(x), _statistics(x), _statistics(x))
-)
-layer_norm_backward.register_fake(
-    lambda grad, grad_sum, x, weight_H, mean_T, rstd_T: (_like(x), _like(weight_H), _like(weight_H))
-)
-
-
-def _keep_rms(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(inputs[0], inputs[1], output[1])
-
-
-def _rms_backward(ctx: Any, grad: Tensor, *unused: Tensor | None) -> tuple[Tensor, Tensor, None]:
-    return *rms_norm_backward(grad, None, *ctx.saved_tensors), None
-
-
-def _keep_rms_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.save_for_backward(output[1], inputs[2], output[2])
-    ctx.set_materialize_grads(False)
-
-
-def _add_rms_backward(
-    ctx: Any, grad: Tensor | None, grad_sum: Tensor | None, *unused: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return grad_sum, grad_sum, None, None
-    grad_x, grad_weight = rms_norm_backward(grad, grad_sum, *ctx.saved_tensors)
-    return grad_x, grad_x, grad_weight, None
-
-
-def _keep_layer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.save_for_backward(inputs[0], inputs[1], *output[1:])
-
-
-def _layer_backward(ctx: Any, grad: Tensor, *unused: Tensor | None) -> tuple[Tensor, Tensor, Tensor, None]:
-    return *layer_norm_backward(grad, None, *ctx.saved_tensors), None
-
-
-def _keep_layer_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-    ctx.save_for_backward(output[1], inputs[2], *output[2:])
-    ctx.set_materialize_grads(False)
-
-
-def _add_layer_backward(
-    ctx: Any, grad: Tensor | None, grad_sum: Tensor | None, *unused: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return grad_sum, grad_sum, None, None, None
-    grad_x, grad_weight, grad_bias = layer_norm_backward(grad, grad_sum, *ctx.saved_tensors)
-    return grad_x, grad_x, grad_weight, grad_bias, None
-
-
-rms_norm.register_autograd(_rms_backward, setup_context=_keep_rms)
-add_rms_norm.register_autograd(_add_rms_backward, setup_context=_keep_rms_sum)
-layer_norm.register_autograd(_layer_backward, setup_context=_keep_layer)
-add_layer_norm.register_autograd(_add_layer_backward, setup_context=_keep_layer_sum)
+register_norm(rms_norm, add_rms_norm, rms_norm_backward)
+register_norm(layer_norm, add_layer_norm, layer_norm_backward)

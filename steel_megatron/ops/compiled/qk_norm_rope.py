@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.ops.compiled.compiler import fused
+from steel_megatron.ops.formulas import register_qk_norm_rope
 
 
 def _turned(x_BSMD: Tensor, cosine: Tensor | None, sine: Tensor | None) -> Tensor:
@@ -27,8 +28,9 @@ def _parts(qkv_BSC: Tensor, queries: int, size: int) -> tuple[Tensor, ...]:
     return heads.split([queries, keys, keys], dim=2)
 
 
+@torch.library.custom_op("steel_compiled::qk_norm_rope", mutates_args=())
 @fused
-def _forward(
+def qk_norm_rope(
     qkv_BSC: Tensor,
     query_weight_D: Tensor,
     key_weight_D: Tensor,
@@ -37,6 +39,7 @@ def _forward(
     queries: int,
     epsilon: float,
 ) -> tuple[Tensor, Tensor]:
+    """(query heads, then key heads, (B, S, M, D); 1 / root of each head's mean square, (B, S, M) fp32)."""
     q, k, _ = _parts(qkv_BSC, queries, len(query_weight_D))
     heads, rstds = [], []
     for part, weight in ((q, query_weight_D), (k, key_weight_D)):
@@ -47,8 +50,9 @@ def _forward(
     return torch.cat(heads, dim=2), torch.cat(rstds, dim=2)
 
 
+@torch.library.custom_op("steel_compiled::qk_norm_rope_backward", mutates_args=())
 @fused
-def _backward(
+def qk_norm_rope_backward(
     grad_q_BSND: Tensor,
     grad_k_BSKD: Tensor,
     grad_v_BSKD: Tensor,
@@ -59,6 +63,7 @@ def _backward(
     cosine: Tensor | None,
     sine: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the projection (B, S, C), in which that of values is a copy, and of both weights."""
     q, k, _ = _parts(qkv_BSC, grad_q_BSND.shape[2], len(query_weight_D))
     rstds = rstd_BSM.unsqueeze(-1).split([q.shape[2], k.shape[2]], dim=2)
     back = None if sine is None else -sine
@@ -73,63 +78,4 @@ def _backward(
     return torch.cat([*grads, grad_v_BSKD], dim=2).flatten(2), weights[0], weights[1]
 
 
-@torch.library.custom_op("steel_compiled::qk_norm_rope", mutates_args=())
-def qk_norm_rope(
-    qkv_BSC: Tensor,
-    query_weight_D: Tensor,
-    key_weight_D: Tensor,
-    cosine: Tensor | None,
-    sine: Tensor | None,
-    queries: int,
-    epsilon: float,
-) -> tuple[Tensor, Tensor]:
-    """(query heads, then key heads, (B, S, M, D); 1 / root of each head's mean square, (B, S, M) fp32)."""
-    return _forward(qkv_BSC, query_weight_D, key_weight_D, cosine, sine, queries, epsilon)
-
-
-@torch.library.custom_op("steel_compiled::qk_norm_rope_backward", mutates_args=())
-def qk_norm_rope_backward(
-    grad_q_BSND: Tensor,
-    grad_k_BSKD: Tensor,
-    grad_v_BSKD: Tensor,
-    qkv_BSC: Tensor,
-    query_weight_D: Tensor,
-    key_weight_D: Tensor,
-    rstd_BSM: Tensor,
-    cosine: Tensor | None,
-    sine: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the projection (B, S, C), in which that of values is a copy, and of both weights."""
-    grads = grad_q_BSND, grad_k_BSKD, grad_v_BSKD
-    return _backward(*grads, qkv_BSC, query_weight_D, key_weight_D, rstd_BSM, cosine, sine)
-
-
-@qk_norm_rope.register_fake
-def _(
-    qkv_BSC: Tensor,
-    query_weight_D: Tensor,
-    key_weight_D: Tensor,
-    cosine: Tensor | None,
-    sine: Tensor | None,
-    queries: int,
-    epsilon: float,
-) -> tuple[Tensor, Tensor]:
-    size = len(query_weight_D)
-    normed = (qkv_BSC.shape[-1] // size + queries) // 2
-    heads = qkv_BSC.new_empty(*qkv_BSC.shape[:2], normed, size)
-    return heads, heads.new_empty(heads.shape[:3], dtype=torch.float32)
-
-
-@qk_norm_rope_backward.register_fake
-def _(
-    grad_q_BSND: Tensor,
-    grad_k_BSKD: Tensor,
-    grad_v_BSKD: Tensor,
-    qkv_BSC: Tensor,
-    query_weight_D: Tensor,
-    key_weight_D: Tensor,
-    rstd_BSM: Tensor,
-    cosine: Tensor | None,
-    sine: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return qkv_BSC.new_empty(qkv_BSC.shape), torch.empty_like(query_weight_D), torch.empty_like(key_weight_D)
+register_qk_norm_rope(qk_norm_rope, qk_norm_rope_backward)

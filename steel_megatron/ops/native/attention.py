@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.formulas import like
 from steel_megatron.ops.native import library
 from steel_megatron.ops.native.signatures import Address, Argument
 
@@ -87,25 +88,6 @@ def _call(kernel: str, heads: tuple[Tensor, Tensor, Tensor], starts: Tensor, *gi
     library.call(kernel, q, *given, starts.contiguous(), *shape, *strides, 1.0 / math.sqrt(q.shape[2]))
 
 
-@attention.register_fake
-def _(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-    tokens, count, _size = q_TND.shape
-    return q_TND.new_empty(q_TND.shape), q_TND.new_empty((count, tokens), dtype=torch.float32)
-
-
-@attention_backward.register_fake
-def _(
-    grad_TND: Tensor,
-    q_TND: Tensor,
-    k_TKD: Tensor,
-    v_TKD: Tensor,
-    y_TND: Tensor,
-    partition_NT: Tensor,
-    starts: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return q_TND.new_empty(q_TND.shape), k_TKD.new_empty(k_TKD.shape), v_TKD.new_empty(v_TKD.shape)
-
-
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs[:3], *output, inputs[3])
 
@@ -115,3 +97,5 @@ def _backward(ctx: Any, grad: Tensor, grad_partition: Tensor | None) -> tuple[Te
 
 
 attention.register_autograd(_backward, setup_context=_keep)
+attention.register_fake(lambda q_TND, *_: (like(q_TND), q_TND.new_empty(q_TND.shape[1::-1], dtype=torch.float32)))
+attention_backward.register_fake(lambda grad_TND, *given: tuple(map(like, given[:3])))

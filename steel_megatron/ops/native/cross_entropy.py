@@ -8,14 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.native.library import call, no_result
+from steel_megatron.ops.formulas import register_cross_entropy, row_statistics
+from steel_megatron.ops.native.library import call
 
 
 @torch.library.custom_op("steel::cross_entropy_statistics", mutates_args=())
 def cross_entropy_statistics(logits_TV: Tensor, labels_T: Tensor, first: int, real: int) -> tuple[Tensor, Tensor]:
     """fp32 (logsumexp of the first ``real`` columns, logit of the label or 0 where it is not among them)."""
     logits_TV, labels_T = logits_TV.contiguous(), _labels(labels_T)
-    partition_T, target_T = _statistics(logits_TV), _statistics(logits_TV)
+    partition_T, target_T = row_statistics(logits_TV), row_statistics(logits_TV)
     call("cross_entropy_forward", logits_TV, logits_TV, labels_T, partition_T, target_T, *logits_TV.shape, first, real)
     return partition_T, target_T
 
@@ -41,13 +42,4 @@ def _labels(labels_T: Tensor) -> Tensor:
     return labels_T.contiguous()
 
 
-def _statistics(logits_TV: Tensor) -> Tensor:
-    return logits_TV.new_empty(len(logits_TV), dtype=torch.float32)
-
-
-@cross_entropy_statistics.register_fake
-def _(logits_TV: Tensor, labels_T: Tensor, first: int, real: int) -> tuple[Tensor, Tensor]:
-    return _statistics(logits_TV), _statistics(logits_TV)
-
-
-cross_entropy_gradient_.register_fake(no_result)
+register_cross_entropy(cross_entropy_statistics, cross_entropy_gradient_)

@@ -119,10 +119,6 @@ def call(name: str, like: Tensor, *arguments: Argument) -> None:
         raise RuntimeError(f"{name} on {like.device}: CUDA error {status} for {tuple(like.shape)} {like.dtype}")
 
 
-def no_result(*arguments: object) -> None:
-    """The fake of an operation that returns nothing: what it writes has its shape."""
-
-
 @functools.cache
 def _cpu_signatures() -> dict[str, Signature]:
     from steel_megatron import _ops

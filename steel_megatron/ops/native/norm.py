@@ -7,11 +7,11 @@ one fp32 number per row, LayerNorm two.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.formulas import register_norm, row_statistics
 from steel_megatron.ops.native import library
 from steel_megatron.ops.native.library import call
 
@@ -23,7 +23,7 @@ PARTIAL_ROWS = {"cpu": 64, "cuda": 512}
 def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """(y, rstd_T)."""
     x = x.contiguous()
-    y, rstd_T = torch.empty_like(x), _statistics(x)
+    y, rstd_T = torch.empty_like(x), row_statistics(x)
     call("norm_forward", x, x, None, weight_H.contiguous(), None, y, None, None, rstd_T, *_shape(x), epsilon)
     return y, rstd_T
 
@@ -32,7 +32,7 @@ def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tenso
 def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """(norm of the sum, sum = x + residual, rstd_T)."""
     x, residual = x.contiguous(), residual.contiguous()
-    y, total, rstd_T = torch.empty_like(x), torch.empty_like(x), _statistics(x)
+    y, total, rstd_T = torch.empty_like(x), torch.empty_like(x), row_statistics(x)
     call("norm_forward", x, x, residual, weight_H.contiguous(), None, y, total, None, rstd_T, *_shape(x), epsilon)
     return y, total, rstd_T
 
@@ -50,7 +50,7 @@ def rms_norm_backward(
 def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """(y, mean_T, rstd_T)."""
     x, weight, bias = x.contiguous(), weight_H.contiguous(), bias_H.contiguous()
-    y, mean_T, rstd_T = torch.empty_like(x), _statistics(x), _statistics(x)
+    y, mean_T, rstd_T = torch.empty_like(x), row_statistics(x), row_statistics(x)
     call("norm_forward", x, x, None, weight, bias, y, None, mean_T, rstd_T, *_shape(x), epsilon)
     return y, mean_T, rstd_T
 
@@ -61,7 +61,7 @@ def add_layer_norm(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(norm of the sum, sum = x + residual, mean_T, rstd_T)."""
     x, residual, weight, bias = (t.contiguous() for t in (x, residual, weight_H, bias_H))
-    y, total, mean_T, rstd_T = torch.empty_like(x), torch.empty_like(x), _statistics(x), _statistics(x)
+    y, total, mean_T, rstd_T = torch.empty_like(x), torch.empty_like(x), row_statistics(x), row_statistics(x)
     call("norm_forward", x, x, residual, weight, bias, y, total, mean_T, rstd_T, *_shape(x), epsilon)
     return y, total, mean_T, rstd_T
 
@@ -95,103 +95,5 @@ def _shape(x: Tensor) -> tuple[int, int]:
     return math.prod(x.shape[:-1]), x.shape[-1]
 
 
-def _statistics(x: Tensor) -> Tensor:
-    return x.new_empty(math.prod(x.shape[:-1]), dtype=torch.float32)
-
-
-def _like(x: Tensor) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-@rms_norm.register_fake
-def _(x: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    return _like(x), _statistics(x)
-
-
-@add_rms_norm.register_fake
-def _(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    return _like(x), _like(x), _statistics(x)
-
-
-@rms_norm_backward.register_fake
-def _(grad: Tensor, grad_sum: Tensor | None, x: Tensor, weight_H: Tensor, rstd_T: Tensor) -> tuple[Tensor, Tensor]:
-    return _like(x), _like(weight_H)
-
-
-@layer_norm.register_fake
-def _(x: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    return _like(x), _statistics(x), _statistics(x)
-
-
-@add_layer_norm.register_fake
-def _(
-    x: Tensor, residual: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _like(x), _like(x), _statistics(x), _statistics(x)
-
-
-@layer_norm_backward.register_fake
-def _(
-    grad: Tensor, grad_sum: Tensor | None, x: Tensor, weight_H: Tensor, mean_T: Tensor, rstd_T: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _like(x), _like(weight_H), _like(weight_H)
-
-
-# Gradients that are not there stay None in these: no zeros are written for the statistics, nor for a sum nobody reads.
-
-
-def _keep_rms(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(inputs[0], inputs[1], output[1])
-
-
-def _rms_backward(ctx: Any, grad: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
-    if grad is None:
-        return None, None, None
-    grad_x, grad_weight = rms_norm_backward(grad, None, *ctx.saved_tensors)
-    return grad_x, grad_weight, None
-
-
-def _keep_rms_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(output[1], inputs[2], output[2])
-
-
-def _add_rms_backward(
-    ctx: Any, grad: Tensor | None, grad_sum: Tensor | None, *unused: Tensor | None
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-    if grad is None:
-        return grad_sum, grad_sum, None, None
-    grad_x, grad_weight = rms_norm_backward(grad, grad_sum, *ctx.saved_tensors)
-    return grad_x, grad_x, grad_weight, None
-
-
-def _keep_layer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(inputs[0], inputs[1], *output[1:])
-
-
-def _layer_backward(ctx: Any, grad: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return None, None, None, None
-    return *layer_norm_backward(grad, None, *ctx.saved_tensors), None
-
-
-def _keep_layer_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(output[1], inputs[2], *output[2:])
-
-
-def _add_layer_backward(
-    ctx: Any, grad: Tensor | None, grad_sum: Tensor | None, *unused: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return grad_sum, grad_sum, None, None, None
-    grad_x, grad_weight, grad_bias = layer_norm_backward(grad, grad_sum, *ctx.saved_tensors)
-    return grad_x, grad_x, grad_weight, grad_bias, None
-
-
-rms_norm.register_autograd(_rms_backward, setup_context=_keep_rms)
-add_rms_norm.register_autograd(_add_rms_backward, setup_context=_keep_rms_sum)
-layer_norm.register_autograd(_layer_backward, setup_context=_keep_layer)
-add_layer_norm.register_autograd(_add_layer_backward, setup_context=_keep_layer_sum)
+register_norm(rms_norm, add_rms_norm, rms_norm_backward)
+register_norm(layer_norm, add_layer_norm, layer_norm_backward)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steel_megatron.ops.native.library import DTYPES, call, no_result
+from steel_megatron.ops.formulas import no_result
+from steel_megatron.ops.native.library import DTYPES, call
 from steel_megatron.ops.operations import KERNELS, Operation, declare
 
 CHUNK = 16384  # elements; as in csrc/ops/cpu/kernels.h and cuda/optimizer.cu
@@ -105,12 +106,7 @@ def _check(tensors: Sequence[Tensor], like: Sequence[Tensor], dtypes: set[torch.
 
 
 adamw_.register_fake(no_result)
-
-
-@sum_of_squares.register_fake
-def _(tensors: Sequence[Tensor]) -> Tensor:
-    return tensors[0].new_empty((), dtype=torch.float64)
-
+sum_of_squares.register_fake(lambda tensors: tensors[0].new_empty((), dtype=torch.float64))
 
 declare("adamw", Operation("optimizer", ("steel", "apex", "torch"), KERNELS))
 declare("gradient_norm", Operation("gradient norm", ("steel", "torch"), KERNELS))

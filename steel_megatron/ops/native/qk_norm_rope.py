@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.formulas import normed_heads, register_qk_norm_rope
 from steel_megatron.ops.native import library
 from steel_megatron.ops.native.library import call
 from steel_megatron.ops.native.signatures import Address
@@ -29,10 +30,10 @@ def qk_norm_rope(
 ) -> tuple[Tensor, Tensor]:
     """(query heads, then key heads, (B, S, M, D); 1 / root of each head's mean square, (B, S, M) fp32)."""
     qkv_BSC = qkv_BSC.contiguous()
-    heads, rstd = _outputs(qkv_BSC, query_weight_D, queries)
+    shape = _shape(qkv_BSC, query_weight_D, queries)
+    heads, rstd = normed_heads(qkv_BSC, query_weight_D, queries)
     angles = _angles(qkv_BSC, cosine, sine)
     weights = query_weight_D.contiguous(), key_weight_D.contiguous()
-    shape = _shape(qkv_BSC, query_weight_D, queries)
     call("qk_norm_rope_forward", qkv_BSC, qkv_BSC, *weights, *angles, heads, rstd, *shape, *_turned(cosine), epsilon)
     return heads, rstd
 
@@ -82,12 +83,6 @@ def _shape(qkv_BSC: Tensor, weight_D: Tensor, queries: int) -> tuple[int, int, i
     return batch, length, queries, keys, len(weight_D)
 
 
-def _outputs(qkv_BSC: Tensor, weight_D: Tensor, queries: int) -> tuple[Tensor, Tensor]:
-    batch, length, _, keys, size = _shape(qkv_BSC, weight_D, queries)
-    heads = qkv_BSC.new_empty(batch, length, queries + keys, size)
-    return heads, heads.new_empty(heads.shape[:3], dtype=torch.float32)
-
-
 def _turned(cosine: Tensor | None) -> tuple[int, int]:
     """(R/2, number of tables)."""
     return (0, 1) if cosine is None else (cosine.shape[-1], len(cosine))
@@ -102,29 +97,4 @@ def _angles(qkv_BSC: Tensor, cosine: Tensor | None, sine: Tensor | None) -> tupl
     return cosine.contiguous(), sine.contiguous()
 
 
-@qk_norm_rope.register_fake
-def _(
-    qkv_BSC: Tensor,
-    query_weight_D: Tensor,
-    key_weight_D: Tensor,
-    cosine: Tensor | None,
-    sine: Tensor | None,
-    queries: int,
-    epsilon: float,
-) -> tuple[Tensor, Tensor]:
-    return _outputs(qkv_BSC, query_weight_D, queries)
-
-
-@qk_norm_rope_backward.register_fake
-def _(
-    grad_q_BSND: Tensor,
-    grad_k_BSKD: Tensor,
-    grad_v_BSKD: Tensor,
-    qkv_BSC: Tensor,
-    query_weight_D: Tensor,
-    key_weight_D: Tensor,
-    rstd_BSM: Tensor,
-    cosine: Tensor | None,
-    sine: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return qkv_BSC.new_empty(qkv_BSC.shape), torch.empty_like(query_weight_D), torch.empty_like(key_weight_D)
+register_qk_norm_rope(qk_norm_rope, qk_norm_rope_backward)

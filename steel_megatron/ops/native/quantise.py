@@ -59,13 +59,5 @@ def _empty(x_TC: Tensor, dtype: torch.dtype, by_row: bool, by_column: bool) -> t
     return rows, columns, x_TC.new_empty((), dtype=torch.float32)
 
 
-@largest_magnitude.register_fake
-def _(x: Tensor) -> Tensor:
-    return x.new_empty((), dtype=torch.float32)
-
-
-@quantise.register_fake
-def _(
-    x_TC: Tensor, amax: Tensor, dtype: torch.dtype, largest: float, smallest_amax: float, by_row: bool, by_column: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty(x_TC, dtype, by_row, by_column)
+largest_magnitude.register_fake(lambda x: x.new_empty((), dtype=torch.float32))
+quantise.register_fake(lambda x, amax, dtype, largest, smallest, *asked: _empty(x, dtype, *asked))

@@ -6,11 +6,10 @@ the projection of queries, keys and values; cosine and sine (1 or B, S, 1, R/2) 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.formulas import register_rope
 from steel_megatron.ops.native.library import call
 from steel_megatron.ops.native.signatures import Address
 
@@ -60,29 +59,4 @@ def _turn(x_BSND: Tensor, y: Tensor, cosine: Tensor, sine: Tensor, back: bool, *
     call("rope", y, *places, *x.shape, half if turned else 0, *strides, tables, -1.0 if back else 1.0)
 
 
-@rope.register_fake
-def _(x_BSND: Tensor, cosine: Tensor, sine: Tensor, back: bool) -> Tensor:
-    return x_BSND.new_empty(x_BSND.shape)
-
-
-@rope_.register_fake
-def _(x_BSND: Tensor, cosine: Tensor, sine: Tensor, back: bool) -> None:
-    return None
-
-
-@rope_heads_backward.register_fake
-def _(grad_q_BSND: Tensor, grad_k_BSKD: Tensor, grad_v_BSKD: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    parts = grad_q_BSND, grad_k_BSKD, grad_v_BSKD
-    return grad_q_BSND.new_empty(*grad_q_BSND.shape[:2], sum(part.shape[2] * part.shape[3] for part in parts))
-
-
-def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, bool], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[1:3])
-    ctx.back = inputs[3]
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-    return rope(grad, *ctx.saved_tensors, not ctx.back), None, None, None
-
-
-rope.register_autograd(_backward, setup_context=_keep)
+register_rope(rope, rope_, rope_heads_backward)

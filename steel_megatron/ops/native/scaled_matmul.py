@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.formulas import no_result
 from steel_megatron.ops.native import library
 
 E5M2 = torch.float8_e5m2
@@ -48,4 +49,4 @@ def scaled_matmul_add_(total_MN: Tensor, a_MK: Tensor, b_NK: Tensor, a_scale: Te
     )
 
 
-scaled_matmul_add_.register_fake(library.no_result)
+scaled_matmul_add_.register_fake(no_result)
