@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
         layouts += [] if left_out[layout.name] else [layout]
     if args.layouts is not None:
         left_out = {}
-        layouts = [Layout.parse(text) for text in args.layouts.split(";") if text.strip()]
+        layouts = [Layout.parse(text.strip()) for text in args.layouts.split(";") if text.strip()]
         if not layouts:
             raise ConfigError(f"--layouts {args.layouts!r}", rule="it names one layout or more", fix="leave it out")
         for layout in layouts:
             if layout.world_size > world_size:
                 raise ConfigError(
-                    f"layout {layout.name} with --world-size {world_size}", fix=f"give {layout.world_size}"
+                    f"layout {layout.name} with --world-size {world_size}", fix=f"--world-size {layout.world_size}"
                 )
     for suffix in (".json", ".md"):
         check_file(Path(args.certificate + suffix))
@@ -126,9 +127,10 @@ def row(processes: int, outcome: object) -> str:
 
 
 def write_certificate(prefix: Path, proof: dict[str, Any], rows: list[str]) -> None:
-    """JSON for machines, Markdown for people."""
+    """JSON for machines, Markdown for people; JSON, which knows no NaN and no infinity, has null in their places."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
-    Path(f"{prefix}.json").write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(_with_nulls(proof), indent=1, allow_nan=False)
+    Path(f"{prefix}.json").write_text(text + "\n", encoding="utf-8")
     allowed = ", ".join(f"{limit:g} for {name}" for name, limit in proof["tolerances"].items())
     head = [
         "# Certificate of layout parity",
@@ -140,3 +142,11 @@ def write_certificate(prefix: Path, proof: dict[str, Any], rows: list[str]) -> N
         "",
     ]
     Path(f"{prefix}.md").write_text("\n".join([*head, HEADER, *rows]) + "\n", encoding="utf-8")
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_nulls(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_nulls(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -203,7 +203,7 @@ def compare(outcome: Outcome, reference: Outcome, weights: Path, reference_weigh
     """Fills in the differences to the run on one process."""
     outcome.loss_difference = _relative(outcome.losses, reference.losses)
     outcome.norm_difference = _relative(outcome.gradient_norms, reference.gradient_norms)
-    outcome.weight_difference = max(
+    outcome.weight_difference = _largest(
         float((one - other).abs().max())
         for one, other in _pairs(CheckpointStore(weights), CheckpointStore(reference_weights))
     )
@@ -221,7 +221,12 @@ def _pairs(one: CheckpointStore, other: CheckpointStore) -> Iterator[tuple[Tenso
 def _relative(found: Sequence[float], expected: Sequence[float]) -> float:
     if len(found) != len(expected):
         return math.inf
-    return max(abs(a - b) / max(abs(b), 1e-30) for a, b in zip(found, expected, strict=True))
+    return _largest(abs(a - b) / max(abs(b), 1e-30) for a, b in zip(found, expected, strict=True))
+
+
+def _largest(differences: Iterable[float]) -> float:
+    """NaN where one of them is, which Python's max passes over; 0 for none."""
+    return float(np.max(list(differences), initial=0.0))
 
 
 def certificate(outcomes: Iterable[Outcome], facts: dict[str, Any]) -> dict[str, Any]:
@@ -233,9 +238,9 @@ def certificate(outcomes: Iterable[Outcome], facts: dict[str, Any]) -> dict[str,
         **facts,
         "tolerances": {"loss (relative)": LOSS, "gradient norm (relative)": GRADIENT_NORM, "weights": WEIGHTS},
         "largest differences": {
-            "loss": max(outcome.loss_difference for outcome in listed),
-            "gradient norm": max(outcome.norm_difference for outcome in listed),
-            "weights": max(outcome.weight_difference for outcome in listed),
+            "loss": _largest(outcome.loss_difference for outcome in listed),
+            "gradient norm": _largest(outcome.norm_difference for outcome in listed),
+            "weights": _largest(outcome.weight_difference for outcome in listed),
         },
         "layouts": [dataclasses.asdict(outcome) | {"agrees": outcome.agrees} for outcome in listed],
     }

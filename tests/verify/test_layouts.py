@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import math
 
+import pytest
+import torch
+
+from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import ConfigError, RunConfig
-from steel_megatron.verify.layouts import Layout, Outcome, certificate, default_layouts
+from steel_megatron.parallel.parameter import TensorSlice
+from steel_megatron.verify.layouts import Layout, Outcome, certificate, compare, default_layouts
 
 
 @pytest.mark.parametrize(
@@ -45,3 +50,30 @@ def test_default_layouts_fit_the_processes_and_reach_three_dimensions():
 def test_what_differs_does_not_agree(outcome):
     assert not outcome.agrees
     assert not certificate([Outcome("fine"), outcome], {})["agrees"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_nan_is_the_largest_difference_wherever_it_stands(place, tmp_path):
+    """Python's max passes over a NaN that is not the first."""
+    numbers = [1.0, 1.0, 1.0]
+    numbers[place] = float("nan")
+    reference = Outcome("one process", losses=[1.0] * 3, gradient_norms=[1.0] * 3)
+    names = ("model.a", "model.b", "model.c")
+    for folder, values in (("one", [1.0] * 3), ("other", numbers)):
+        blocks = {
+            name: TensorSlice(torch.tensor([value]), (1,), (0,)) for name, value in zip(names, values, strict=True)
+        }
+        CheckpointStore(tmp_path / folder).save(0, blocks, {})
+    outcome = Outcome("x", losses=numbers, gradient_norms=numbers)
+    compare(outcome, reference, tmp_path / "other", tmp_path / "one")
+    differences = (outcome.loss_difference, outcome.norm_difference, outcome.weight_difference)
+    assert all(map(math.isnan, differences))
+    largest = certificate([Outcome("fine"), outcome, Outcome("fine")], {})["largest differences"]
+    assert all(map(math.isnan, largest.values()))
+
+
+def test_a_run_of_fewer_steps_is_no_proof(tmp_path):
+    CheckpointStore(tmp_path).save(0, {"model.a": TensorSlice(torch.ones(1), (1,), (0,))}, {})
+    short = compare(Outcome("x", losses=[1.0]), Outcome("one process", losses=[1.0, 1.0]), tmp_path, tmp_path)
+    assert short.loss_difference == math.inf
+    assert not short.agrees

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from steel_megatron.cli.main import main
 from steel_megatron.config import RunConfig
 from steel_megatron.verify.layouts import Layout, default_layouts, fits
 from steel_megatron.verify.processes import verify
@@ -74,16 +71,3 @@ def test_every_layout_agrees(name):
     outcomes = list(verify(config, layouts, "cpu"))
     assert len(outcomes) == len(layouts) > 25
     assert [outcome for outcome in outcomes if not outcome.agrees] == []
-
-
-def test_the_command_writes_a_certificate_and_fails_on_a_failing_layout(tmp_path, capsys):
-    prefix = tmp_path / "proof"
-    arguments = ["verify", "--world-size", "3", "--steps", "2", "--certificate", str(prefix)]
-    assert main([*arguments, "--layouts", "dp2;tp3;dp2,nozero"]) == 1  # 8 heads over 3 ranks
-    output = capsys.readouterr().out
-    assert "8 heads over 3 tensor-parallel ranks" in output
-    assert output.count("| agrees |") == 2  # the layouts around it are still verified
-    proof = json.loads((tmp_path / "proof.json").read_text())
-    assert proof["agrees"] is False
-    assert [layout["agrees"] for layout in proof["layouts"]] == [True, False, True]
-    assert "LAYOUTS DIFFER" in (tmp_path / "proof.md").read_text()
