@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.huggingface.checkpoints import RunCheckpoint
 from steel_megatron.huggingface.family import Family
+from steel_megatron.huggingface.finite import FiniteWeights
 from steel_megatron.huggingface.folder import DTYPE_NAMES, check_target, new_folder, write_json, write_shards
 from steel_megatron.huggingface.names import Target, targets_of
 from steel_megatron.huggingface.options import family_of, write_options
@@ -67,7 +68,7 @@ def export_checkpoint(
         family: to write, by name or as module:Name; the one that has the model's options when None.
 
     Raises:
-        CheckpointError: no such checkpoint, or a damaged one.
+        CheckpointError: no such checkpoint, a damaged one, or weights that are NaN, infinite or too large for the type.
         ConfigError: no Hugging Face family has this model, or ``output`` is taken.
         DataError: the tokenizer is missing or not the run's.
     """
@@ -138,23 +139,41 @@ def write_tokenizer(tokenizer: Tokenizer | None, folder: Path) -> dict[str, Any]
 def write_weights(
     checkpoint: RunCheckpoint, targets: Sequence[Target], folder: Path, dtype: torch.dtype, max_shard_size: int
 ) -> int:
-    """Writes the shards and returns the bytes of all tensors."""
-    by_name = {target.name: target for target in targets}
+    """Writes the shards and returns the bytes of all tensors.
+
+    Raises:
+        CheckpointError: weights are NaN, infinite or too large for ``dtype``.
+    """
+    weights = FiniteWeights(JoinedWeights(checkpoint, targets, masters=dtype == torch.float32), dtype)
     progress = tqdm(total=len(targets), desc="weights", unit="tensor", disable=not sys.stderr.isatty())
 
     def build(names: Sequence[str]) -> dict[str, Tensor]:
         shard = {}
         for name in names:
-            shard[name] = by_name[name].join(
-                checkpoint.tensors(by_name[name].pieces, masters=dtype == torch.float32), dtype
-            )
+            shard[name] = weights[name].to(dtype)
             progress.update()
         return shard
 
     with progress:
-        return write_shards(
+        total = write_shards(
             folder, [(target.name, target.numel * dtype.itemsize) for target in targets], build, max_shard_size
         )
+    weights.check(str(checkpoint.store.folder(checkpoint.step)), fix="export an earlier --step")
+    return total
+
+
+class JoinedWeights:
+    """A checkpoint's tensors as a state dict in a family's names."""
+
+    def __init__(self, checkpoint: RunCheckpoint, targets: Sequence[Target], masters: bool) -> None:
+        self.checkpoint = checkpoint
+        self.targets = {target.name: target for target in targets}
+        self.masters = masters
+        self.shapes: Mapping[str, tuple[int, ...]] = {target.name: target.shape for target in targets}
+
+    def __getitem__(self, name: str) -> Tensor:
+        target = self.targets[name]
+        return target.join(self.checkpoint.tensors(target.pieces, self.masters))
 
 
 def write_configs(

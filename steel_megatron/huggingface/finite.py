@@ -1,4 +1,4 @@
-"""Weights that are no numbers are refused where they come in: a run could only find them later."""
+"""Weights that are no numbers are refused where they come in or go out: who takes them up finds out later."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from steel_megatron.config import CheckpointError
 from steel_megatron.huggingface.weights import WeightSource
 
 NAMED = 5  # tensors in the message
+COPY_AGAIN = (
+    "download or copy the files again; if they are as they were published, take an earlier checkpoint of that model"
+)
 
 
 class FiniteWeights:
@@ -35,8 +38,12 @@ class FiniteWeights:
             self.too_large.append(f"{name} ({large:,} of {tensor.numel():,} elements)")
         return tensor
 
-    def check(self, where: str) -> None:
+    def check(self, where: str, fix: str = COPY_AGAIN) -> None:
         """After all tensors have been read.
+
+        Args:
+            where: they come from.
+            fix: what to do where they are NaN or infinite.
 
         Raises:
             CheckpointError: names those that are not finite.
@@ -45,14 +52,13 @@ class FiniteWeights:
             raise CheckpointError(
                 f"{where} has weights that are NaN or infinite: {_some(self.not_finite)}",
                 rule="every weight of a model is a finite number",
-                fix="download or copy the files again; if they are as they were published, take an earlier checkpoint "
-                "of that model",
+                fix=fix,
             )
         if self.too_large:
             kind = str(self.dtype).removeprefix("torch.")
             raise CheckpointError(
                 f"{where} has weights that {kind} cannot hold: {_some(self.too_large)}",
-                rule="every weight of a model is a finite number in the checkpoint's precision",
+                rule="every weight of a model is a finite number in the type that it is written in",
                 fix="give --dtype bf16 or fp32",
             )
 

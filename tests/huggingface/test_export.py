@@ -121,6 +121,23 @@ def test_fp32_takes_the_masters(tmp_path):
     assert check_export(tmp_path / "run", 10, tmp_path / "fp32") < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (float("nan"), None, r"NaN or infinite: model\.norm\.weight \(1 of 48 elements\)(?s:.*)an earlier --step"),
+        (70_000.0, "fp16", r"float16 cannot hold: model\.norm\.weight \(1 of 48 elements\)(?s:.*)--dtype bf16 or fp32"),
+    ],
+)
+def test_weights_that_are_no_numbers_in_the_type_leave_no_folder(tmp_path, value, dtype, message):
+    model = gpt_of(tiny_hf_model("llama"))
+    with torch.no_grad():
+        model.final_norm.weight[0] = value
+    save_run(model, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=message):
+        export_checkpoint(tmp_path / "run", tmp_path / "out", precision=dtype)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_that_no_family_has_leaves_no_folder(tmp_path):
     model = gpt_of(tiny_hf_model("llama"))
     save_run(model, tmp_path / "run", position_embedding_type="none")
