@@ -10,8 +10,9 @@ from typing import Any
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
+from steel_megatron.cli.strict_flag import add_strict, tell_suspects
 from steel_megatron.config import PROCESSES, ConfigError, add_number
-from steel_megatron.corpus.cleaning import OPERATIONS, Cleaned, clean, read_drops, read_recipe, run_data_juicer
+from steel_megatron.corpus.cleaning import OPERATIONS, READ, Cleaned, clean, read_drops, read_recipe, run_data_juicer
 
 
 @dataclass
@@ -62,12 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="Run data-juicer in its Ray mode: local starts one here, auto finds one.",
     )
+    add_strict(parser)
     parser.add_argument("--list-drops", metavar="OUTPUT", help="Print the drops of an earlier run, one JSON per line.")
     parser.add_argument("--operation", metavar="NAME", help="With --list-drops: only what this operation dropped.")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Cleans, or lists what was dropped."""
+    """Cleans, or lists what was dropped; 1 with ``--strict`` when a record could not be read, else 0."""
     show_messages()
     if args.list_drops:
         for drop in read_drops(Path(args.list_drops), args.operation):
@@ -108,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
         count_tokens=counter,
     )
     _print(done)
-    return 0
+    suspects = done.report.get("suspects", {})  # which version 0.1.0 did not note
+    tell_suspects(suspects)
+    return 1 if args.strict and (suspects or done.report["reasons"].get(READ)) else 0
 
 
 def _print(done: Cleaned) -> None:

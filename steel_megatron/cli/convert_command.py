@@ -6,6 +6,7 @@ import argparse
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
+from steel_megatron.cli.strict_flag import add_strict, tell_suspects
 from steel_megatron.config import PROCESSES, ConfigError, Number, add_number
 from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus
 from steel_megatron.corpus.corpus import REASONS
@@ -37,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(parser, "--workers", PROCESSES, "Processes that convert.", default=1)
     add_engine(parser)
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="Exit status 1 when a record was rejected or a file is not what its name says.",
-    )
+    add_strict(parser)
     options = parser.add_argument_group("options of some corpora")
     options.add_argument(
         "--option",
@@ -92,8 +89,7 @@ def run(args: argparse.Namespace) -> int:
             f"{len(manifest.passed_over):,} files passed over, which hold no records of {args.corpus}; "
             f"first {manifest.passed_over[0]}"
         )
-    for name, what in manifest.suspects.items():
-        print(f"{name} {what}")
+    tell_suspects(manifest.suspects)
     if done.rejected:
         print(f"{done.rejected:,} records rejected, kept in {done.rejects_path}:")
         says = REASONS | dict(corpus.reasons)

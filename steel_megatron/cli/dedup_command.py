@@ -6,6 +6,7 @@ import argparse
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
+from steel_megatron.cli.strict_flag import add_strict, tell_suspects
 from steel_megatron.config import POSITIVE, PROCESSES, Amount, add_number, at_least, share
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
 from steel_megatron.jobs.sizes import parse_size
@@ -69,11 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.overlap_share,
         metavar="SHARE",
     )
+    add_strict(parser)
     parser.add_argument("--overwrite", action="store_true", help="Replace what another run left in the output folder.")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Deduplicates and prints the counts."""
+    """Deduplicates and prints the counts; 1 with ``--strict`` when a record could not be read, else 0."""
     show_messages()
     done = deduplicate(
         [SourceInput.parse(given, "--input") for given in args.input],
@@ -99,5 +101,8 @@ def run(args: argparse.Namespace) -> int:
             f"{name}: {counts['documents']:,} documents hold one of its {counts['questions']:,} questions "
             f"({counts['too_short']:,} are too short to be looked for)"
         )
+    suspects = done.report.get("suspects", {})  # which version 0.1.0 did not note
+    tell_suspects(suspects)
     print(f"see {done.output}/report.json and duplicates.jsonl.zst")
-    return 0
+    unread = any(counts["invalid"] for counts in done.report["sources"].values())
+    return 1 if args.strict and (unread or suspects) else 0

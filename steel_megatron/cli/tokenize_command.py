@@ -6,6 +6,7 @@ import argparse
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
+from steel_megatron.cli.strict_flag import add_strict, tell_suspects
 from steel_megatron.config import AMOUNT, COUNT, IDS, PROCESSES, ConfigError, add_number, at_least
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS
@@ -47,11 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shuffle-documents", action="store_true", help="Write the documents in a random order that --seed decides."
     )
     add_number(output, "--seed", AMOUNT, "Of --shuffle-documents.", default=1234)
-    output.add_argument(
-        "--strict",
-        action="store_true",
-        help="Exit status 1 when a line was rejected or a file is not what its name says.",
-    )
+    add_strict(output)
     run = parser.add_argument_group("run")
     add_number(run, "--workers", PROCESSES, "Processes that encode.", default=1)
     add_engine(run)
@@ -89,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
     for prefix, manifest in done.manifests.items():
         print(f"{prefix}.bin: {manifest.documents:,} documents, {manifest.tokens:,} tokens ({manifest.dtype})")
     first = next(iter(done.manifests.values()))
-    for name, what in first.suspects.items():
-        print(f"{name} {what}")
+    tell_suspects(first.suspects)
     if done.rejected:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in first.rejects.items())
         print(f"{done.rejected:,} lines rejected: {reasons}; see {done.rejects_path}")

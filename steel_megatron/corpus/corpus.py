@@ -130,7 +130,7 @@ def string(record: Mapping[str, Any], name: str) -> str:
     if isinstance(value, str):
         return value
     if value is not None:
-        raise RejectedRecordError("not_a_string", f"{name!r} is {type(value).__name__}")
+        raise RejectedRecordError("not_a_string", f"{name!r} is {type(value).__name__}{records_within(record)}")
     if name in record:
         raise RejectedRecordError("null_field", f"{name!r} is null")
     raise RejectedRecordError("missing_field", f"no {name!r} among {fields_of(record)}")
@@ -153,12 +153,19 @@ def name_field(name: str) -> Callable[[Mapping[str, Any], Options], str | None]:
 
 def fields_of(record: Mapping[str, Any]) -> str:
     """The names of a record's fields, and where its records lie if it holds those of a whole file."""
-    said = ", ".join(map(repr, list(record)[:8])) or "none"
+    return (", ".join(map(repr, list(record)[:8])) or "none") + records_within(record)
+
+
+def records_within(record: Mapping[str, Any]) -> str:
+    """A hint how to make lines of a record that holds those of a whole file, as a list or in columns; else empty."""
+    sizes = {len(value) if isinstance(value, list | dict) else None for value in record.values()}
     for name, value in record.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            said += f"; {name!r} is a list of objects: jq -c '.[\"{name}\"][]' writes one a line"
-            break
-    return said
+            return f"; {name!r} is a list of objects: jq -c '.[\"{name}\"][]' writes one a line"
+        if len(record) > 1 and len(sizes) == 1 and None not in sizes:
+            program = f'. as $all | ($all["{name}"] | keys_unsorted[]) as $i | $all | map_values(.[$i])'
+            return f"; all fields hold {sizes.pop():,} values: jq -c '{program}' makes lines of the columns"
+    return ""
 
 
 def optional_string(record: Mapping[str, Any], name: str) -> str:

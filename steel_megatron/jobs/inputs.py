@@ -60,35 +60,38 @@ class Found:
     def leave(self, reason: str, name: str) -> None:
         self.left.setdefault(reason, []).append(name)
 
-    def tell(self) -> dict[str, str]:
+    def tell(self, lines_only: bool = True) -> dict[str, str]:
         """Says in a line or two what is read and what is not; what a user must mend, as a warning.
 
         Returns the files whose names say JSON lines and whose contents do not, and what they are.
+
+        Args:
+            lines_only: the command reads JSON lines alone, not what else ``steel convert`` reads.
         """
         kinds = Counter(ending(file.name) for file in self.files)
         packed = ", unpacked as they are read" if any(kind.endswith(PACKED_SUFFIXES) for kind in kinds) else ""
         log.info("input: %s (%s)%s", _files(len(self.files)), _counts(kinds), packed)
         if ours := self.left.get(OURS):
-            log.info("input: no data but written by our commands, %s: %s", _files(len(ours)), _some(ours))
+            log.info("input: no data but written by our commands, %s: %s", _files(len(ours)), some(ours))
         others = {reason: names for reason, names in self.left.items() if reason != OURS}
         if others:
             counts = _counts({reason: len(names) for reason, names in others.items()})
             log.info("input: passed over %s", counts)
         for reason, names in others.items():
             if reason in _MENDED:
-                log.warning("input: not read, %s (%s): %s", reason, _MENDED[reason], _some(names))
-        return self._suspects()
+                log.warning("input: not read, %s (%s): %s", reason, _MENDED[reason], some(names))
+        return self._suspects(lines_only)
 
-    def _suspects(self) -> dict[str, str]:
+    def _suspects(self, lines_only: bool) -> dict[str, str]:
         found: dict[str, str] = {}
         for file in self.files:
-            if _ends_well(file.name, JSON_LINES, archives=False) and (what := _suspicion(file.location)):
+            if _ends_well(file.name, JSON_LINES, archives=False) and (what := _suspicion(file.location, lines_only)):
                 found[file.name] = what
                 log.warning("input: %s %s", file.location, what)
         return found
 
 
-def _suspicion(location: str) -> str:
+def _suspicion(location: str, lines_only: bool) -> str:
     """What a file that is named like JSON lines is instead; empty where nothing is odd, or only reading will tell."""
     try:
         if not is_url(location) and not stat.S_ISREG(os.stat(location).st_mode):
@@ -97,7 +100,7 @@ def _suspicion(location: str) -> str:
             block = file.read(_LOOK_BYTES)
         head = next(unpacked(iter([block])), b"")
         # An output of ours may hold no document: packed, or with its manifest beside it.
-        return "" if not head and (block or os.path.exists(location + MANIFEST)) else suspicion(head)
+        return "" if not head and (block or os.path.exists(location + MANIFEST)) else suspicion(head, lines_only)
     except (OSError, *PACKING_ERRORS):
         return ""
 
@@ -110,8 +113,9 @@ def _files(count: int) -> str:
     return f"{count:,} file" if count == 1 else f"{count:,} files"
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+def some(names: Sequence[str], between: str = ", ") -> str:
+    """The first few, and how many there are beside them."""
+    return between.join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
 
 
 def find_inputs(
@@ -155,11 +159,12 @@ def find_inputs(
             rule = "it is a file, a folder, or a pattern that matches files"
             if search.is_folder and suffixes:
                 rule = f"a folder holds files that end in {', '.join(suffixes)}, also with {_or(PACKED_SUFFIXES)}"
+            unread = [f"{reason}: {_MENDED[reason]}" for reason in found.left if reason in _MENDED]
             left = _counts({reason: len(names) for reason, names in found.left.items()})
             raise DataError(
                 f"no input file at {given}" + (f", only {left}" if left else ""),
                 rule=rule,
-                fix="check the path given to --input",
+                fix="; ".join(unread) or "check the path given to --input",
             )
         for file in files:
             by_place.setdefault(search.place(file), Input(file, search.name(file), search.is_folder))

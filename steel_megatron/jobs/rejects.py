@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from steel_megatron.config.errors import DataError
+from steel_megatron.jobs.inputs import some
 from steel_megatron.jobs.never_data import REJECTS
 
 CONTENT_CHARACTERS, DETAIL_CHARACTERS = 2000, 500
@@ -45,6 +47,26 @@ class Reject:
 
     def json(self, file: str) -> bytes:
         return reject_line({"file": file, "line": self.line}, self.reason, self.detail, self.content)
+
+
+def no_document(
+    reasons: Mapping[str, int],
+    suspects: Mapping[str, str],
+    rule: str = "at least one record gives a text",
+    fix: str = "check --input",
+) -> DataError:
+    """The error of a run all of whose records were refused.
+
+    Args:
+        reasons: reason → how many.
+        suspects: files that are not what their names say, and what they are.
+    """
+    counted = ", ".join(f"{reason} {n:,}" for reason, n in sorted(reasons.items(), key=lambda pair: -pair[1]))
+    return DataError(
+        f"no document: {sum(reasons.values()):,} records rejected ({counted or 'none'})",
+        rule=rule,
+        fix=some([f"{name} {what}" for name, what in suspects.items()], "; ") or fix,
+    )
 
 
 def moved(line: bytes, lines_before: int) -> bytes:

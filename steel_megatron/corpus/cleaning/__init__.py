@@ -3,11 +3,13 @@
 from steel_megatron.corpus.cleaning.data_juicer import run_data_juicer
 from steel_megatron.corpus.cleaning.drops import read_drops
 from steel_megatron.corpus.cleaning.operation import OPERATIONS, Filter, Judgement, Mapper
+from steel_megatron.corpus.cleaning.part import READ
 from steel_megatron.corpus.cleaning.recipe import Recipe, read_recipe
 from steel_megatron.corpus.cleaning.run import Cleaned, clean
 
 __all__ = [
     "OPERATIONS",
+    "READ",
     "Cleaned",
     "Filter",
     "Judgement",

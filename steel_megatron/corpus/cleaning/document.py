@@ -6,7 +6,7 @@ from typing import Any
 
 from steel_megatron._text import Text
 from steel_megatron.corpus.cleaning.operation import Mapper
-from steel_megatron.corpus.corpus import RejectedRecordError
+from steel_megatron.corpus.corpus import RejectedRecordError, records_within
 
 
 class Document:
@@ -25,9 +25,10 @@ class Document:
         self.text_key = text_key
         given = record.get(text_key)
         if given is None:
-            raise RejectedRecordError("missing_field" if text_key not in record else "null_field", text_key)
+            reason = "missing_field" if text_key not in record else "null_field"
+            raise RejectedRecordError(reason, text_key + records_within(record))
         if not isinstance(given, str):
-            raise RejectedRecordError("not_a_string", f"{text_key} is {type(given).__name__}")
+            raise RejectedRecordError("not_a_string", f"{text_key} is {type(given).__name__}{records_within(record)}")
         try:
             given.encode()
         except UnicodeEncodeError:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from steel_megatron.corpus.cleaning.part import (
     DOCUMENTS,
     DROPPED,
     FORMAT,
+    READ,
     CleanJob,
     CountTokens,
     clean_part,
@@ -29,6 +30,7 @@ from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.manifest import JobManifest, finished_before
 from steel_megatron.jobs.never_data import DROPS, MANIFEST, REPORT_HTML, REPORT_JSON
 from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part, line_parts, numbered, whole_file
+from steel_megatron.jobs.rejects import no_document
 from steel_megatron.jobs.tasks import work_folder
 
 log = logging.getLogger(__name__)
@@ -92,13 +94,13 @@ def clean(
         ]
         packed = target.name.endswith(".zst")
         job = CleanJob(recipe.steps, recipe.text_key, packed, str(folder), tokenizer, count_tokens)
-        tally = _run(job, numbered(parts), machine, hashes)
+        tally = _run(job, numbered(parts), machine, hashes, wanted.suspects)
         report = _publish(target, replace(wanted, inputs=hashes.of(files)), job, parts, recipe, tally)
         shutil.rmtree(folder)
     return Cleaned(target, report)
 
 
-def _run(job: CleanJob, parts: list[Part], engine: Engine, hashes: InputHashes) -> Tally:
+def _run(job: CleanJob, parts: list[Part], engine: Engine, hashes: InputHashes, suspects: Mapping[str, str]) -> Tally:
     """The tally of all parts."""
     whole = Tally.of(len(job.steps))
     for counts in engine.run(
@@ -110,6 +112,9 @@ def _run(job: CleanJob, parts: list[Part], engine: Engine, hashes: InputHashes) 
             f"{whole.records:,} records in, {whole.documents:,} kept and {whole.dropped:,} dropped",
             rule="every record is kept or dropped for a reason",
         )
+    unread = whole.reasons.get(READ, {})
+    if whole.records and sum(unread.values()) == whole.records:
+        raise no_document(unread, suspects)
     return whole
 
 

@@ -27,10 +27,11 @@ from steel_megatron.corpus.corpus import Corpus
 from steel_megatron.corpus.registry import CORPORA, find_corpus
 from steel_megatron.jobs.durable import Outputs, beside
 from steel_megatron.jobs.engine import Engine
-from steel_megatron.jobs.inputs import find_inputs
+from steel_megatron.jobs.inputs import find_inputs, some
 from steel_megatron.jobs.manifest import JobManifest, finished_before
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part
+from steel_megatron.jobs.rejects import no_document
 from steel_megatron.jobs.tasks import work_folder
 
 SUFFIXES = {".jsonl": "", ".jsonl.gz": "gz", ".jsonl.zst": "zst"}
@@ -87,7 +88,7 @@ def convert_corpus(
     if CORPORA.outside(corpus_name):
         settings["code_of_corpus"] = CORPORA.code(corpus_name)
     found = find_inputs(inputs, corpus.suffixes, archives=True, output=target)
-    odd, files = found.tell(), tuple(InputFile.of(file) for file in found.files)
+    odd, files = found.tell(lines_only=False), tuple(InputFile.of(file) for file in found.files)
     source = source or corpus.name
     made_of = {"corpus": corpus_name, "options": settings, "source": source}
     wanted = JobManifest("convert", made_of, files, suspects=odd, format=FORMAT)
@@ -105,7 +106,7 @@ def convert_corpus(
                 on_done=hashes.take,
             )
             results = [PartResult(**each) for each in counts]
-            reasons = _check(corpus, parts, results, passed_over)
+            reasons = _check(corpus, parts, results, passed_over, odd)
             members = [member for result in results for member in result.passed_over]
             wanted = replace(
                 wanted,
@@ -160,8 +161,18 @@ def _settings(corpus: Corpus, given: Mapping[str, str]) -> dict[str, str]:
     return dict(corpus.prepare(settings))
 
 
-def _check(corpus: Corpus, parts: list[Part], results: list[PartResult], passed_over: Sequence[str]) -> Counter[str]:
-    """The rejects by reason; damaged files, records lost on the way, and runs without a document are errors."""
+def _check(
+    corpus: Corpus,
+    parts: list[Part],
+    results: list[PartResult],
+    passed_over: Sequence[str],
+    odd: Mapping[str, str],
+) -> Counter[str]:
+    """The rejects by reason; damaged files, records lost on the way, and runs without a document are errors.
+
+    Args:
+        odd: files that are not what their names say, and what they are.
+    """
     damaged = {part.path: result.damage for part, result in zip(parts, results, strict=True) if result.damage}
     if damaged:
         first = next(iter(damaged.values()))
@@ -180,12 +191,12 @@ def _check(corpus: Corpus, parts: list[Part], results: list[PartResult], passed_
                 rule="every record becomes a document or a reject",
             )
     if not any(result.documents for result in results):
-        counted = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-        over = f"; {len(passed_over):,} files hold other things" if passed_over else ""
-        raise DataError(
-            f"no document: {sum(reasons.values()):,} records rejected ({counted or 'none'}){over}",
-            rule=f"at least one record gives a text; fields of {corpus.name}: "
-            + "; ".join(f"{name} ({what})" for name, what in corpus.fields.items()),
-            fix="check --input and --corpus",
+        fields = "; ".join(f"{name} ({what})" for name, what in corpus.fields.items())
+        over = f"; other things are in {some(passed_over)}" if passed_over else ""
+        raise no_document(
+            reasons,
+            odd,
+            f"at least one record gives a text; fields of {corpus.name}: {fields}",
+            f"check --input and --corpus{over}",
         )
     return reasons

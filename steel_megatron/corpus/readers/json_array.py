@@ -15,6 +15,7 @@ from steel_megatron.corpus.readers.row import HEAD_BYTES, MAX_RECORD_BYTES, Row
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BETWEEN = re.compile(rb"[\s,\]}]*")  # what may stand between elements; brackets are left over from a broken one
+_SPACE = re.compile(rb"\s*")
 _TOKEN = re.compile(rb'[{}\[\]"]')
 _STRING_BODY = re.compile(rb'[^"\\\n]*(?:\\[^\n][^"\\\n]*)*')  # a line feed inside a string is not JSON
 _SOMETHING = re.compile(rb"\S")
@@ -38,13 +39,14 @@ def read_json_array(
         brackets: False for values one behind the other, without the brackets and commas of an array.
     """
     text = _Text(content)
-    text.drop(len(_BYTE_ORDER_MARK) if text.starts_with(_BYTE_ORDER_MARK) else 0)
-    text.skip(re.compile(rb"\s*\[?"))
+    _begins(text)
     number = 0
     ended = not brackets
     while True:
         between = text.skip(_BETWEEN)
         ended = ended or b"]" in between
+        while brackets and ended and number and _begins(text):  # files of one array each were joined
+            ended = b"]" in text.skip(_BETWEEN)
         number += 1
         line = text.line
         if text.at_end():
@@ -66,6 +68,17 @@ def read_json_array(
             yield Row(number, line, parse_object(element), head=head)
         except RejectedRecordError as error:
             yield Row(number, line, error=error, head=head)
+
+
+def _begins(text: _Text) -> bool:
+    """Drops a byte order mark, white space and the bracket of an array, if they are here; whether one begins."""
+    if text.starts_with(_BYTE_ORDER_MARK):
+        text.drop(len(_BYTE_ORDER_MARK))
+    text.skip(_SPACE)
+    if not text.starts_with(b"["):
+        return False
+    text.drop(1)
+    return True
 
 
 class _Text:

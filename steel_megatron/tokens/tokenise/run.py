@@ -29,7 +29,7 @@ from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.parts import InputFile, Part
 from steel_megatron.jobs.progress import Progress
-from steel_megatron.jobs.rejects import rejects_path
+from steel_megatron.jobs.rejects import no_document, rejects_path
 from steel_megatron.jobs.tasks import clear, work_folder, writing_dataset
 from steel_megatron.tokenizer import Tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS, ONE_THREAD, ChosenEncoder, Encoder, choose_encoder
@@ -191,7 +191,7 @@ class _Run:
         rejects = join_rejects(self.output_prefix, self.files, parts)
         if not any(counts.documents for _, counts in parts):
             clear(self.folder)
-            raise _no_document(parts, rejects)
+            raise _no_document(parts, rejects, self.job.suspects)
         # All hashes are there before parts go.
         records = self.inputs.records()
         hashes = [self.inputs.hashes.record(prefix, "").sha256 for prefix in self.prefixes]
@@ -280,16 +280,12 @@ def _starts(parts: Sequence[PartOutcome], key: int) -> tuple[Place, ...]:
     return tuple(starts)
 
 
-def _no_document(parts: Sequence[PartOutcome], rejects: Path | None) -> DataError:
+def _no_document(parts: Sequence[PartOutcome], rejects: Path | None, suspects: Mapping[str, str]) -> DataError:
     reasons: Counter[str] = Counter()
     for _, counts in parts:
         reasons.update(counts.rejects)
-    counted = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common()) or "none"
-    return DataError(
-        f"{sum(reasons.values()):,} lines rejected ({counted}), no document",
-        rule="at least one line gives a document",
-        fix=f"see {rejects}, and check --json-keys" if reasons else "check --input",
-    )
+    fix = f"see {rejects}, and check --json-keys" if reasons else "check --input"
+    return no_document(reasons, suspects, "at least one line gives a document", fix)
 
 
 def _plan(job: TokenizeJob, inputs: Inputs) -> dict[str, Any]:

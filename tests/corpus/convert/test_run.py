@@ -204,8 +204,8 @@ def test_a_record_that_breaks_the_corpus_code_costs_itself(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b"\0\1\2" * 100, "looks like binary data"),
-        ("a.jsonl", b"prose, no records\n", "looks like text"),
+        ("a.jsonl", b"\0\1\2" * 100, "a.jsonl is binary"),
+        ("a.jsonl", b"prose, no records\n", "a.jsonl begins with no record: prose, no records"),
         ("a.jsonl", b'{"content": "x"}\n', r"no document: 1 records rejected \(missing_field 1\)"),
         ("a.jsonl", b"", "no document"),
         ("a.parquet", b"PAR1 and then nothing", "cannot read"),

@@ -116,3 +116,12 @@ assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000, "Ki
 """
     assert path.stat().st_size > 100e6
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("between", [b"", b"\n", b"\xef\xbb\xbf", b" \n\xef\xbb\xbf "])
+def test_files_of_one_array_each_that_were_joined(between: bytes) -> None:
+    content = b'[{"a": 1}, {"a": [2]}]' + between + b'[{"a": 3}]' + between + b"[]\n"
+    for size in (1, 7, 1000):
+        pieces = [content[at : at + size] for at in range(0, len(content), size)]
+        rows = list(read_json_array(iter(pieces)))
+        assert [row.value for row in rows] == [{"a": 1}, {"a": [2]}, {"a": 3}]

@@ -307,7 +307,7 @@ def test_a_key_more_redoes_both(tmp_path, tokenizer):
 
 def test_no_document_at_all_is_an_error(tmp_path, tokenizer):
     path = write_lines(tmp_path / "a.jsonl", [b'{"content": "x"}'] * 3)
-    with pytest.raises(DataError, match=r"3 lines rejected \(missing_key 3\), no document"):
+    with pytest.raises(DataError, match=r"no document: 3 records rejected \(missing_key 3\)"):
         tokenize([path], tmp_path / "x", tokenizer)
     assert sorted(files_of(tmp_path / "x")) == ["x.rejects.jsonl"]
     (tmp_path / "b.jsonl").touch()

@@ -1,0 +1,56 @@
+"""--strict: the same in every command that reads records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.small_tokenizer import small_tokenizer
+from steel_megatron.cli.main import main
+
+GOOD = '{"text": "a good record"}\n{"text": "another"}\n'
+
+
+def command(name: str, folder: Path) -> list[str]:
+    recipe = folder / "r.yaml"
+    recipe.write_text("process:\n  - text_length_filter: {min_len: 1}\n")
+    given = ["--input", str(folder / "in"), "--overwrite"]
+    return {
+        "convert": ["convert", "--corpus", "jsonl", *given, "--output", str(folder / "out.jsonl")],
+        "clean": ["clean", "--recipe", str(recipe), *given, "--output", str(folder / "clean.jsonl")],
+        "dedup": ["dedup", "--input", f"a={folder / 'in'}", "--overwrite", "--output", str(folder / "dedup")],
+        "tokenize": [
+            *("tokenize", *given, "--output-prefix", str(folder / "tokens")),
+            *("--tokenizer-model", str(small_tokenizer(folder / "t"))),
+        ],
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["convert", "clean", "dedup", "tokenize"])
+def test_what_could_not_be_read_is_told_and_counts_with_strict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    files = tmp_path / "in"
+    files.mkdir()
+    (files / "a.jsonl").write_text(GOOD)
+    words = command(name, tmp_path)
+    assert main([*words, "--strict"]) == 0
+    capsys.readouterr()
+    (files / "b.jsonl").write_bytes('{"text": "编码不同"}\n'.encode("gb18030"))
+    assert main(words) == 0
+    assert "b.jsonl is not UTF-8 but, it seems, GB18030" in capsys.readouterr().out
+    assert main([*words, "--strict"]) == 1
+    (files / "b.jsonl").write_text('{"text": "one"}\nbroken\n')
+    assert main([*words, "--strict"]) == 1
+    assert main(words) == 0
+
+
+@pytest.mark.parametrize("name", ["convert", "clean", "tokenize"])
+def test_where_nothing_can_be_read_the_error_says_what_the_files_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(GOOD.encode("utf-16"))
+    assert main(command(name, tmp_path)) == 2
+    assert "fix:  a.jsonl is UTF-16: iconv" in capsys.readouterr().err
