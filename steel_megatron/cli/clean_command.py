@@ -12,7 +12,16 @@ from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.cli.strict_flag import add_strict, tell_suspects
 from steel_megatron.config import PROCESSES, ConfigError, add_number
-from steel_megatron.corpus.cleaning import OPERATIONS, READ, Cleaned, clean, read_drops, read_recipe, run_data_juicer
+from steel_megatron.corpus.cleaning import (
+    OPERATIONS,
+    READ,
+    Cleaned,
+    clean,
+    drops_of,
+    read_drops,
+    read_recipe,
+    run_data_juicer,
+)
 
 
 @dataclass
@@ -45,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Files, folders, glob patterns or URLs of JSON lines, also packed (default: the recipe's dataset_path).",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="FILE.jsonl or FILE.jsonl.zst (default: the recipe's export_path)."
+        "--output",
+        metavar="PLACE",
+        help="FOLDER for shards of bounded size, FILE.jsonl or FILE.jsonl.zst (default: the recipe's export_path).",
     )
     add_number(parser, "--workers", PROCESSES, "Processes; the recipe's np, else 1, when not given.")
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
@@ -128,4 +139,4 @@ def _print(done: Cleaned) -> None:
             print(f"  {count:>9,} {operation}: {reason}")
     if report["failures"]:
         print(f"{report['failures']:,} documents were dropped because an operation failed on them")
-    print(f"report: {done.output}.report.html; drops: {done.output}.drops.jsonl.zst")
+    print(f"report: {done.output}.report.html; drops: {drops_of(done.output)}")

@@ -33,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Files, folders, glob patterns or URLs that fsspec knows; what they hold is told from their content, "
         "also packed (.gz, .zst, .bz2, .xz, .zip, .tar).",
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.gz or FILE.jsonl.zst.")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="PLACE",
+        help="FOLDER for shards of bounded size, or FILE.jsonl, FILE.jsonl.gz or FILE.jsonl.zst.",
+    )
     parser.add_argument("--source", metavar="NAME", help='What "source" says in each line (default: the corpus).')
     add_number(parser, "--workers", PROCESSES, "Processes that convert.", default=1)
     add_engine(parser)

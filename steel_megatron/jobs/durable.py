@@ -92,6 +92,17 @@ def join(
     return FileRecord(name, size, digest.hexdigest())
 
 
+def give_name(source: Path, path: Path) -> None:
+    """Gives a file one more name, without copying where the file system can; the disk has it afterwards."""
+    partial_of(path).unlink(missing_ok=True)
+    try:
+        os.link(source, partial_of(path))
+    except OSError:
+        shutil.copyfile(source, partial_of(path))
+    sync(partial_of(path))
+    os.replace(partial_of(path), path)
+
+
 def copy_to(source: Path, target: IO[bytes], offset: int) -> None:
     """Copies a file to a place in another one, inside the kernel where it can."""
     with open(source, "rb") as file:
@@ -146,18 +157,27 @@ class Outputs:
 
     def discard(self, ending: str) -> None:
         """Takes away what was written for an ending."""
-        partial_of(self.paths[ending]).unlink(missing_ok=True)
+        _remove(partial_of(self.paths[ending]))
 
     def publish(self) -> None:
         """Names what was written; what an earlier run left in the place of the others goes."""
         *others, last = self.paths.values()
         last.unlink(missing_ok=True)
         for path in (*others, last):
-            if partial_of(path).exists():
-                os.replace(partial_of(path), path)
-            else:
-                path.unlink(missing_ok=True)
+            written = partial_of(path)
+            if path.is_dir() or not written.exists():
+                _remove(path)
+            if written.exists():
+                os.replace(written, path)
         sync(last.absolute().parent)
+
+
+def _remove(path: Path) -> None:
+    """Takes away a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def beside(output: str | os.PathLike[str], ending: str) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from steel_megatron.config.errors import DataError
 from steel_megatron.jobs.files import filesystem, is_url, open_file
 from steel_megatron.jobs.never_data import MANIFEST, MOST_WITNESS_BYTES, OURS, why_never
+from steel_megatron.jobs.shards import check_shards
 from steel_megatron.jobs.suspects import suspicion
 from steel_megatron.jobs.unpack import PACKED_SUFFIXES, PACKING_ERRORS, UNREAD_SUFFIXES, refuse_unread, unpacked
 
@@ -134,7 +135,7 @@ def find_inputs(
         output: of the run that asks, a file or a folder: what it has written there before is no input.
 
     Raises:
-        DataError: a pattern names nothing, or a folder cannot be read.
+        DataError: a pattern names nothing, a folder cannot be read, or lacks shards that its manifest names.
     """
     found = Found()
     by_place: dict[str, Input] = {}
@@ -144,6 +145,8 @@ def find_inputs(
         search = _Remote(pattern) if is_url(pattern) else _Local(pattern)
         if isinstance(search, _Local) and search.named:
             refuse_unread(pattern)
+        if isinstance(search, _Local) and search.is_folder:
+            check_shards(search.path)
         files = []
         for file in search.files():
             reason = "" if search.named else _why_left(search, file, suffixes, archives)

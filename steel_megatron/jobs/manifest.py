@@ -13,6 +13,7 @@ from steel_megatron.jobs.durable import beside, refuse_other
 from steel_megatron.jobs.hashes import FileRecord
 from steel_megatron.jobs.never_data import MANIFEST
 from steel_megatron.jobs.parts import InputFile
+from steel_megatron.jobs.shards import size_of
 
 NO_MANIFEST = "it has no manifest: another tool made it, or a run was killed while finishing it"
 SHOWN = 200  # characters of a setting in an error
@@ -29,6 +30,7 @@ class JobManifest:
         rejects: reason → records that gave no document.
         passed_over: files of folders and archives that hold no records.
         suspects: input files that are not what their names say, and what they are.
+        shards: files of the documents, in order, where they are in a folder.
         format: of what is written; another number makes an output of an earlier version another output.
     """
 
@@ -42,6 +44,7 @@ class JobManifest:
     rejects: Mapping[str, int] = field(default_factory=dict)
     passed_over: Sequence[str] = ()
     suspects: Mapping[str, str] = field(default_factory=dict)
+    shards: Sequence[FileRecord] = ()
     code_version: str = __version__
     format: int = 1
 
@@ -65,6 +68,7 @@ class JobManifest:
         given["inputs"] = tuple(InputFile(**file) for file in given["inputs"])
         given["outputs"] = {name: FileRecord(**record) for name, record in given["outputs"].items()}
         given["passed_over"] = tuple(given["passed_over"])
+        given["shards"] = tuple(FileRecord(**shard) for shard in given.get("shards", ()))
         return cls(**{name.name: given[name.name] for name in fields(cls) if name.name in given})
 
     @classmethod
@@ -114,7 +118,7 @@ def finished_before(output: Path, wanted: JobManifest) -> JobManifest | None:
     except (ValueError, TypeError, KeyError, AttributeError):
         difference = "its manifest cannot be read"
     else:
-        said, there = manifest.outputs["documents"].bytes, output.stat().st_size if output.exists() else None
+        said, there = manifest.outputs["documents"].bytes, size_of(output)
         difference = manifest.difference(wanted)
         if not difference and there is None:
             difference = "only its manifest is left"

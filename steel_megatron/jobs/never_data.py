@@ -9,13 +9,14 @@ from pathlib import PurePosixPath
 from steel_megatron.jobs.durable import PARTIAL
 
 MANIFEST, REJECTS, DROPS = ".manifest.json", ".rejects.jsonl", ".drops.jsonl.zst"
+DROPS_FOLDER = ".drops"  # of shards
 REPORT_JSON, REPORT_HTML = ".report.json", ".report.html"
 DEDUP_WORK = ".work"
 DEDUP_REPORT, DEDUP_DUPLICATES, DEDUP_REJECTS = "report.json", "duplicates.jsonl.zst", "rejects.jsonl"
 
 OURS, HIDDEN, JUNK = "of our own", "hidden", "of the system"
 _OUR_ENDINGS = (MANIFEST, REJECTS, DROPS, REPORT_JSON, REPORT_HTML, PARTIAL)
-_OUR_FOLDERS = (".jsonl.parts", ".jsonl.gz.parts", ".jsonl.zst.parts", ".parts" + PARTIAL, ".buckets" + PARTIAL)
+_OUR_FOLDERS = (".jsonl.parts", ".jsonl.gz.parts", ".jsonl.zst.parts", PARTIAL, DROPS_FOLDER)
 _JUNK = {"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini", "lost+found"}
 # Names that anybody may give a file: ours where the file beside them (first) says so.
 _BESIDE = {

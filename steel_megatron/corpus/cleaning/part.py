@@ -22,6 +22,7 @@ from steel_megatron.corpus.readers.json_lines import split_lines
 from steel_megatron.corpus.readers.json_value import parse_object
 from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
+from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.parts import SAME_SINCE, FramesPart, Part, key_of
 from steel_megatron.jobs.progress import add_to
@@ -30,6 +31,7 @@ from steel_megatron.jobs.tasks import Task
 
 FORMAT = 1  # of what is written; another number makes parts of an earlier version be done again
 DOCUMENTS, DROPPED = ".documents", ".drops"
+SHA256 = "sha256"  # beside the tally, by ending
 READ, WRITE = "read", "write"  # stages before the first and behind the last operation
 
 CountTokens = Callable[[str], int]
@@ -46,6 +48,7 @@ class CleanJob:
     tokenizer: str = ""  # names the counting function
     count_tokens: CountTokens | None = None
     counter: Any = None  # shared count of bytes read
+    in_shards: bool = False  # so what is written of a part is hashed while it is in memory
 
     def task(self, part: Part) -> Task:
         """The files of a part, named after all that their content depends on."""
@@ -62,7 +65,7 @@ def _operations(steps_json: str) -> list[Operation]:
 
 
 def clean_part(job: CleanJob, part: Part) -> dict[str, Any]:
-    """Writes what is kept and what is dropped of a part; its tally as counts.
+    """Writes what is kept and what is dropped of a part; its tally and their hashes as counts.
 
     Raises:
         DataError: the file cannot be read to its end.
@@ -88,7 +91,8 @@ def clean_part(job: CleanJob, part: Part) -> dict[str, Any]:
                     drops.write(cleaner.last_drop)
         if cleaner.tally.records != cleaner.tally.documents + cleaner.tally.dropped:
             raise DataError(f"{part}: records were lost", rule="every record is kept or dropped for a reason")
-        counts |= asdict(cleaner.tally)
+        written = zip((DOCUMENTS, DROPPED), paths, strict=True) if job.in_shards else ()
+        counts |= {**asdict(cleaner.tally), SHA256: {ending: hash_file(path).sha256 for ending, path in written}}
     return counts
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config import DataError
 from steel_megatron.corpus.cleaning.part import (
     DOCUMENTS,
     DROPPED,
     FORMAT,
     READ,
+    SHA256,
     CleanJob,
     CountTokens,
     clean_part,
@@ -28,13 +29,14 @@ from steel_megatron.jobs.durable import Outputs, beside, refuse_other
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.manifest import JobManifest, finished_before
-from steel_megatron.jobs.never_data import DROPS, MANIFEST, REPORT_HTML, REPORT_JSON
-from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part, line_parts, numbered, whole_file
+from steel_megatron.jobs.never_data import DROPS, DROPS_FOLDER, MANIFEST, REPORT_HTML, REPORT_JSON
+from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, line_parts, numbered, whole_file
 from steel_megatron.jobs.rejects import no_document
+from steel_megatron.jobs.shards import Piece, Target, record_of, write_shards
 from steel_megatron.jobs.tasks import work_folder
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".jsonl", ".jsonl.zst")
+SUFFIXES = {".jsonl": "", ".jsonl.zst": "zst"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def clean(
     count_tokens: CountTokens | None = None,
     part_bytes: int = PART_BYTES,
 ) -> Cleaned:
-    """Writes ``output`` (``.jsonl`` or ``.jsonl.zst``) and beside it its drops, report and manifest.
+    """Writes ``output`` (a folder of shards, ``.jsonl`` or ``.jsonl.zst``) and beside it drops, report and manifest.
 
     The files are the same bytes for any number of workers. A run that was stopped goes on with the parts not yet done.
 
@@ -71,9 +73,8 @@ def clean(
         ConfigError: an operation, parameter, package or model file is not there; settings that cannot work.
         DataError: no input, damaged input, other output there.
     """
-    target = Path(output)
-    if not target.name.endswith(SUFFIXES):
-        raise ConfigError(f"--output {target}", rule=f"it ends in {' or '.join(SUFFIXES)}")
+    place = Target.of(output, SUFFIXES)
+    target = place.path
     machine = Engine(engine, workers)
     recipe.build()  # what is missing is told before any work
     found = find_inputs(inputs, JSON_LINES, output=target)
@@ -88,25 +89,34 @@ def clean(
     wanted = replace(wanted, suspects=found.tell())
     if recipe.passed_over:
         log.info("clean: %s passed over: steel dedup compares all corpora at once", ", ".join(recipe.passed_over))
-    with work_folder(beside(target, ".parts"), target) as folder, InputHashes() as hashes:
+    with work_folder(place.work, target) as folder, InputHashes() as hashes:
         parts = [
             part for file in files for part in line_parts(whole_file(file), part_bytes) if part.size or part.packed
         ]
-        packed = target.name.endswith(".zst")
+        packed = place.packing == "zst"
         job = CleanJob(recipe.steps, recipe.text_key, packed, str(folder), tokenizer, count_tokens)
-        tally = _run(job, numbered(parts), machine, hashes, wanted.suspects)
-        report = _publish(target, replace(wanted, inputs=hashes.of(files)), job, parts, recipe, tally)
+        job = replace(job, in_shards=place.in_shards)
+        counts = machine.run(
+            "clean", clean_part, job, numbered(parts), done=lambda part: job.task(part).done(), on_done=hashes.take
+        )
+        kept, dropped = (
+            [
+                Piece(job.task(part).file(ending), each.get(SHA256, {}).get(ending, ""))
+                for part, each in zip(parts, counts, strict=True)
+            ]
+            for ending in (DOCUMENTS, DROPPED)
+        )
+        wanted = replace(wanted, inputs=hashes.of(files))
+        report = _publish(place, wanted, machine, kept, dropped, recipe, _sum(job, counts, wanted.suspects), tokenizer)
         shutil.rmtree(folder)
     return Cleaned(target, report)
 
 
-def _run(job: CleanJob, parts: list[Part], engine: Engine, hashes: InputHashes, suspects: Mapping[str, str]) -> Tally:
+def _sum(job: CleanJob, counts: Iterable[dict[str, Any]], suspects: Mapping[str, str]) -> Tally:
     """The tally of all parts."""
     whole = Tally.of(len(job.steps))
-    for counts in engine.run(
-        "clean", clean_part, job, parts, done=lambda part: job.task(part).done(), on_done=hashes.take
-    ):
-        whole.add(Tally(**counts))
+    for each in counts:
+        whole.add(Tally(**{name: count for name, count in each.items() if name != SHA256}))
     if whole.records != whole.documents + whole.dropped:
         raise DataError(
             f"{whole.records:,} records in, {whole.documents:,} kept and {whole.dropped:,} dropped",
@@ -119,23 +129,38 @@ def _run(job: CleanJob, parts: list[Part], engine: Engine, hashes: InputHashes, 
 
 
 def _publish(
-    target: Path, manifest: JobManifest, job: CleanJob, parts: Sequence[Part], recipe: Recipe, tally: Tally
+    place: Target,
+    manifest: JobManifest,
+    engine: Engine,
+    kept: Sequence[Piece],
+    dropped: Sequence[Piece],
+    recipe: Recipe,
+    tally: Tally,
+    tokenizer: str,
 ) -> dict[str, Any]:
-    """Joins the parts and gives the files their names, the manifest last; returns the report."""
-    outputs = Outputs(target, ("", DROPS, REPORT_JSON, REPORT_HTML, MANIFEST))
-    tasks = [job.task(part) for part in parts]
+    """Gives what is kept and dropped of all parts and the report their names, the manifest last; returns the report."""
+    outputs = Outputs(place.path, ("", DROPS, DROPS_FOLDER, REPORT_JSON, REPORT_HTML, MANIFEST))
+    if place.in_shards:
+        manifest = replace(manifest, shards=write_shards(engine, kept, place.path))
+        drops = write_shards(engine, dropped, beside(place.path, DROPS_FOLDER))
+        made = {
+            "documents": record_of(place.path.name, manifest.shards),
+            "drops": record_of(place.path.name + DROPS_FOLDER, drops),
+        }
+    else:
+        made = {
+            "documents": outputs.join("", (piece.path for piece in kept)),
+            "drops": outputs.join(DROPS, (piece.path for piece in dropped)),
+        }
     manifest = replace(
         manifest,
-        outputs={
-            "documents": outputs.join("", (task.file(DOCUMENTS) for task in tasks)),
-            "drops": outputs.join(DROPS, (task.file(DROPPED) for task in tasks)),
-        },
+        outputs=made,
         records=tally.records,
         documents=tally.documents,
         text_bytes=tally.text_bytes,
         rejects={f"{name}: {reason}": n for name, reasons in tally.reasons.items() for reason, n in reasons.items()},
     )
-    report = manifest.content() | report_of(recipe, tally, job.tokenizer)
+    report = manifest.content() | report_of(recipe, tally, tokenizer)
     outputs.write_json(REPORT_JSON, report)
     outputs.write_text(REPORT_HTML, write_html(report))
     outputs.write_json(MANIFEST, manifest.content())

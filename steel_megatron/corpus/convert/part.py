@@ -17,6 +17,7 @@ from steel_megatron.corpus.corpus import Corpus, RejectedRecordError
 from steel_megatron.corpus.normalize import normalize
 from steel_megatron.corpus.readers import Row
 from steel_megatron.corpus.registry import find_corpus
+from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.parts import SAME_SINCE, Part, key_of
 from steel_megatron.jobs.progress import add_to
@@ -37,6 +38,7 @@ class ConvertJob:
     packing: str  # "", "gz" or "zst"
     folder: str  # of finished parts
     counter: Any = None  # shared count of bytes read
+    in_shards: bool = False  # so the documents of a part are hashed while they are in memory
 
     def task(self, part: Part) -> Task:
         """The files of a part, named after all that their content depends on."""
@@ -55,6 +57,7 @@ class PartResult:
     documents: int = 0
     text_bytes: int = 0
     rejects: dict[str, int] | None = None
+    sha256: str = ""
     damage: str = ""
     passed_over: list[str] = field(default_factory=list)  # members of an archive
 
@@ -79,6 +82,7 @@ def convert_part(job: ConvertJob, part: Part) -> dict[str, Any]:
                     result.documents += 1
                     result.text_bytes += text_bytes
             result.rejects = dict(sorted(reasons.items()))
+            result.sha256 = hash_file(paths[0]).sha256 if job.in_shards else ""
             counts |= asdict(result)
     except DataError as error:
         return asdict(PartResult(damage=str(error)))

@@ -1,7 +1,7 @@
 """From files of a corpus to ``{"text", "source", "id"}`` JSON lines, rejects and a manifest.
 
-Files are cut into parts, which any number of workers convert. Finished parts stay in ``OUTPUT.parts`` until all are
-there; then they are joined in order, and the output takes its name.
+Files are cut into parts, which any number of workers convert. Finished parts stay beside the output until all are
+there; then they become its shards, or are joined in order to one file, and the output takes its name.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from steel_megatron.jobs.manifest import JobManifest, finished_before
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part
 from steel_megatron.jobs.rejects import no_document
+from steel_megatron.jobs.shards import Piece, Target, record_of, write_shards
 from steel_megatron.jobs.tasks import work_folder
 
 SUFFIXES = {".jsonl": "", ".jsonl.gz": "gz", ".jsonl.zst": "zst"}
@@ -63,7 +64,7 @@ def convert_corpus(
     overwrite: bool = False,
     part_bytes: int = PART_BYTES,
 ) -> Converted:
-    """Writes ``output`` (``.jsonl``, also with ``.gz`` or ``.zst``), its manifest and its rejects.
+    """Writes ``output`` (a folder of shards, or ``.jsonl``, also with ``.gz`` or ``.zst``), its manifest and rejects.
 
     The output is the same bytes for any number of workers. A run that was stopped goes on with the parts not yet done.
 
@@ -81,8 +82,8 @@ def convert_corpus(
         DataError: no input, damaged input (all else is converted first, and kept), other output there, no document.
     """
     corpus = find_corpus(corpus_name)
-    target = Path(output)
-    packing = _packing_of(target)
+    place = Target.of(output, SUFFIXES)
+    target = place.path
     machine = Engine(engine, workers)
     settings = _settings(corpus, options or {})
     if CORPORA.outside(corpus_name):
@@ -94,9 +95,9 @@ def convert_corpus(
     wanted = JobManifest("convert", made_of, files, suspects=odd, format=FORMAT)
     before = None if overwrite else finished_before(target, wanted)
     if before is None:
-        with work_folder(beside(target, ".parts"), target) as folder, InputHashes() as hashes:
+        with work_folder(place.work, target) as folder, InputHashes() as hashes:
             parts, passed_over = plan_parts(found.files, files, corpus, workers, part_bytes, settings.get("split", ""))
-            job = ConvertJob(corpus_name, settings, source, packing, str(folder))
+            job = ConvertJob(corpus_name, settings, source, place.packing, str(folder), in_shards=place.in_shards)
             counts = machine.run(
                 f"convert {corpus.name}",
                 convert_part,
@@ -117,7 +118,11 @@ def convert_corpus(
                 rejects=dict(sorted(reasons.items())),
                 passed_over=(*passed_over, *members),
             )
-            manifest = _publish(target, wanted, job, parts)
+            pieces = [
+                Piece(job.task(part).file(DOCUMENTS), result.sha256)
+                for part, result in zip(parts, results, strict=True)
+            ]
+            manifest = _publish(place, wanted, job, parts, pieces, machine)
             shutil.rmtree(folder)
     else:
         manifest = before
@@ -125,25 +130,19 @@ def convert_corpus(
     return Converted(target, manifest, rejects if rejects.is_file() else None, done_before=before is not None)
 
 
-def _packing_of(output: Path) -> str:
-    """How the output is packed.
-
-    Raises:
-        ConfigError: its name ends otherwise.
-    """
-    for suffix, packing in SUFFIXES.items():
-        if output.name.endswith(suffix):
-            return packing
-    raise ConfigError(f"--output {output}", rule=f"it ends in {', '.join(SUFFIXES)}")
-
-
-def _publish(output: Path, manifest: JobManifest, job: ConvertJob, parts: Sequence[Part]) -> JobManifest:
-    """Joins the parts and gives the files their names, the manifest last. What was there goes first."""
-    outputs = Outputs(output, ("", REJECTS, MANIFEST))
-    tasks = [job.task(part) for part in parts]
-    made = {"documents": outputs.join("", (task.file(DOCUMENTS) for task in tasks))}
+def _publish(
+    place: Target, manifest: JobManifest, job: ConvertJob, parts: Sequence[Part], pieces: list[Piece], engine: Engine
+) -> JobManifest:
+    """Gives the documents of all parts and the rejects their names, the manifest last. What was there goes first."""
+    outputs = Outputs(place.path, ("", REJECTS, MANIFEST))
+    made = {}
+    if place.in_shards:
+        manifest = replace(manifest, shards=write_shards(engine, pieces, place.path))
+        made["documents"] = record_of(place.path.name, manifest.shards)
+    else:
+        made["documents"] = outputs.join("", (piece.path for piece in pieces))
     if manifest.rejects:
-        made["rejects"] = outputs.join(REJECTS, (task.file(REJECTED) for task in tasks))
+        made["rejects"] = outputs.join(REJECTS, (job.task(part).file(REJECTED) for part in parts))
     manifest = replace(manifest, outputs=made)
     outputs.write_json(MANIFEST, manifest.content())
     outputs.publish()

@@ -18,7 +18,8 @@ from steel_megatron.corpus.dedup.groups import GROUPS, signature_files
 from steel_megatron.corpus.dedup.lines import parse_record, read_lines
 from steel_megatron.corpus.dedup.plan import output_of
 from steel_megatron.corpus.dedup.work import Job
-from steel_megatron.jobs.durable import join, whole
+from steel_megatron.jobs.durable import give_name, join, whole
+from steel_megatron.jobs.hashes import FileRecord, hash_file
 from steel_megatron.jobs.packed import open_packed
 from steel_megatron.jobs.parts import Part
 from steel_megatron.jobs.rejects import reject_line, shown
@@ -26,6 +27,7 @@ from steel_megatron.jobs.rejects import reject_line, shown
 STAGE, JOIN = "write", "join"
 KEPT, DROPPED, REJECTED = ".kept.zst", ".dropped.zst", ".rejected.jsonl"
 BATCH = 1 << 16  # documents handled at once
+SHA256 = "sha256"  # of what is kept
 NO_RECORD = "no object with a string under text"
 BINS = 20  # of the histogram of estimated Jaccard
 
@@ -54,7 +56,7 @@ def write_part(job: Job, part: Part) -> dict[str, Any]:
                     record = parse_record(line) or {}
                     where = {"input": part.file.source, "file": part.file.name, "line": line_number}
                     dropped.write(_dump({**where, "id": str(record.get("id", "")), **fate}) + b"\n")
-        counts |= tally.counts()
+        counts |= {**tally.counts(), SHA256: hash_file(paths[0]).sha256}
     return counts
 
 
@@ -180,15 +182,25 @@ class _Tally:
 
 
 def join_file(job: Job, number: int) -> dict[str, Any]:
-    """Stage 7: the parts of one input file become its output; then they go, so that the data is not there twice."""
+    """Stage 7: the parts of one input file become its output; then they go, so that the data is not there twice.
+
+    What one part kept takes the output's name, and nothing is copied.
+    """
     name = output_of(job.plan.files[number])
     target = Path(job.folder).parent / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    pieces = [job.path(STAGE, part.number, KEPT) for part in job.plan.parts_of[job.plan.files[number]]]
+    parts = job.plan.parts_of[job.plan.files[number]]
+    pieces = [job.path(STAGE, part.number, KEPT) for part in parts]
     task = job.task(JOIN, number)
     try:
-        with task.attempt() as (_, counts), whole(target) as file:
-            made = join(pieces, file)
+        with task.attempt() as (_, counts):
+            if len(pieces) == 1:
+                sha256 = job.counts(STAGE, parts[0].number).get(SHA256) or hash_file(pieces[0]).sha256
+                made = FileRecord(name, pieces[0].stat().st_size, sha256)
+                give_name(pieces[0], target)
+            else:
+                with whole(target) as file:
+                    made = join(pieces, file)
             counts |= {"bytes": made.bytes, "sha256": made.sha256}
     except FileNotFoundError:
         if (done := task.marked()) is None:
