@@ -18,7 +18,10 @@ class Kind(str, Enum):
     JSON_ARRAY = "json array"
     JSON_OBJECTS = "json objects over several lines"
     PARQUET = "parquet"
+    ARROW = "arrow"
     TEXT = "text"
+    LINES = "text, a document a line"
+    BLOCKS = "text, documents between blank lines"
     CSV = "csv"
     WORKBOOK = "xlsx"
     PDF = "pdf"
@@ -26,7 +29,8 @@ class Kind(str, Enum):
     ZIP = "zip archive"
 
 
-RECORDS = (Kind.JSON_LINES, Kind.JSON_ARRAY, Kind.JSON_OBJECTS, Kind.PARQUET)
+RECORDS = (Kind.JSON_LINES, Kind.JSON_ARRAY, Kind.JSON_OBJECTS, Kind.PARQUET, Kind.ARROW)
+TEXTS = (Kind.TEXT, Kind.LINES, Kind.BLOCKS)  # a corpus takes text as one of these
 ARCHIVES = (Kind.TAR, Kind.ZIP)  # taken by every corpus; what their members hold is told member by member
 
 # Reasons that any corpus may have → what they say of the record.

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from steel_megatron.config.errors import DataError
 from steel_megatron.jobs.files import filesystem, is_url, open_file
-from steel_megatron.jobs.never_data import MANIFEST, MOST_WITNESS_BYTES, OURS, why_never
+from steel_megatron.jobs.never_data import DATASETS, MANIFEST, MOST_WITNESS_BYTES, OURS, why_never
 from steel_megatron.jobs.shards import check_shards
 from steel_megatron.jobs.suspects import suspicion
 from steel_megatron.jobs.unpack import PACKED_SUFFIXES, PACKING_ERRORS, UNREAD_SUFFIXES, refuse_unread, unpacked
@@ -204,7 +204,7 @@ def _why_left(search: _Local | _Remote, file: str, suffixes: Sequence[str], arch
     name = search.name(file)
     reason = why_never(name, search.read)
     if not search.is_folder:
-        return reason if reason == OURS else ""
+        return reason if reason in (OURS, DATASETS) else ""
     unread = name.endswith(UNREAD_SUFFIXES) or not _ends_well(name, suffixes, archives)
     return reason or (ending(name) if unread else "")
 

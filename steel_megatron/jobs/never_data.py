@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from steel_megatron.jobs.durable import PARTIAL
@@ -15,21 +16,29 @@ DEDUP_WORK = ".work"
 DEDUP_REPORT, DEDUP_DUPLICATES, DEDUP_REJECTS = "report.json", "duplicates.jsonl.zst", "rejects.jsonl"
 
 OURS, HIDDEN, JUNK = "of our own", "hidden", "of the system"
+DATASETS = "of Hugging Face datasets, beside its tables"
 _OUR_ENDINGS = (MANIFEST, REJECTS, DROPS, REPORT_JSON, REPORT_HTML, PARTIAL)
 _OUR_FOLDERS = (".jsonl.parts", ".jsonl.gz.parts", ".jsonl.zst.parts", PARTIAL, DROPS_FOLDER)
 _JUNK = {"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini", "lost+found"}
-# Names that anybody may give a file: ours where the file beside them (first) says so.
-_BESIDE = {
-    DEDUP_REPORT: (DEDUP_REPORT, DEDUP_DUPLICATES, DEDUP_REJECTS),
+# Names that anybody may give a file: no data where the file beside them (first), with these keys, says so.
+_BESIDE: dict[str, tuple[set[str], str, tuple[str, ...]]] = {
+    DEDUP_REPORT: ({"sources", "near_by_jaccard"}, OURS, (DEDUP_REPORT, DEDUP_DUPLICATES, DEDUP_REJECTS)),
     "tokenizer_config.json": (
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.json",
-        "config.json",
-        "generation_config.json",
+        {"tokenizer_class"},
+        OURS,
+        (
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "added_tokens.json",
+            "vocab.json",
+            "config.json",
+            "generation_config.json",
+        ),
     ),
+    # Beside the tables of a saved data set lie what it says of them, and results of map and filter.
+    "dataset_info.json": ({"features", "citation"}, DATASETS, ("dataset_info.json", "state.json", "cache-*.arrow")),
+    "dataset_dict.json": ({"splits"}, DATASETS, ("dataset_dict.json",)),
 }
 
 MOST_WITNESS_BYTES = 64 << 20
@@ -55,19 +64,19 @@ def why_never(name: str, read: Reader | None = None) -> str:
     if any(part in _JUNK for part in parts):
         return JUNK
     if read is not None:
-        for witness, names in _BESIDE.items():
-            if last in names and _is_ours(witness, read, "".join(f"{folder}/" for folder in folders)):
-                return OURS
+        for witness, (keys, reason, names) in _BESIDE.items():
+            named = any(fnmatchcase(last, each) for each in names)
+            if named and _says_so(witness, keys, read, "".join(f"{folder}/" for folder in folders)):
+                return reason
     return ""
 
 
-def _is_ours(witness: str, read: Reader, folder: str) -> bool:
-    """Whether the witness in a folder is what our commands write."""
+def _says_so(witness: str, keys: set[str], read: Reader, folder: str) -> bool:
+    """Whether the witness in a folder is what its name says."""
     if witness == DEDUP_REPORT and read(f"{folder}{DEDUP_WORK}/plan.json") is not None:
         return True  # of a run that is not finished
     try:
         content = json.loads(read(folder + witness) or b"")
     except ValueError:
         return False
-    keys = {"sources", "near_by_jaccard"} if witness == DEDUP_REPORT else {"tokenizer_class"}
     return isinstance(content, dict) and keys <= content.keys()

@@ -28,7 +28,7 @@ def test_help_names_every_corpus(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "skypile" in printed
     assert "--pseudo-tags {remove,comment}" in printed
-    assert "belle, firefly, moss: How turns become text" in " ".join(printed.split())
+    assert "belle, chat, firefly, moss: How turns become text" in " ".join(printed.split())
 
 
 def test_wrong_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,7 @@ CORPUS = Corpus(
 TAIL = {
     "en": f"""## Chat templates
 
-`belle`, `moss` and `firefly` write conversations by ChatML, with Qwen's system line. `--chat-template FOLDER_OR_FILE` takes a
+`belle`, `moss`, `firefly` and `chat` write conversations by ChatML, with Qwen's system line. `--chat-template FOLDER_OR_FILE` takes a
 tokenizer's own: `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`. It runs in Jinja's sandbox, with a
 placeholder for every turn; what the turn says is put in afterwards. Its control marks are the special tokens of the
 tokenizer's files; a template without those has the marks that are written like `<|this|>`.
@@ -106,10 +106,15 @@ tokenizer's files; a template without those has the marks that are written like 
 `"control": [[start, end], …]` says where the marks stand in `text`, in Unicode code points. Everything else is plain text, also
 a `<|im_end|>` that somebody wrote. Blank lines before a turn and white space behind it go; the rest of it is kept.
 
+`chat` takes calls of tools too. Their signatures go behind the system's words in `<tools>`, each call into its answer as `<tool_call>`, and
+what tools gave into a user's turn as `<tool_response>`, word for word as the templates of Qwen2.5 and Hermes have it, whatever
+`--chat-template` says: only the turns around them are the template's. A system turn that lists its tools itself is left alone.
+
 ## Tables, texts and PDF
 
 The first row of a table is its header. Cells are separated by commas, tabs, semicolons or bars. A quotation mark that is not
-closed costs its line. Texts and tables are UTF-8, UTF-16 with a byte order mark, GB18030 or Big5, which is told from how
+closed costs its line. A text file is one document (`text`), or each of its lines is (`text_lines`), or what stands between blank lines
+(`text_blocks`). Texts and tables are UTF-8, UTF-16 with a byte order mark, GB18030 or Big5, which is told from how
 many characters are frequent ones; for others charset-normalizer is asked. Of a PDF, the text that its program put in is
 taken, page after page; there is no character recognition, so a scanned PDF is a reject.
 
@@ -123,16 +128,21 @@ come, good and bad, to `tests/corpus/test_published_corpora.py`.
 """,
     "zh": f"""## 对话模板
 
-`belle`、`moss`、`firefly` 按 ChatML 写对话，系统提示用 Qwen 的那一句。`--chat-template FOLDER_OR_FILE` 换成分词器自己的模板：
+`belle`、`moss`、`firefly`、`chat` 按 ChatML 写对话，系统提示用 Qwen 的那一句。`--chat-template FOLDER_OR_FILE` 换成分词器自己的模板：
 `chat_template.jinja`，或 `tokenizer_config.json` 里的 `chat_template`。模板在 Jinja 沙箱里运行，每一轮先用占位符，之后才放入
 说的话。控制标记就是分词器文件里的特殊 token；没有这些文件时，写成 `<|this|>` 样子的算标记。
 
 `"control": [[start, end], …]` 记下标记在 `text` 里的位置，以 Unicode 码点计。其余都是普通文本，包括有人写在话里的
 `<|im_end|>`。每轮开头的空行和结尾的空白去掉，其余保留。
 
+`chat` 也读工具调用：工具的签名写在系统提示之后的 `<tools>` 里，每个调用写进回答的 `<tool_call>`，工具的返回写成用户的一轮
+`<tool_response>`，与 Qwen2.5、Hermes 的模板逐字相同；无论 `--chat-template` 给什么，模板只决定各轮外面的标记。系统提示自己已列出
+工具的，保持原样。
+
 ## 表格、文本与 PDF
 
-表格第一行是表头；单元格用逗号、制表符、分号或竖线隔开。没有闭合的引号只损失它所在的那一行。文本和表格可以是 UTF-8、带字节序
+表格第一行是表头；单元格用逗号、制表符、分号或竖线隔开。没有闭合的引号只损失它所在的那一行。文本文件可以整个是一篇（`text`）、
+每行一篇（`text_lines`）或以空行分篇（`text_blocks`）。文本和表格可以是 UTF-8、带字节序
 标记的 UTF-16、GB18030 或 Big5，由常用字所占比例判断；其他编码交给 charset-normalizer。PDF 取制作程序写入的文字，逐页相接；
 不做文字识别，因此扫描的 PDF 会被拒收。
 
@@ -154,6 +164,9 @@ CHINESE = PUBLISHED | {
     "text": "文本",
     "csv": "csv",
     "xlsx": "xlsx",
+    "arrow": "arrow",
+    "text, a document a line": "文本，每行一篇",
+    "text, documents between blank lines": "文本，以空行分篇",
     "pdf": "PDF",
     "BaiduBaike-5.63M, a Chinese encyclopedia": "BaiduBaike-5.63M，中文百科",
     "title, summary if any, each section as heading and body, on lines of their own; footnote marks go": (
@@ -184,9 +197,23 @@ CHINESE = PUBLISHED | {
         "如何把各轮写成文本：chatml，或分词器自己的模板（给出文件夹或 Jinja 文件）。"
     ),
     "the conversation has no turn": "对话没有任何一轮",
-    "a turn of somebody who is neither user, assistant nor system": "说话者不是 user、assistant 或 system",
+    "a turn of somebody who is neither user, assistant, tool nor system": "说话者不是 user、assistant、tool 或 system",
     "the turns are not user, assistant, user, assistant …": "轮次不是 user、assistant 交替",
-    "the conversation ends with a question": "对话以提问结束",
+    "the conversation ends with a question, or with what a tool gave": "对话以提问或工具的返回结束",
+    "any conversations as messages (OpenAI) or conversations (ShareGPT), tools included": "任何写成 messages（OpenAI）或 conversations（ShareGPT）的对话，含工具",
+    "chat template; tools, their calls and what they give as Qwen and Hermes write them": "对话模板；工具、调用与返回按 Qwen 与 Hermes 的写法",
+    "the turns; also as JSON text, or named conversation, dialogue, items": "各轮；也可以是 JSON 文本，或名为 conversation、dialogue、items",
+    "of a turn: system, user or human, assistant or gpt, tool, function_call, observation …": "每轮的角色：system、user 或 human、assistant 或 gpt、tool、function_call、observation 等",
+    "what is said: text, or parts of type text": "所说的话：文本，或类型为 text 的若干段",
+    "of an answer: name and arguments of each": "回答里的调用：各自的名字与参数",
+    "beside the turns: signatures of tools, the system's words": "与各轮并列：工具的签名、系统提示",
+    "a turn holds an image, sound or video": "某一轮含图像、声音或视频",
+    "a call of a tool has no name, or is no JSON": "工具调用没有名字，或不是 JSON",
+    "the list of tools is no list of JSON objects": "工具列表不是 JSON 对象的列表",
+    "text files, documents separated by blank lines": "文本文件，以空行分篇",
+    "the lines between two blank ones": "两个空行之间的各行",
+    "text files, a document in each line": "文本文件，每行一篇",
+    "the line": "这一行",
     "a turn has no text": "某一轮没有文字",
     "the chat template takes no such conversation": "对话模板不接受这样的对话",
     "what people send: questionnaires (csv, xlsx), txt, PDF": "大家贡献的材料：问卷（csv、xlsx）、txt、PDF",

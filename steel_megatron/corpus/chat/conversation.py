@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -20,12 +21,28 @@ CHAT_TEMPLATE = Option(
     CHATML,
     "How turns become text: chatml, or a tokenizer's own template, given by its folder or a file of Jinja.",
 )
-ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
+ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "ipython": "tool",
+}
+# By first letters: each user is answered; an answer that calls tools is followed by what they give, and an answer.
+_IN_ORDER = re.compile("(?:ua(?:t+a)*)+")
+_UNANSWERED = re.compile("(?:ua(?:t+a)*)*(?:u|ua(?:t+a)*t+)")
 CHAT_REASONS = {
     "no_turns": "the conversation has no turn",
-    "unknown_role": "a turn of somebody who is neither user, assistant nor system",
+    "unknown_role": "a turn of somebody who is neither user, assistant, tool nor system",
     "roles_do_not_alternate": "the turns are not user, assistant, user, assistant …",
-    "no_answer": "the conversation ends with a question",
+    "no_answer": "the conversation ends with a question, or with what a tool gave",
     "empty_turn": "a turn has no text",
     "template_fails": "the chat template takes no such conversation",
 }
@@ -46,7 +63,8 @@ def chat(turns: Iterable[Turn], options: Options) -> Text:
     checked = [(_role(role), clean(text).strip("\n").rstrip()) for role, text in turns]
     roles = tuple(role for role, _ in checked)
     _check(roles)
-    empty = next((number for number, (_, text) in enumerate(checked, start=1) if not text.strip()), None)
+    numbered = enumerate(checked, start=1)
+    empty = next((number for number, (role, text) in numbered if not text.strip() and role != "tool"), None)
     if empty is not None:
         raise RejectedRecordError("empty_turn", f"turn {empty} of {len(checked)}")
     return Text.of(checked[piece][1] if isinstance(piece, Slot) else piece for piece in _pieces(roles, options))
@@ -77,10 +95,10 @@ def _check(roles: Sequence[str]) -> None:
     turns = roles[1:] if roles[:1] == ("system",) else roles
     if not turns:
         raise RejectedRecordError("no_turns")
-    if any(role != ("user", "assistant")[place % 2] for place, role in enumerate(turns)):
-        raise RejectedRecordError("roles_do_not_alternate", ", ".join(roles[:20]))
-    if turns[-1] == "user":
-        raise RejectedRecordError("no_answer", ", ".join(roles[:20]))
+    letters = "".join(role[0] for role in turns)
+    if not _IN_ORDER.fullmatch(letters):
+        reason = "no_answer" if _UNANSWERED.fullmatch(letters) else "roles_do_not_alternate"
+        raise RejectedRecordError(reason, ", ".join(roles[:20]))
 
 
 def _pieces(roles: tuple[str, ...], options: Options) -> Pieces:
@@ -93,5 +111,13 @@ def _pieces(roles: tuple[str, ...], options: Options) -> Pieces:
 @lru_cache(maxsize=256)
 def _chatml_pieces(roles: tuple[str, ...]) -> Pieces:
     head: Pieces = () if roles[0] == "system" else (START, f"system\n{SYSTEM}", END, "\n")
-    turns = (piece for place, role in enumerate(roles) for piece in (START, f"{role}\n", Slot(place), END, "\n"))
-    return (*head, *turns)
+    pieces: list[str | Mark | Slot] = [*head]
+    for place, role in enumerate(roles):
+        if role != "tool":
+            pieces += [START, f"{role}\n", Slot(place), END, "\n"]
+            continue
+        # As Qwen writes them: what tools give is said by the user, all of one answer's calls in one turn.
+        pieces += [START, "user"] if roles[place - 1] != "tool" else []
+        pieces += ["\n<tool_response>\n", Slot(place), "\n</tool_response>"]
+        pieces += [END, "\n"] if roles[place + 1] != "tool" else []
+    return tuple(pieces)

@@ -12,7 +12,7 @@ from steel_megatron.corpus.corpus import Corpus, Kind
 from steel_megatron.corpus.readers import Row, recognise
 from steel_megatron.corpus.readers.archive import tar_members, zip_files, zip_members
 from steel_megatron.corpus.readers.parquet import open_parquet, read_parquet
-from steel_megatron.corpus.readers.recognise import HEAD_BYTES
+from steel_megatron.corpus.readers.recognise import HEAD_BYTES, WIDE_MARKS
 from steel_megatron.corpus.readers.stream import kind_as_taken, read_members, read_stream
 from steel_megatron.jobs.files import is_url, open_file, spooled
 from steel_megatron.jobs.inputs import JSON_LINES, Input, is_data_name
@@ -21,6 +21,8 @@ from steel_megatron.jobs.pool import ordered_map
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.suspects import suspicion
 from steel_megatron.jobs.unpack import can_be_cut, read_content
+
+_BY_LINES = (Kind.JSON_LINES, Kind.LINES)  # of these a stretch between two line ends is read alone
 
 
 def rows_of(
@@ -130,7 +132,7 @@ def _head(location: str) -> bytes:
 
 
 def _parts_of(whole: Part, part_bytes: int) -> Iterator[Part]:
-    """The parts of one file; those of JSON lines do not know their first lines yet."""
+    """The parts of one file; those of lines do not know their first lines yet."""
     if whole.kind == Kind.PARQUET and not whole.packed:
         with _open_unpacked(whole.path, packed=False) as stream, open_parquet(stream, whole.path) as parquet:
             groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
@@ -141,7 +143,8 @@ def _parts_of(whole: Part, part_bytes: int) -> Iterator[Part]:
             sizes = [info.compress_size for info in zip_files(stream, whole.path)]
         yield from _grouped(whole, [0] * len(sizes), sizes, part_bytes)
     else:
-        yield from line_parts(whole, part_bytes) if whole.kind == Kind.JSON_LINES else [whole]
+        by_lines = whole.kind in _BY_LINES and not _head(whole.path).startswith(WIDE_MARKS)
+        yield from line_parts(whole, part_bytes) if by_lines else [whole]
 
 
 def _grouped(whole: Part, rows: list[int], sizes: list[int], part_bytes: int) -> Iterator[Part]:
@@ -156,8 +159,8 @@ def _grouped(whole: Part, rows: list[int], sizes: list[int], part_bytes: int) ->
 
 
 def _with_first_lines(parts: list[Part], workers: int) -> list[Part]:
-    """Parts of JSON lines with the number of their first line, for which the lines before are counted."""
-    follows = [part.start > 0 and part.kind == Kind.JSON_LINES for part in parts]
+    """Parts of lines with the number of their first line, for which the lines before are counted."""
+    follows = [part.start > 0 and part.kind in _BY_LINES for part in parts]
     counted = [part for part, next_follows in zip(parts, [*follows[1:], False], strict=False) if next_follows]
     found: list[Part] = []
     with Progress("count lines", sum(part.size for part in counted)) as progress:

@@ -28,7 +28,7 @@ def read_parquet(
     with open_parquet(file, name) as parquet:
         wanted = range(parquet.metadata.num_row_groups) if groups is None else groups
         for batch in parquet.iter_batches(batch_size=BATCH_ROWS, row_groups=list(wanted)):
-            for value in _values(batch):
+            for value in values_of(batch):
                 if isinstance(value, RejectedRecordError):
                     yield Row(number, None, error=value)
                 else:
@@ -60,7 +60,7 @@ def open_parquet(file: Path | IO[bytes], name: str = "") -> Iterator[Any]:
         ) from None
 
 
-def _values(batch: Any) -> list[Any]:
+def values_of(batch: Any) -> list[Any]:
     """The rows as dictionaries; a row with a string that is not UTF-8 as the reason to reject it."""
     try:
         return list(batch.to_pylist())

@@ -7,12 +7,13 @@ import csv
 import re
 from collections.abc import Callable, Sequence
 
-from steel_megatron.corpus.corpus import Kind
+from steel_megatron.corpus.corpus import TEXTS, Kind
 from steel_megatron.corpus.readers.encoding import detect_encoding
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
 
 HEAD_BYTES = 1 << 16
-_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ARROW = (b"\xff\xff\xff\xff", b"ARROW1\0\0")  # of the stream that datasets writes, and of a file
 _TAR_BLOCK = 512
 _DELIMITERS = ",\t;|"
 _SNIFFED_LINES = 50
@@ -41,7 +42,9 @@ def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kin
         return Kind.TAR
     if re.match(rb"\s*%PDF-", head.removeprefix(BYTE_ORDER_MARK)):
         return Kind.PDF
-    if head.startswith(_WIDE_MARKS):
+    if head.startswith(_ARROW):
+        return Kind.ARROW
+    if head.startswith(WIDE_MARKS):
         return Kind.TEXT
     if b"\0" in head:
         if not _OBJECT_BEGINS.search(head):
@@ -64,15 +67,16 @@ def settle(kind: Kind | None, head: bytes, name: str, taken: Sequence[Kind]) -> 
     """
     if kind in taken and kind is not Kind.TEXT:
         return kind
+    text = next((each for each in TEXTS if each in taken), None)
     if kind is None:
-        return Kind.TEXT if tuple(taken) == (Kind.TEXT,) else None  # refused as a record, with its reason
+        return text if tuple(taken) == (text,) else None  # refused as a record, with its reason
     looks_like_records = head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith((b"{", b"["))
     textual = kind in (Kind.TEXT, Kind.JSON_LINES, Kind.JSON_ARRAY, Kind.JSON_OBJECTS)
-    if not textual or (looks_like_records and kind is not Kind.TEXT and Kind.TEXT not in taken):
+    if not textual or (looks_like_records and kind is not Kind.TEXT and text is None):
         return None
-    if Kind.CSV in taken and (Kind.TEXT not in taken or is_table(head, name)):
+    if Kind.CSV in taken and (text is None or is_table(head, name)):
         return Kind.CSV
-    return Kind.TEXT if Kind.TEXT in taken else None
+    return text
 
 
 def is_table(head: bytes, name: str = "") -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from steel_megatron.corpus.corpus import ARCHIVES, Kind, RejectedRecordError
 from steel_megatron.corpus.readers.archive import Member, tar_members, zip_files, zip_members
+from steel_megatron.corpus.readers.arrow import read_arrow
 from steel_megatron.corpus.readers.csv_rows import read_csv
 from steel_megatron.corpus.readers.json_array import read_json_array
 from steel_megatron.corpus.readers.json_lines import read_json_lines
@@ -15,6 +16,7 @@ from steel_megatron.corpus.readers.pdf import read_pdf
 from steel_megatron.corpus.readers.plain_text import read_text
 from steel_megatron.corpus.readers.recognise import HEAD_BYTES, recognise, settle
 from steel_megatron.corpus.readers.row import Row
+from steel_megatron.corpus.readers.texts import read_texts
 from steel_megatron.corpus.readers.workbook import read_workbook
 from steel_megatron.jobs.files import spooled, with_head
 
@@ -25,7 +27,7 @@ def read_stream(content: Iterator[bytes], kind: Kind, name: str, first: int = 1)
     Kinds that are read at several places at once (parquet, xlsx, PDF) go to a temporary file first.
 
     Args:
-        first: number of the first line, of JSON lines.
+        first: number of the first line, of JSON lines and of texts a line each.
     """
     if kind is Kind.JSON_LINES:
         yield from read_json_lines(content, first)
@@ -35,6 +37,10 @@ def read_stream(content: Iterator[bytes], kind: Kind, name: str, first: int = 1)
         yield from read_csv(content)
     elif kind is Kind.TEXT:
         yield from read_text(content, name)
+    elif kind in (Kind.LINES, Kind.BLOCKS):
+        yield from read_texts(content, first, blocks=kind is Kind.BLOCKS)
+    elif kind is Kind.ARROW:
+        yield from read_arrow(content, name)
     else:
         with spooled(content) as file:
             if kind is Kind.PARQUET:

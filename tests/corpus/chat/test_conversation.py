@@ -31,7 +31,7 @@ def test_roles_by_any_name_and_white_space_at_the_ends() -> None:
     [
         ([], "no_turns"),
         ([("system", "x")], "no_turns"),
-        ([("tool", "x")], "unknown_role"),
+        ([("robot", "x")], "unknown_role"),
         ([("assistant", "x")], "roles_do_not_alternate"),
         ([("user", "x"), ("user", "y")], "roles_do_not_alternate"),
         ([("user", "x"), ("system", "y")], "roles_do_not_alternate"),
