@@ -7,85 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from helpers import slow_train
-from helpers.tiny_run import environment, run_config, train
+from helpers.tiny_run import environment, run_config
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.training.callbacks import exits
-from steel_megatron.training.engine import Engine
-from steel_megatron.training.loop import Trainer
 from steel_megatron.training.output.metrics_rows import read_metrics
 
 ROOT = Path(__file__).parents[2]
-
-
-def at_call(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, number: int, action: Callable[[], None]) -> list:
-    """Has ``action`` done within one call of a method, the ``number``-th; returns a list that grows with every call."""
-    original, calls = getattr(owner, name), []
-
-    def both(*arguments, **named):
-        calls.append(len(calls) + 1)
-        if len(calls) == number:
-            action()
-        return original(*arguments, **named)
-
-    monkeypatch.setattr(owner, name, both)
-    return calls
-
-
-def sigterm() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def last_row(tmp_path: Path) -> dict:
-    return read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
-
-
-def test_a_validation_is_left_at_its_next_batch(tmp_path, monkeypatch):
-    batches = at_call(monkeypatch, Engine, "evaluate", 3, sigterm)
-    output = train(run_config(tmp_path, eval_iters=10))
-    assert len(batches) == 3
-    assert "validation left after 3 of 10 batches: got SIGTERM" in output
-    assert (last_row(tmp_path)["step"], last_row(tmp_path).get("valid_loss")) == (4, None)
-    assert CheckpointStore(tmp_path / "run").newest() == 4
-
-
-def test_none_is_begun_on_the_way_out(tmp_path, monkeypatch):
-    """Neither at an interval of validation nor at the run's last step, where one is due as well."""
-    validations = at_call(monkeypatch, Engine, "evaluate", 0, sigterm)
-    for iterations in (4, 12):
-        at_call(monkeypatch, Trainer, "train_step", 4, sigterm)
-        train(run_config(tmp_path, train_iters=iterations))
-        assert (last_row(tmp_path)["step"], CheckpointStore(tmp_path / "run").newest()) == (4, 4)
-        monkeypatch.undo()
-        validations = at_call(monkeypatch, Engine, "evaluate", 0, sigterm)
-        assert not validations
-        (tmp_path / "run").rename(tmp_path / f"run{iterations}")
-
-
-def test_time_that_is_up_during_a_validation_ends_it(tmp_path, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(exits.time, "monotonic", lambda: now[0])
-    batches = at_call(monkeypatch, Engine, "evaluate", 2, lambda: now.insert(0, 61.0))
-    output = train(run_config(tmp_path, eval_iters=5), "--exit-duration-in-mins", "1")
-    assert len(batches) == 2
-    assert "validation left after 2 of 5 batches: ran for 1 minutes" in output
-    assert CheckpointStore(tmp_path / "run").newest() == 4
-
-
-def test_a_whole_validation_is_the_loss_of_all_its_batches(tmp_path):
-    """As one process and as two, each of which has its part of the samples."""
-    found = []
-    for processes in (1, 2):
-        folder = tmp_path / str(processes)
-        folder.mkdir()
-        train(run_config(folder, eval_iters=3, train_iters=4, precision="fp32"), processes=processes)
-        found.append(last_row(folder)["valid_loss"])
-    assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 def with_signals() -> None:
@@ -122,7 +52,7 @@ def test_ctrl_c_saves_and_leaves(tmp_path):
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in output) == (0, False), output
     assert "got SIGINT: saving after this step, then leaving" in output
-    assert CheckpointStore(tmp_path / "run").newest() == last_row(tmp_path)["step"]
+    assert CheckpointStore(tmp_path / "run").newest() == read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
 
 
 def test_ctrl_c_twice_leaves_at_once(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from steel_megatron.samples.loader import Loader
@@ -10,6 +11,8 @@ from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.training.intervals import every
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 
+log = logging.getLogger(__name__)
+
 SECONDS = 60.0  # between two looks, where neither a validation nor an epoch comes before
 
 
@@ -17,7 +20,8 @@ class DataFiles(Callback):
     """Checks the files of the sources that are still to be read: at validations, checkpoints, epochs, once a minute.
 
     A file that was removed or replaced is still read as it was, so what the run has made of it is good: it saves before
-    it ends with the error. What was written to or cut off ends it at once. Runs after the checkpoint is written.
+    it ends with the error, and one that has made its last step only tells. What was written to or cut off ends it at
+    once. Runs after the checkpoint is written.
     """
 
     def __init__(self, *intervals: int | None) -> None:
@@ -42,8 +46,11 @@ class DataFiles(Callback):
                 trainer.stop_request = error.given
 
     def on_end(self, trainer: Trainer) -> None:
-        if self.moved is not None:
+        if self.moved is None:
+            return
+        if trainer.state.step < trainer.components.batch_size.total_steps:
             raise self.moved
+        log.warning("%s; the run has read all that it needed", self.moved.given)
 
     def check(self, trainer: Trainer) -> None:
         """Raises DataError for the first file that is not what it was."""

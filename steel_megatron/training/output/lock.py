@@ -11,6 +11,16 @@ from typing import IO
 from steel_megatron.config import CheckpointError, StorageError
 
 
+def not_writable(folder: Path, error: OSError) -> StorageError:
+    """What a run says of a folder that does not take its files."""
+    path = error.filename2 or error.filename
+    return StorageError(
+        f"--save {folder} cannot be written: {error.strerror}" + (f" ({path})" if path else ""),
+        rule="a run writes its checkpoints, configuration and numbers there",
+        fix="give a --save that this user can write to, that has room and is not mounted read-only",
+    )
+
+
 class FolderLock:
     """Holds ``FOLDER/.lock`` for the life of the process; the system frees it however the process ends."""
 
@@ -41,12 +51,7 @@ class FolderLock:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = open(self.folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - held until release()
         except OSError as error:
-            raise StorageError(
-                f"--save {self.folder} cannot be written: {error.strerror}"
-                + (f" ({error.filename})" if error.filename else ""),
-                rule="a run writes its checkpoints, configuration and numbers there",
-                fix="give a --save that this user can write to and that is not mounted read-only",
-            ) from error
+            raise not_writable(self.folder, error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

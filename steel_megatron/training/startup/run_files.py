@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from steel_megatron.config import RunConfig, StorageError, save_run_config
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.loop import Callback, Metrics, Trainer
-from steel_megatron.training.output.lock import FolderLock
+from steel_megatron.training.output.lock import FolderLock, not_writable
 from steel_megatron.training.startup.vocabulary import keep_tokenizer
 
 log = logging.getLogger(__name__)
@@ -29,20 +30,28 @@ class RunFiles(Callback):
         self.told = False
 
     def write(self) -> None:
-        """Writes the configuration, and the tokenizer if it is not there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_run_config(self.config, self.folder / "config.yaml")
-        if self.tokenizer is not None:
-            keep_tokenizer(self.tokenizer, self.folder)
+        """Writes the configuration, and the tokenizer if it is not there.
+
+        Raises:
+            StorageError: the folder does not take them.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_run_config(self.config, self.folder / "config.yaml")
+            if self.tokenizer is not None:
+                keep_tokenizer(self.tokenizer, self.folder)
+        except OSError as error:
+            raise not_writable(self.folder, error) from error
 
     def on_metrics(self, trainer: Trainer, rows: list[Metrics]) -> None:
         try:
-            if not (self.folder / "config.yaml").exists():
+            if not os.path.exists(self.folder / "config.yaml"):
                 self.lock.renew()
                 self.write()
                 log.warning("%s was removed: config.yaml and what goes on are written again", self.folder)
             self.told = False
         except (OSError, StorageError) as error:
             if not self.told:
-                log.warning("%s cannot be written: %s; training goes on", self.folder, error)
+                told = not_writable(self.folder, error) if isinstance(error, OSError) else error
+                log.warning("%s; training goes on", told.given)
             self.told = True

@@ -5,35 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import ANY
 
 import pytest
 
 from helpers.curves import assert_same_checkpoint, curve
-from helpers.failing_runs import fail_in
 from helpers.small_disk import fill, mounted
 from helpers.tiny_run import command, environment, run_config, train, write_tokens
 from steel_megatron.checkpoint.store import CheckpointStore
-from steel_megatron.training.loop import Trainer
 from steel_megatron.training.output.metrics_rows import read_metrics
-
-
-@pytest.fixture
-def before_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, Callable[[], object]]], None]:
-    """Has something done before steps of the run in this process, by their numbers."""
-
-    original = Trainer.train_step
-
-    def plan(actions: dict[int, Callable[[], object]]) -> None:
-        def step(self: Trainer) -> None:
-            actions.get(self.state.step + 1, lambda: None)()
-            original(self)
-
-        monkeypatch.setattr(Trainer, "train_step", step)
-
-    return plan
 
 
 def steps_in(run: Path) -> list[int]:
@@ -58,27 +38,6 @@ def test_a_disk_that_is_full_for_a_while_costs_one_checkpoint(tmp_path: Path, be
         assert scalar_steps(run / "tensorboard") == list(range(1, 13))
 
 
-def test_a_disk_that_stays_full_ends_the_run_and_the_advice_works(tmp_path: Path, before_step) -> None:
-    config = run_config(tmp_path, save_retain=2)
-    train(config, "--save", str(tmp_path / "whole"))
-    with mounted(tmp_path / "disk", "8m") as disk:
-        run, filler = disk / "run", disk / "filler"
-        before_step({6: lambda: fill(filler)})
-        output = train(config, "--save", str(run), status=2)
-        assert output.count("the newest checkpoint is of step 4") == 2  # warned of step 8, and the error of step 12
-        assert "rule: the run's last state is kept" in output
-        assert CheckpointStore(run).newest() == 4
-        filler.unlink()
-        strict = train(config, "--save", str(run), "--strict-saves", status=2)
-        assert "rule: with --strict-saves every checkpoint is written" in strict
-        assert CheckpointStore(run).newest() == 4
-        before_step({})
-        filler.unlink()
-        train(config, "--save", str(run))
-        assert curve(run) == curve(tmp_path / "whole")
-        assert_same_checkpoint(run, tmp_path / "whole", 12)
-
-
 def test_a_folder_that_is_removed_is_made_again(tmp_path: Path, before_step) -> None:
     config = run_config(tmp_path, tensorboard=True)
     run = tmp_path / "run"
@@ -89,16 +48,6 @@ def test_a_folder_that_is_removed_is_made_again(tmp_path: Path, before_step) -> 
     assert (run / "config.yaml").is_file()
     assert scalar_steps(run / "tensorboard") == list(range(1, 13))
     assert output.count("was removed") == 4  # metrics, configuration, and the events twice
-
-
-def test_a_save_that_fails_on_one_rank_is_passed_by_all(tmp_path: Path) -> None:
-    config = run_config(tmp_path, eval_iters=0, save_interval=4)
-    ends = fail_in("save_once", 1, ["train", "--config", str(config)], tmp_path / "out", hang=False)
-    assert [end.status for end in ends] == [0, 0], ends
-    text = ends[0].text + ends[1].text
-    assert text.count("training goes on, and the next interval tries again") == 1
-    assert "rank 1: OSError: [Errno 28] No space left on device" in text
-    assert CheckpointStore(tmp_path / "run").steps() == [8, 12]
 
 
 def test_output_to_a_full_device_does_not_end_a_run(tmp_path: Path) -> None:
@@ -121,48 +70,6 @@ def test_a_save_folder_that_cannot_be_written_is_three_lines(tmp_path: Path) -> 
         assert [line[:8] for line in output.splitlines()[-2:]] == ["  rule: ", "  fix:  "]
 
 
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2 // 4096 * 4096)
-
-
-def replace(path: Path) -> None:
-    path.with_name("other").write_bytes(path.read_bytes())
-    os.replace(path.with_name("other"), path)
-
-
-def write_over(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.write(b"\1" * 200)
-    os.utime(path, ns=(1, 1))
-
-
-FAULTS = {
-    "cut off": cut,
-    "replaced by another file": replace,
-    "removed": lambda path: path.unlink(),
-    "written to": write_over,
-}
-
-
-@pytest.mark.parametrize("suffix", ["bin", "idx"])
-@pytest.mark.parametrize("said", FAULTS)
-def test_data_that_changes_under_a_run_is_named(tmp_path: Path, before_step, said: str, suffix: str) -> None:
-    path = tmp_path / f"data.{suffix}"
-    before_step({6: lambda: FAULTS[said](path)})
-    output = train(run_config(tmp_path), status=2)
-    error = output[output.index("error:") :]
-    assert f"{path} " in error
-    assert f"{said} under the run" in error
-    assert "fix:  bring the file back as it was" in error
-    kept = said in ("removed", "replaced by another file")  # then what was read is good, and the last step is saved
-    assert CheckpointStore(tmp_path / "run").newest() == (9 if kept else 8 if said == "written to" else ANY)
-
-
-def test_what_is_only_touched_goes_on(tmp_path: Path, before_step) -> None:
-    before_step({6: lambda: os.utime(tmp_path / "data.bin", ns=(1, 1))})
-    train(run_config(tmp_path))
-
-
 @pytest.mark.parametrize("knobs", [{}, {"reset_attention_mask": True, "packing": "best-fit"}], ids=["plain", "packed"])
 def test_a_read_behind_the_end_of_a_file_is_an_error(tmp_path: Path, before_step, knobs: dict) -> None:
     """No validation comes before it: the threads that read ahead meet it."""
@@ -175,14 +82,6 @@ def test_a_read_behind_the_end_of_a_file_is_an_error(tmp_path: Path, before_step
     before_step({3: lambda: [os.truncate(path, 4096) for path in files]})
     output = train(config, status=2)
     assert any(f"error: {path} was cut off under the run" in output for path in files), output
-
-
-def test_a_rank_whose_data_is_gone_ends_all(tmp_path: Path) -> None:
-    config = run_config(tmp_path)
-    ends = fail_in("data", 1, ["train", "--config", str(config)], tmp_path / "out", hang=False)
-    assert ends[1].status == 2, ends
-    assert "data.idx was removed under the run" in ends[1].text
-    assert ends[0].status != 0
 
 
 def test_a_command_that_is_not_guarded_names_the_file(tmp_path: Path) -> None:
