@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 
 from steel_megatron.cli.messages import show_messages
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     found.tell()
     check_folder(output)
     sample = TextSample([file.location for file in found.files], args.json_key, args.max_bytes)
-    backend = train_bpe(sample, args.vocab_size, args.special_tokens, show_progress=sys.stderr.isatty())
+    backend = train_bpe(sample, args.vocab_size, args.special_tokens)
     write_folder(backend, args.special_tokens, output)
     tokenizer = build_tokenizer("HuggingFaceTokenizer", output)
     if tokenizer.vocab_size < args.vocab_size:

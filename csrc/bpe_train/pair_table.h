@@ -1,0 +1,66 @@
+// Pairs of neighbouring tokens with what is known of them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace bpe_train {
+
+using Pair = uint64_t;  // the left token's id, then the right one's: pairs are in the order of their ids
+constexpr Pair kNoPair = ~0ULL;
+
+inline Pair pair_of(uint32_t left, uint32_t right) { return static_cast<Pair>(left) << 32 | right; }
+inline uint32_t left_of(Pair pair) { return static_cast<uint32_t>(pair >> 32); }
+inline uint32_t right_of(Pair pair) { return static_cast<uint32_t>(pair); }
+
+// The multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3).
+inline uint64_t scattered(Pair pair) {
+  pair = (pair ^ pair >> 29) * 0x9E3779B97F4A7C15ULL;
+  return pair ^ pair >> 32;
+}
+
+struct PairCount {
+  Pair pair = kNoPair;
+  int64_t count = 0;
+  uint32_t first = 0, places = 0;  // of its list of places in the text
+};
+
+// A hash table of a fixed size.
+class PairTable {
+ public:
+  // Empties the table and gives it so many slots, a power of two.
+  void reset(size_t slots) {
+    slots_.assign(slots, PairCount());
+    used_ = 0;
+  }
+
+  PairCount* find(Pair pair) {
+    for (size_t at = scattered(pair) & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
+      if (slots_[at].pair == pair) return &slots_[at];
+      if (slots_[at].pair == kNoPair) return nullptr;
+    }
+  }
+
+  // The slot of a pair, which may be new; there is room().
+  PairCount& of(Pair pair) {
+    size_t at = scattered(pair) & (slots_.size() - 1);
+    while (slots_[at].pair != pair && slots_[at].pair != kNoPair) at = (at + 1) & (slots_.size() - 1);
+    if (slots_[at].pair == kNoPair) {
+      slots_[at].pair = pair;
+      ++used_;
+    }
+    return slots_[at];
+  }
+
+  size_t room() const { return most(slots_.size()) - used_; }
+  size_t used() const { return used_; }
+  std::vector<PairCount>& slots() { return slots_; }
+
+  static size_t most(size_t slots) { return slots / 8 * 5; }
+
+ private:
+  std::vector<PairCount> slots_;
+  size_t used_ = 0;
+};
+
+}  // namespace bpe_train

@@ -1,0 +1,176 @@
+// The search of the text for frequent pairs.
+#include <algorithm>
+#include <stdexcept>
+
+#include "trainer.h"
+
+namespace bpe_train {
+
+namespace {
+
+constexpr size_t kMostCells = size_t{1} << 26;
+constexpr int64_t kStep = 8;            // a search goes down to this part of the largest count
+constexpr uint64_t kSmallText = 1 << 22;  // is searched once for all
+
+// Levels of counts, 16 for each power of two: counts below 16 have a level each.
+constexpr size_t kLevels = 16 * 30;
+
+size_t level_of(uint32_t count) {
+  if (count < 16) return count;
+  const int bits = 31 - __builtin_clz(count);
+  return static_cast<size_t>(bits - 3) * 16 + (count >> (bits - 4) & 15);
+}
+
+int64_t least_of(size_t level) {
+  return level < 16 ? static_cast<int64_t>(level) : static_cast<int64_t>(16 + level % 16) << (level / 16 - 1);
+}
+
+}  // namespace
+
+// The count that pre-tokens have at a place. `from` is the index of one before or at it, and is moved there.
+int64_t Trainer::weight_at(uint64_t place, size_t& from) const {
+  if (place >= weights_[from].end) {
+    const auto found = std::upper_bound(weights_.begin() + static_cast<int64_t>(from), weights_.end(), place,
+                                        [](uint64_t wanted, const Weight& weight) { return wanted < weight.end; });
+    from = static_cast<size_t>(found - weights_.begin());
+  }
+  return weights_[from].count;
+}
+
+template <class OnPair>
+void Trainer::each_pair(OnPair&& on_pair) const {
+  size_t weight = 0;
+  uint64_t place = 0, end = 1;
+  uint32_t left = kNoToken;
+  while (end < text_.size() - 1) {
+    const uint64_t next = text_.next(end);
+    const uint32_t right = text_.id(vocabulary_, end, next);
+    if (left != kNoToken && right != kNoToken) on_pair(place, pair_of(left, right), weight_at(place, weight));
+    place = end;
+    end = next;
+    left = right;
+  }
+}
+
+// Adds up the counts of pairs in cells that several may share, so that a cell has at least the count of each. Returns
+// the threshold to search with: 0 where there is no pair.
+int64_t Trainer::sketch() {
+  size_t cells = 1 << 10;
+  while (2 * cells <= std::min(kMostCells, places_.size()) && cells < 2 * text_.size()) cells *= 2;
+  sketch_mask_ = cells - 1;
+  std::fill_n(places_.begin(), cells, 0);
+  each_pair([&](uint64_t, Pair pair, int64_t weight) {
+    uint32_t& cell = places_[scattered(pair) & sketch_mask_];
+    cell = static_cast<uint32_t>(std::min<uint64_t>(cell + static_cast<uint64_t>(weight), UINT32_MAX));
+  });
+  std::vector<size_t> counts(kLevels);
+  for (size_t cell = 0; cell < cells; ++cell) ++counts[level_of(places_[cell])];
+  size_t level = kLevels - 1;
+  while (level > 0 && counts[level] == 0) --level;
+  if (level == 0) return 0;
+  top_level_ = level;
+  if (text_.size() < kSmallText && text_.size() < PairTable::most(slots_)) return 1;
+  const int64_t least = std::max<int64_t>(least_of(level) / kStep, 1);
+  size_t sum = counts[level];
+  while (level > 1 && least_of(level) > least && sum + counts[level - 1] <= PairTable::most(slots_) / 2) {
+    sum += counts[--level];
+  }
+  return least_of(level);
+}
+
+// Counts the pairs whose cells have at least so much, with the left token below a limit. False where they are too many.
+bool Trainer::count_pairs(int64_t least, uint32_t limit) {
+  pairs_.reset(slots_);
+  const auto cell = static_cast<uint32_t>(std::min<int64_t>(least, UINT32_MAX));
+  bool room = true;
+  each_pair([&](uint64_t, Pair pair, int64_t weight) {
+    const bool wanted =
+        places_[scattered(pair) & sketch_mask_] >= cell || (!revived_.empty() && revived_.count(pair) != 0);
+    if (!room || !wanted || left_of(pair) >= limit) return;
+    PairCount& entry = pairs_.of(pair);
+    entry.count += weight;
+    ++entry.places;
+    room = pairs_.room() > 0;
+  });
+  if (!room) return false;
+  for (PairCount& entry : pairs_.slots()) {
+    if (entry.pair == kNoPair) continue;
+    const auto merged = merged_.find(entry.pair);
+    if (merged != merged_.end()) entry.count += merged->second;
+  }
+  return true;
+}
+
+// Lists the places of the pairs in the table, from a count on that leaves half of the room for those to come. Returns that
+// count, or 0 where the most frequent pair alone has too many places.
+int64_t Trainer::list_places(int64_t least) {
+  std::vector<PairCount> found;
+  size_t total = 0;
+  for (const PairCount& entry : pairs_.slots()) {
+    if (entry.pair == kNoPair || entry.count < least) continue;
+    found.push_back(entry);
+    total += entry.places;
+  }
+  if (total > places_.size() / 2 || found.size() > PairTable::most(slots_) / 2) {
+    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.count > b.count; });
+    size_t listed = 0;
+    for (total = 0; listed < found.size() && listed < PairTable::most(slots_) / 2; ++listed) {
+      if (total + found[listed].places > places_.size() / 2) break;
+      total += found[listed].places;
+    }
+    least = found[listed].count + 1;  // of those with the count at which the room ends, none
+    while (listed > 0 && found[listed - 1].count < least) --listed;
+    if (listed == 0) return 0;
+    found.resize(listed);
+  }
+  pairs_.reset(slots_);
+  used_places_ = 0;
+  for (const PairCount& entry : found) {
+    PairCount& slot = pairs_.of(entry.pair);
+    slot.count = entry.count;
+    slot.first = static_cast<uint32_t>(used_places_);
+    used_places_ += entry.places;
+    queue_.push_back({entry.count, entry.pair});
+  }
+  std::make_heap(queue_.begin(), queue_.end());
+  each_pair([&](uint64_t place, Pair pair, int64_t) {
+    if (PairCount* entry = pairs_.find(pair)) places_[entry->first + entry->places++] = static_cast<uint32_t>(place);
+  });
+  return least;
+}
+
+// Fills table, lists and queue with the most frequent pairs. False where there is no pair, or one that has more places
+// than there is room for, which is `alone` then.
+bool Trainer::search(Pair& alone) {
+  search_ = false;
+  queue_.clear();
+  int64_t least = sketch();
+  uint32_t limit = kNoToken;
+  while (least > 0) {
+    if (!count_pairs(least, limit)) {
+      if (least < least_of(top_level_)) {
+        least += std::max<int64_t>(least / 16, 1);
+      } else if (limit > 1) {
+        limit = std::min(limit, static_cast<uint32_t>(vocabulary_.size())) / 2;
+      } else {
+        throw std::length_error("more pairs than the memory has room for");
+      }
+      continue;
+    }
+    Candidate best{0, kNoPair};
+    for (const PairCount& entry : pairs_.slots()) {
+      if (entry.pair != kNoPair) best = std::max(best, Candidate{entry.count, entry.pair});
+    }
+    if (best.count < least) {  // the cells that reached the threshold were shared
+      if (least == 1) break;
+      least = std::max<int64_t>(least / 2, 1);
+      continue;
+    }
+    least_ = list_places(least);
+    if (least_ == 0) alone = best.pair;
+    return least_ != 0;
+  }
+  return false;
+}
+
+}  // namespace bpe_train
