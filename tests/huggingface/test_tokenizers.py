@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-
 import pytest
-import sentencepiece
 
-from helpers.sample_texts import TEXTS
+from helpers.small_sentencepiece import LIKE_LLAMA, small_sentencepiece
 from helpers.small_tokenizer import SMALL_VOCABULARY, small_tiktoken, small_tokenizer
 from steel_megatron.config import DataConfig, DataError
 from steel_megatron.huggingface.tokenizers import load_tokenizer, tokenizer_of_folder, tokenizer_of_run
 from steel_megatron.tokenizer import build_tokenizer
-
-
-def small_sentencepiece(path: Path) -> Path:
-    """A BPE model that has an exact Hugging Face form."""
-    lines = [line for text in TEXTS.values() for line in text.split("\n") if line.strip()] * 3
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=model,
-        vocab_size=700,
-        model_type="bpe",
-        byte_fallback=True,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        minloglevel=2,
-    )
-    path.write_bytes(model.getvalue())
-    return path
 
 
 @pytest.mark.parametrize("kind", ["HuggingFaceTokenizer", "TikTokenizer", "SentencePieceTokenizer"])
@@ -38,7 +16,7 @@ def test_the_runs_copy_is_the_tokenizer_of_training(kind, tmp_path):
     source = {
         "HuggingFaceTokenizer": lambda: small_tokenizer(tmp_path / "source"),
         "TikTokenizer": lambda: small_tiktoken(tmp_path / "source.tiktoken"),
-        "SentencePieceTokenizer": lambda: small_sentencepiece(tmp_path / "source.model"),
+        "SentencePieceTokenizer": lambda: small_sentencepiece(tmp_path / "source.model", **LIKE_LLAMA),
     }[kind]()
     trained_with = build_tokenizer(None, source)
     assert trained_with.type == kind
