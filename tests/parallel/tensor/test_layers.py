@@ -24,7 +24,6 @@ from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Axis, Grid
 from steel_megatron.parallel.parameter import row_slices, slices_of, spec_of
 from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, Out, RowParallelLinear
-from steel_megatron.parallel.tensor.products import linear
 from steel_megatron.parallel.tensor.vocab import VocabParallelEmbedding
 
 SAMPLES = 4
@@ -159,11 +158,3 @@ def test_one_rank_is_the_plain_layer():
     assert torch.equal(x.grad, expected[0])
     torch.testing.assert_close(layer.weight.main_grad, expected[1], rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(layer.bias.main_grad, expected[2], rtol=1e-6, atol=1e-6)
-
-
-def test_nothing_is_saved_without_gradients():
-    weight = nn.Parameter(torch.randn(4, HIDDEN))
-    weight.main_grad = torch.zeros_like(weight)
-    with torch.no_grad():
-        assert linear(torch.randn(2, HIDDEN), weight).grad_fn is None
-    assert torch.equal(weight.main_grad, torch.zeros_like(weight))
