@@ -19,7 +19,7 @@ from steel_megatron.config.instruction_set import (
     INSTRUCTION_SETS,
     check_instruction_set,
 )
-from steel_megatron.config.load import load_run_config, preset_names, save_run_config
+from steel_megatron.config.load import load_run_config, preset_names, run_config_text
 from steel_megatron.config.logging import LoggingConfig
 from steel_megatron.config.model import ModelConfig
 from steel_megatron.config.optimizer import OptimizerConfig
@@ -92,7 +92,7 @@ __all__ = [
     "parse_yaml",
     "preset_names",
     "read_text",
-    "save_run_config",
+    "run_config_text",
     "share",
     "shipped_in",
 ]

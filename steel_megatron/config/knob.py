@@ -58,9 +58,8 @@ def knob(
         adds: a list whose flag may be given several times, each adding to it.
         shape: a size of the model, which ``steel verify`` makes small.
     """
-    metadata: dict[str, Any] = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed}
-    metadata |= {"adds": adds, "shape": shape}
-    return dataclasses.field(default=default, metadata=metadata)
+    metadata = {"doc": doc, "unit": unit, "choices": choices, "allowed": allowed, "changed": changed, "adds": adds}
+    return dataclasses.field(default=default, metadata={**metadata, "shape": shape})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,11 +121,5 @@ def knobs_of(section: str, cls: type) -> Iterator[Knob]:
             is_list=is_list,
             optional=type(None) in typing.get_args(hint),
             default=field.default,
-            doc=field.metadata["doc"],
-            unit=field.metadata["unit"],
-            choices=choices,
-            allowed=field.metadata["allowed"],
-            changed=field.metadata["changed"],
-            adds=field.metadata["adds"],
-            shape=field.metadata["shape"],
+            **{**field.metadata, "choices": choices},
         )

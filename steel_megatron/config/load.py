@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +115,6 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def save_run_config(config: RunConfig, path: Path) -> None:
-    """Writes the effective configuration as YAML that :func:`load_run_config` reads back to the same."""
-    temporary = path.with_name(path.name + f".tmp{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            yaml.dump(config.to_dict(), file, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+def run_config_text(config: RunConfig) -> str:
+    """The effective configuration as YAML that :func:`load_run_config` reads back to the same."""
+    return yaml.dump(config.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)

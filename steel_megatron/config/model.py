@@ -19,6 +19,13 @@ from steel_megatron.config.layer_types import (
 from steel_megatron.config.ranges import AMOUNT, IDS, LAYERS, LENGTH, POSITIVE, SIZE, at_least, divisors, share
 from steel_megatron.config.section import Section
 
+# The knobs rope_scaling_… that each kind of RoPE scaling looks at.
+ROPE_SCALINGS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+    "yarn": ("factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "attention_factor"),
+}
 FFN_MULTIPLE = 256  # of the width inside a gated MLP, where it is not given
 
 

@@ -17,10 +17,11 @@ from steel_megatron.config import ConfigError, DataError
 from steel_megatron.huggingface.checkpoints import RunCheckpoint
 from steel_megatron.huggingface.family import Family
 from steel_megatron.huggingface.finite import FiniteWeights
-from steel_megatron.huggingface.folder import DTYPE_NAMES, check_target, new_folder, write_json, write_shards
+from steel_megatron.huggingface.folder import DTYPE_NAMES, check_target, new_folder, write_shards
 from steel_megatron.huggingface.names import Target, targets_of
 from steel_megatron.huggingface.options import family_of, write_options
-from steel_megatron.huggingface.tokenizers import load_tokenizer, tokenizer_of_run
+from steel_megatron.huggingface.tokenizers import check_ids, load_tokenizer, tokenizer_of_run
+from steel_megatron.jobs.durable import write_json
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import param_dtype, parameters_with_spec
@@ -108,13 +109,7 @@ def check_tokenizer(tokenizer: Tokenizer, checkpoint: RunCheckpoint) -> None:
             rule="a model is exported with the tokenizer of its training data",
             fix="name that tokenizer with --tokenizer-model",
         )
-    assert checkpoint.model.vocab_size is not None
-    if tokenizer.vocab_size > checkpoint.model.vocab_size:
-        raise DataError(
-            f"the tokenizer has {tokenizer.vocab_size} ids, the model {checkpoint.model.vocab_size}",
-            rule="every id has a row of the embedding",
-            fix="name the tokenizer of the training data with --tokenizer-model",
-        )
+    check_ids(tokenizer, checkpoint.model.vocab_size)
 
 
 def write_tokenizer(tokenizer: Tokenizer | None, folder: Path) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from steel_megatron.checkpoint.foreign import not_hugging_face
 from steel_megatron.config import CheckpointError, ConfigError
-from steel_megatron.jobs.durable import sync
+from steel_megatron.jobs.durable import sync, write_json
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -177,11 +177,6 @@ def check_target(target: Path, overwrite: bool) -> None:
             rule="only a model folder is replaced",
             fix="remove it yourself, or choose another --output",
         )
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON object as transformers does."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _shards(folder: Path) -> list[str]:

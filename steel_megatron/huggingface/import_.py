@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,14 @@ import torch
 from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.checkpoint.version import code_version
-from steel_megatron.config import CheckpointError, ConfigError, DataError, RunConfig, save_run_config
+from steel_megatron.config import CheckpointError, RunConfig, run_config_text
 from steel_megatron.huggingface.finite import FiniteWeights
 from steel_megatron.huggingface.folder import StateFolder, read_config
 from steel_megatron.huggingface.names import targets_of
 from steel_megatron.huggingface.options import read_options
-from steel_megatron.huggingface.tokenizers import COPY, tokenizer_of_folder
+from steel_megatron.huggingface.tokenizers import check_ids, keep_tokenizer, tokenizer_of_folder
 from steel_megatron.huggingface.weights import from_hugging_face
+from steel_megatron.jobs.durable import write_text
 from steel_megatron.model.gpt import GPT
 from steel_megatron.model.slices import model_slices
 from steel_megatron.parallel.grid import Grid
@@ -74,13 +73,8 @@ def import_folder(
         raise CheckpointError(f"{save} holds a run already", rule=store.describe(), fix="choose another --save")
     refuse_foreign(save, "--save")
     tokenizer = tokenizer_of_folder(hf, tokenizer_model)
-    assert model_config.vocab_size is not None
-    if tokenizer is not None and tokenizer.vocab_size > model_config.vocab_size:
-        raise DataError(
-            f"the tokenizer has {tokenizer.vocab_size} ids, the model {model_config.vocab_size}",
-            rule="every id has a row of the embedding",
-            fix="name the model's tokenizer with --tokenizer-model",
-        )
+    if tokenizer is not None:
+        check_ids(tokenizer, model_config.vocab_size)
     config = RunConfig(model=model_config)
     length = min(config.training.seq_length, model_config.max_position_embeddings)
     config = config.replace(precision=PRECISIONS[dtype], seq_length=length)
@@ -94,7 +88,7 @@ def import_folder(
     save.mkdir(parents=True, exist_ok=True)
     kept = tokenizer is not None and keep_tokenizer(tokenizer, save)
     store.save(STEP, model_slices([model]), facts_of(config, tokenizer, hf))
-    save_run_config(config, save / "config.yaml")
+    write_text(save / "config.yaml", run_config_text(config))
     count = sum(target.numel for target in targets_of(parameters_with_spec([model]), chosen))
     return Imported(save, chosen.name, PRECISIONS[dtype], count, kept)
 
@@ -111,18 +105,3 @@ def facts_of(config: RunConfig, tokenizer: Tokenizer | None, hf: Path) -> dict[s
         "layout": {"world": 1, "tp": 1, "pp": 1, "dp": 1},
         "imported_from": str(hf.absolute()),
     }
-
-
-def keep_tokenizer(tokenizer: Tokenizer, folder: Path) -> bool:
-    """Copies the tokenizer into the run's folder; False if it has no Hugging Face form."""
-    temporary = folder / f"{COPY}.tmp{os.getpid()}"
-    temporary.mkdir()
-    try:
-        tokenizer.save_pretrained(temporary)
-        shutil.rmtree(folder / COPY, ignore_errors=True)
-        temporary.rename(folder / COPY)
-    except ConfigError:
-        return False
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return True

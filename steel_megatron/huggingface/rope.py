@@ -12,26 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from steel_megatron.config import ConfigError, ModelConfig
+from steel_megatron.config.model import ROPE_SCALINGS
 
 log = logging.getLogger(__name__)
 
 _TYPES = {"default": "none", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
-_SETTINGS = {  # of each type: its name there → the knob
-    "linear": {"factor": "rope_scaling_factor"},
-    "llama3": {
-        "factor": "rope_scaling_factor",
-        "low_freq_factor": "rope_scaling_low_freq_factor",
-        "high_freq_factor": "rope_scaling_high_freq_factor",
-        "original_max_position_embeddings": "rope_scaling_original_max_position_embeddings",
-    },
-    "yarn": {
-        "factor": "rope_scaling_factor",
-        "original_max_position_embeddings": "rope_scaling_original_max_position_embeddings",
-        "beta_fast": "rope_scaling_beta_fast",
-        "beta_slow": "rope_scaling_beta_slow",
-        "attention_factor": "rope_scaling_attention_factor",
-    },
-}
 
 
 def write_rope(model: ModelConfig) -> dict[str, Any]:
@@ -41,7 +26,7 @@ def write_rope(model: ModelConfig) -> dict[str, Any]:
         scaling: dict[str, Any] | None = None
         parameters: dict[str, Any] = {"rope_type": "default"}
     else:
-        values = {name: getattr(model, knob) for name, knob in _SETTINGS[kind].items()}
+        values = {name: getattr(model, f"rope_scaling_{name}") for name in ROPE_SCALINGS[kind]}
         scaling = {"rope_type": kind} | {name: value for name, value in values.items() if value is not None}
         parameters = dict(scaling)
     reach = model.rope_scaling_factor * model.rope_scaling_original_max_position_embeddings
@@ -80,8 +65,8 @@ def read_rope(options: Mapping[str, Any]) -> dict[str, Any]:
         "rotary_base": 10000.0 if theta is None else float(theta),
         "rope_scaling_type": _TYPES[kind],
     }
-    for name, knob in _SETTINGS.get(kind, {}).items():
-        value = parameters.get(name)
+    for name in ROPE_SCALINGS[_TYPES[kind]]:
+        value, knob = parameters.get(name), f"rope_scaling_{name}"
         if name == "original_max_position_embeddings":
             knobs[knob] = int(value or options["max_position_embeddings"])
         elif value is not None:

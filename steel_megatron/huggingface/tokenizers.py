@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-from steel_megatron.config import DataConfig, DataError
+from steel_megatron.config import ConfigError, DataConfig, DataError
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.tokenizer.build import build_tokenizer, recognise
 
@@ -72,6 +73,34 @@ def tokenizer_of_folder(folder: Path, given: str | None = None) -> Tokenizer | N
     except DataError:
         return None
     return build_tokenizer(None, folder)
+
+
+def keep_tokenizer(tokenizer: Tokenizer, folder: Path) -> bool:
+    """Copies the tokenizer into a run's folder, in the place of another; False if it has no Hugging Face form."""
+    temporary = folder / f"{COPY}.tmp"
+    temporary.mkdir(exist_ok=True)
+    try:
+        tokenizer.save_pretrained(temporary)
+        shutil.rmtree(folder / COPY, ignore_errors=True)
+        temporary.rename(folder / COPY)
+    except ConfigError:
+        return False
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return True
+
+
+def check_ids(tokenizer: Tokenizer, vocab_size: int | None) -> None:
+    """
+    Raises:
+        DataError: the tokenizer has ids for which the model has no embedding.
+    """
+    if vocab_size is not None and tokenizer.vocab_size > vocab_size:
+        raise DataError(
+            f"the tokenizer has {tokenizer.vocab_size} ids, the model {vocab_size}",
+            rule="every id has a row of the embedding",
+            fix="name the tokenizer of the model's data with --tokenizer-model",
+        )
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -13,6 +13,7 @@ import functools
 import importlib
 import math
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,16 +49,7 @@ def fits_4(q: Tensor, k: Tensor, v: Tensor) -> bool:
 
 def whole(version: int, q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, window: int | None = None) -> Tensor:
     """Causal attention over whole sequences, of the last ``window`` tokens if given. → (B, S, N, D)."""
-    result = _package(version).flash_attn_func(
-        q_BSND,
-        k_BSKD,
-        v_BSKD,
-        softmax_scale=1.0 / math.sqrt(q_BSND.shape[-1]),
-        causal=True,
-        **_window(window),
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-    )
-    return _output(result)
+    return _output(_package(version).flash_attn_func(q_BSND, k_BSKD, v_BSKD, **_options(q_BSND, window)))
 
 
 def packed(
@@ -78,17 +70,19 @@ def packed(
         cu_seqlens_k=cu_seqlens,
         max_seqlen_q=longest,
         max_seqlen_k=longest,
-        softmax_scale=1.0 / math.sqrt(q_TND.shape[-1]),
-        causal=True,
-        **_window(window),
-        deterministic=torch.are_deterministic_algorithms_enabled(),
+        **_options(q_TND, window),
     )
     return _output(result)
 
 
-def _window(window: int | None) -> dict[str, tuple[int, int]]:
-    """Theirs counts the tokens to the left and to the right of a query, without itself."""
-    return {} if window is None else {"window_size": (window - 1, 0)}
+def _options(q: Tensor, window: int | None) -> dict[str, Any]:
+    """Of all calls. Their window counts the tokens to the left and to the right of a query, without itself."""
+    return {
+        "softmax_scale": 1.0 / math.sqrt(q.shape[-1]),
+        "causal": True,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        **({} if window is None else {"window_size": (window - 1, 0)}),
+    }
 
 
 @functools.cache

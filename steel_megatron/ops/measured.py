@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 import steel_megatron
+from steel_megatron.jobs.durable import write_json
 
 FILE_VARIABLE = "STEEL_KERNEL_TIMES"  # names another file
 Results = dict[str, dict[str, Any]]  # by operation and backend
@@ -82,11 +83,7 @@ def times(device_type: str) -> dict[str, Any] | None:
     """What was measured on a device like this one with these versions; None if nothing was."""
     found = [_in_memory.get(device_type)]
     if found == [None]:
-        try:
-            known = json.loads(file().read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        if not isinstance(known, dict):
+        if not (known := _kept()):
             return None
         name = device_name(device_type)
         others = [key for key in reversed(known) if key.startswith(f"{name}; ")]
@@ -132,19 +129,21 @@ def write(device_type: str, found: dict[str, Any], *, keep_earlier: bool = False
     name = f"{name}; {found['run']}" if found.get("run") else name
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
-        earlier = known.get(name) if isinstance(known, dict) else None
+        known = _kept()
+        earlier = known.pop(name, None)
         if not (keep_earlier and isinstance(earlier, dict) and _says_as_much(earlier, found)):
-            known = {key: value for key, value in known.items() if key != name} if isinstance(known, dict) else {}
-            known[name] = found  # the latest is the last
-            part = path.with_name(f"{path.name}.{os.getpid()}")
-            part.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            os.replace(part, path)
+            write_json(path, {**known, name: found}, indent=1)  # the latest is the last
     use(device_type, None)
     return path
+
+
+def _kept() -> dict[str, Any]:
+    """What is in the file; nothing where it cannot be read."""
+    try:
+        known = json.loads(file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _counts(found: Any) -> bool:

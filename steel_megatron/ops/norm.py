@@ -24,15 +24,10 @@ _FUSED = {"steel": native, "compiled": compiled}
 
 def rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
     """``x / sqrt(mean(x²) + epsilon) * weight``, rounded once to the type of ``x`` (Zhang and Sennrich, 2019)."""
-    return _RMS_NORM[pick("rms_norm", x, weight_H)](x, weight_H, epsilon)
-
-
-def _native_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
-    return native.rms_norm(x, weight_H, epsilon)[0]
-
-
-def _compiled_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
-    return compiled.rms_norm(x, weight_H, epsilon)[0]
+    name = pick("rms_norm", x, weight_H)
+    if name in _FUSED:
+        return _FUSED[name].rms_norm(x, weight_H, epsilon)[0]
+    return _RMS_NORM[name](x, weight_H, epsilon)
 
 
 def _torch_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
@@ -42,8 +37,6 @@ def _torch_rms_norm(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
 
 
 _RMS_NORM = {
-    "steel": _native_rms_norm,
-    "compiled": _compiled_rms_norm,
     "te": transformer_engine.rms_norm,
     "apex": apex.rms_norm,
     "torch": _torch_rms_norm,
@@ -69,7 +62,10 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight_H: Tensor, epsilon: float) 
 
 def layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
     """``(x - mean) / sqrt(var + epsilon) * weight + bias`` (Ba et al., 2016)."""
-    return _LAYER_NORM[pick("layer_norm", x, weight_H, bias_H)](x, weight_H, bias_H, epsilon)
+    name = pick("layer_norm", x, weight_H, bias_H)
+    if name in _FUSED:
+        return _FUSED[name].layer_norm(x, weight_H, _bias(weight_H, bias_H), epsilon)[0]
+    return _LAYER_NORM[name](x, weight_H, bias_H, epsilon)
 
 
 def layer_norm_beside(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -91,14 +87,6 @@ def add_layer_norm(
     return layer_norm(total, weight_H, bias_H, epsilon), total
 
 
-def _native_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
-    return native.layer_norm(x, weight_H, _bias(weight_H, bias_H), epsilon)[0]
-
-
-def _compiled_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilon: float) -> Tensor:
-    return compiled.layer_norm(x, weight_H, _bias(weight_H, bias_H), epsilon)[0]
-
-
 def _bias(weight_H: Tensor, bias_H: Tensor | None) -> Tensor:
     return torch.zeros_like(weight_H) if bias_H is None else bias_H
 
@@ -108,8 +96,6 @@ def _torch_layer_norm(x: Tensor, weight_H: Tensor, bias_H: Tensor | None, epsilo
 
 
 _LAYER_NORM = {
-    "steel": _native_layer_norm,
-    "compiled": _compiled_layer_norm,
     "te": transformer_engine.layer_norm,
     "apex": apex.layer_norm,
     "torch": _torch_layer_norm,

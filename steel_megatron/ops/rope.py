@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -47,13 +47,7 @@ class RopeSettings:
             rotary_dim=int(config.head_dim * config.rotary_percent),
             base=config.rotary_base,
             scaling_type=config.rope_scaling_type,
-            factor=config.rope_scaling_factor,
-            low_freq_factor=config.rope_scaling_low_freq_factor,
-            high_freq_factor=config.rope_scaling_high_freq_factor,
-            original_max_position_embeddings=config.rope_scaling_original_max_position_embeddings,
-            beta_fast=config.rope_scaling_beta_fast,
-            beta_slow=config.rope_scaling_beta_slow,
-            attention_factor=config.rope_scaling_attention_factor,
+            **{field.name: getattr(config, f"rope_scaling_{field.name}") for field in fields(cls)[3:]},
         )
 
 

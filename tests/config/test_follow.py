@@ -9,7 +9,7 @@ import pytest
 
 from steel_megatron.config import KNOBS, ModelConfig, RunConfig, check_run, load_run_config, preset_names
 from steel_megatron.config.knob import Follows
-from steel_megatron.config.load import PRESETS, read_yaml, save_run_config
+from steel_megatron.config.load import PRESETS, read_yaml, run_config_text
 
 
 def test_the_default_model_is_what_it_was() -> None:
@@ -49,7 +49,7 @@ def test_none_is_given_and_means_a_key_head_for_each(tmp_path) -> None:
 
 def test_what_followed_is_saved_and_stays(tmp_path) -> None:
     run = load_run_config(overrides={"hidden_size": 1024, "seq_length": 8192})
-    save_run_config(run, tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text(run_config_text(run), encoding="utf-8")
     saved = read_yaml(tmp_path / "config.yaml")["model"]
     assert (saved["ffn_hidden_size"], saved["max_position_embeddings"]) == (2816, 8192)
     assert load_run_config(tmp_path / "config.yaml") == run

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steel_megatron.config import KNOBS, ConfigError, Range, RunConfig, load_run_config, preset_names, save_run_config
+from steel_megatron.config import KNOBS, ConfigError, Range, RunConfig, load_run_config, preset_names, run_config_text
 
 
 def load(tmp_path, text: str) -> RunConfig:
@@ -99,13 +99,13 @@ def test_saved_configuration_reads_back_the_same(tmp_path_factory, data):
         drawn[knob.name] = data.draw(st.lists(one) if knob.is_list else one)
     config = RunConfig().replace(**drawn)
     path = tmp_path_factory.mktemp("config") / "config.yaml"
-    save_run_config(config, path)
+    path.write_text(run_config_text(config), encoding="utf-8")
     assert dataclasses.asdict(load_run_config(path)) == dataclasses.asdict(config)
 
 
 def test_line_ends_of_other_alphabets_are_kept(tmp_path):
     config = RunConfig().replace(data_cache_path="a\x85b\u2028c\n")
-    save_run_config(config, tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text(run_config_text(config), encoding="utf-8")
     assert load_run_config(tmp_path / "config.yaml").get("data_cache_path") == "a\x85b\u2028c\n"
 
 

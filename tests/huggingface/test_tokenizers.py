@@ -7,8 +7,16 @@ import pytest
 from helpers.small_sentencepiece import LIKE_LLAMA, small_sentencepiece
 from helpers.small_tokenizer import SMALL_VOCABULARY, small_tiktoken, small_tokenizer
 from steel_megatron.config import DataConfig, DataError
-from steel_megatron.huggingface.tokenizers import load_tokenizer, tokenizer_of_folder, tokenizer_of_run
+from steel_megatron.huggingface.tokenizers import (
+    COPY,
+    check_ids,
+    keep_tokenizer,
+    load_tokenizer,
+    tokenizer_of_folder,
+    tokenizer_of_run,
+)
 from steel_megatron.tokenizer import build_tokenizer
+from steel_megatron.tokenizer.null import NullTokenizer
 
 
 @pytest.mark.parametrize("kind", ["HuggingFaceTokenizer", "TikTokenizer", "SentencePieceTokenizer"])
@@ -68,3 +76,19 @@ def test_a_folder_may_have_none(tmp_path):
     assert tokenizer_of_folder(tmp_path) is None
     with pytest.raises(DataError, match="AutoTokenizer"):
         load_tokenizer(tmp_path)
+
+
+def test_a_copy_takes_the_place_of_another(tmp_path: Path) -> None:
+    (tmp_path / COPY).mkdir()
+    (tmp_path / COPY / "old").write_text("x")
+    assert not keep_tokenizer(NullTokenizer(5), tmp_path)  # it has no Hugging Face form
+    assert [path.name for path in tmp_path.rglob("*")] == [COPY, "old"]
+    assert keep_tokenizer(build_tokenizer(None, small_tokenizer(tmp_path / "source")), tmp_path)
+    assert {path.name for path in (tmp_path / COPY).iterdir()} >= {"tokenizer.json", "tokenizer_config.json"}
+    assert not (tmp_path / COPY / "old").exists()
+
+
+def test_a_model_has_every_id_of_its_tokenizer() -> None:
+    check_ids(NullTokenizer(5), 6)
+    with pytest.raises(DataError, match="6 ids, the model 5"):
+        check_ids(NullTokenizer(5), 5)

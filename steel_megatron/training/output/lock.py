@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 from typing import IO
 
 from steel_megatron.config import CheckpointError, StorageError
+from steel_megatron.jobs.locks import take
 
 
 def not_writable(folder: Path, error: OSError) -> StorageError:
@@ -52,19 +52,11 @@ class FolderLock:
             file = open(self.folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - held until release()
         except OSError as error:
             raise not_writable(self.folder, error) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
+        if (owner := take(file, self.folder)) is not None:
             file.close()
             raise CheckpointError(
-                f"{self.folder} is in use by process {owner}",
+                f"{self.folder} is in use by process {owner or 'unknown'}",
                 rule="one run writes to a folder at a time",
                 fix="wait for it, stop it, or give another --save",
-            ) from error
-        with contextlib.suppress(OSError):  # a full disk: who holds it is not said, but it is held
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            )
         return file

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from steel_megatron.jobs.durable import write_text
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -24,6 +25,4 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def truncate_metrics(path: Path, step: int) -> None:
     """Keeps the lines of steps up to ``step``; atomic."""
     kept = [row for row in read_metrics(path) if row["step"] <= step]
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -11,16 +11,9 @@ from typing import Any
 from steel_megatron.config import KNOBS, CheckpointError, ModelConfig, RunConfig
 from steel_megatron.config.knob import FIXED, LISTED, MODEL, TOLD, Knob
 from steel_megatron.config.layer_types import shortest
+from steel_megatron.config.model import ROPE_SCALINGS
 
 log = logging.getLogger(__name__)
-
-# The options that each kind of RoPE scaling looks at; the others may differ.
-SCALING = {
-    "none": (),
-    "linear": ("factor",),
-    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
-    "yarn": ("factor", "beta_fast", "beta_slow", "attention_factor", "original_max_position_embeddings"),
-}
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def _in_effect(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _unused(model: ModelConfig) -> Iterator[str]:
-    used = SCALING[model.rope_scaling_type]
+    used = ROPE_SCALINGS[model.rope_scaling_type]
     rope = model.position_embedding_type == "rope"
     for name in KNOBS:
         kind, _, option = name.partition("rope_scaling_")

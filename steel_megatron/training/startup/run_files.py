@@ -6,11 +6,12 @@ import logging
 import os
 from pathlib import Path
 
-from steel_megatron.config import RunConfig, StorageError, save_run_config
+from steel_megatron.config import RunConfig, StorageError, run_config_text
+from steel_megatron.huggingface.tokenizers import COPY, keep_tokenizer
+from steel_megatron.jobs.durable import write_text
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.output.lock import FolderLock, not_writable
-from steel_megatron.training.startup.vocabulary import keep_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,8 @@ class RunFiles(Callback):
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_run_config(self.config, self.folder / "config.yaml")
-            if self.tokenizer is not None:
+            write_text(self.folder / "config.yaml", run_config_text(self.config))
+            if self.tokenizer is not None and not (self.folder / COPY).is_dir():
                 keep_tokenizer(self.tokenizer, self.folder)
         except OSError as error:
             raise not_writable(self.folder, error) from error

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from steel_megatron.config import ConfigError, DataConfig, RunConfig
 from steel_megatron.tokenizer.base import Tokenizer
 from steel_megatron.tokenizer.build import build_tokenizer
-
-FOLDER = "tokenizer"  # of the run's folder: a copy of the tokenizer, for export and generation
 
 
 def run_tokenizer(config: RunConfig) -> Tokenizer | None:
@@ -29,18 +25,3 @@ def run_tokenizer(config: RunConfig) -> Tokenizer | None:
             fix=f"leave --vocab-size out, or set it to {tokenizer.vocab_size} or more",
         )
     return tokenizer
-
-
-def keep_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Copies the tokenizer into the run's folder once, in Hugging Face form where it has one."""
-    target = folder / FOLDER
-    if target.is_dir():
-        return
-    temporary = folder / (FOLDER + ".tmp")
-    temporary.mkdir(parents=True, exist_ok=True)
-    try:
-        tokenizer.save_pretrained(temporary)
-    except ConfigError:  # no such form: the run goes on without a copy
-        temporary.rmdir()
-        return
-    temporary.rename(target)
