@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from helpers.small_sentencepiece import LIKE_LLAMA, small_sentencepiece
