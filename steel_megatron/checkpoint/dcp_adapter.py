@@ -213,6 +213,10 @@ class _SliceSavePlanner(DefaultSavePlanner):
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
         """From what each rank holds to what each writes: disjoint boxes that cover every tensor, shared out evenly.
 
+            all_plans   per rank: boxes of named tensors, an offset and a shape of d numbers each for a tensor of d
+                        dimensions; boxes of several ranks may be the same, or overlap
+            shares      per rank: boxes inside its own, of at most ``CHUNK_BYTES``; over all ranks each element in one
+
         Raises:
             ValueError: ranks differ about a tensor's shape or type.
         """
@@ -260,6 +264,8 @@ class _SliceLoadPlanner(DefaultLoadPlanner):
         self.is_coordinator = is_coordinator
 
     def create_local_plan(self) -> LoadPlan:
+        """For each rectangle that is asked for, one item per stored chunk that meets it: the box that both have, by its
+        offset in the chunk, its offset in the rectangle, and its shape."""
         assert self.metadata is not None
         items: list[ReadItem] = []
         for name, blocks in self.state_dict.items():

@@ -111,6 +111,9 @@ class _Pool(Generic[Item, Result]):
         1. give out the result that is due, and those that follow it without a gap;
         2. give items to the worker with the fewest, at most ``AHEAD`` to each and ``HELD`` · W in all;
         3. wait until a worker has a result, and put it by under its number.
+
+        So each item from ``due`` on is in one place: in ``done``, in a worker's ``items``, or not taken yet. They are
+        given in order, so whenever a result is waited for, a worker has the one that is due.
         """
         numbered = enumerate(items)
         done: dict[int, Result] = {}
@@ -157,6 +160,9 @@ class _Pool(Generic[Item, Result]):
 
 def _serve(connection: Connection, function: Callable[[Any, Any], Any], state: Any) -> None:
     """The life of a worker process.
+
+    It reads pairs (number, item), and writes for each a triple (number, whether it succeeded, what it gave): the
+    result, an error that is passed on as it is, or the text of a traceback. It ends when the pipe is closed.
 
     A thread takes items in as they come, so that the parent never waits for this process to read while this process
     waits for the parent to take a result.

@@ -73,12 +73,12 @@ class Step:
 
 @dataclass(frozen=True)
 class SlotPiece:
-    """The rows of one layout-independent tensor in a slot, as views of all that the slot has."""
+    """The m rows of one layout-independent tensor in a slot, as views (m, …) of all that the slot has."""
 
     param_rows: Tensor
     master: Tensor
     grad_rows: Tensor
-    states: Mapping[str, Tensor]  # those per element
+    states: Mapping[str, Tensor]  # those per element, (m, …)
     place: Place
     decay: bool
 
@@ -91,6 +91,7 @@ class Slot:
     states            (n, …) or (n,) by name: read and written by the rule
     master            (n, …)         fp32: written by the rule; in an fp32 model the parameter's own rows
     shard.param_rows  (n, …)         in the model's type: the master, rounded
+    pieces            (m, …) each    views of these, one for each named tensor that the n rows touch, in their order
     """
 
     shard: Shard
@@ -181,6 +182,9 @@ def rule_of(config: OptimizerConfig) -> Rule:
 
 def make_slot(shard: Shard, states: Sequence[State], seed: int) -> Slot:
     """The state of a shard, zeros but for the master.
+
+    The rows of a fused parameter are those of several named tensors. All that has n rows, states as well, is cut at the
+    same places, into m₁ + m₂ + … = n rows; a state per row, (n,), is not cut.
 
     Args:
         seed: of stochastic rounding.

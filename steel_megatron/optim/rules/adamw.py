@@ -66,7 +66,19 @@ class AdamW(Rule):
         return choice("adamw", self.grid.device.type).implementation
 
     def _update_compiled(self, pieces: Sequence[SlotPiece], own_master: bool, step: Step) -> None:
-        """One pass over each master, its moments and its gradient, which writes the model's weight as well."""
+        """One pass over each master, its moments and its gradient, which writes the model's weight as well.
+
+        Of each piece, m rows of a named tensor, the kernel takes:
+
+            gradient      (m, …)  fp32, times the step's factor the mean's         read
+            exp_avg       (m, …)  fp32 or bf16: β₁ exp_avg + (1 - β₁) gradient     read and written
+            exp_avg_sq    (m, …)  fp32 or bf16: β₂ exp_avg_sq + (1 - β₂) gradient² read and written
+            master        (m, …)  fp32: decayed, less lr times the moments' ratio  read and written
+            param_rows    (m, …)  the model's type; none where they are the master written
+
+        Args:
+            own_master: whether the pieces' masters are tensors of their own.
+        """
         config = self.config
         adamw_(
             [piece.param_rows for piece in pieces] if own_master else [],
@@ -86,6 +98,11 @@ class AdamW(Rule):
         )
 
     def _update_slots(self, slots: Sequence[Slot], decay: float, step: Step, backend: str) -> None:
+        """The same by a library, on fp32 tensors (n, …) of each slot: master, gradient and the two moments.
+
+        What is fp32 already goes in as it is and is written in place. A gradient or a moment in another type is copied
+        to fp32, and the moments' new values (n, …) are rounded back piece by piece; the weights are copied later.
+        """
         config = self.config
         states = (
             [slot.master for slot in slots],
@@ -118,6 +135,7 @@ class AdamW(Rule):
             self._round(slot, states[2][0], states[3][0], step.number)
 
     def _round(self, slot: Slot, exp_avg: Tensor, exp_avg_sq: Tensor, number: int) -> None:
+        """Stores new moments, fp32 (n, …): the first by the upper halves of random words, the second by the lower."""
         shard = slot.shard
         exact = (row_slices(shard.parameter, shard.first_row, tensor) for tensor in (exp_avg, exp_avg_sq))
         for piece, (_, first), (_, second) in zip(slot.pieces, *exact, strict=True):

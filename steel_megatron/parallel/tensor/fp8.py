@@ -62,16 +62,22 @@ class Fp8Linears(Linears):
 
         With q the rounding to 8 bits and amax over the R ranks where a rank holds a part of the tensor:
 
-            forward   X = all-gather of q(x) under sequence parallel, else q(x);  y_r = X q(W_r)ᵀ
-            dgrad     dx = Σ_r q(dy_r) q(W_r)         in the type of x, summed as it is without 8 bits
-            wgrad     dW_r = q(dy_r)ᵀ X               in fp32, added to the gradient buffer
+            forward   X = q(x)                        (T, I), or, sequence parallel, all-gather of q(x) (T/R, I)
+                      y_r = X q(W_r)ᵀ + b_r           (T, O), in the type of x
+            dgrad     dx = Σ_r q(dy_r) q(W_r)         (T, I), in the type of x, summed as it is without 8 bits
+            wgrad     dW_r = q(dy_r)ᵀ X               (O, I), in fp32, added to the gradient buffer
 
-        Saved: q(x), half of x.
+        Saved: q(x), half of x; as (I, T) for wgrad's matmul, and as it came in where it is gathered again.
         """
         return _Fp8Linear.apply(x, weight, bias, _Product(self, grid, column=True))
 
     def row(self, x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
-        """:func:`~.products.row_linear` in 8 bits: y = Σ_r q(x_r) q(W_r)ᵀ + b, as above."""
+        """:func:`~.products.row_linear` in 8 bits, x_r (T, I) and W_r (O, I) of this rank's I input features:
+
+        forward   y = Σ_r q(x_r) q(W_r)ᵀ + b      (T, O), or, sequence parallel, this rank's (T/R, O) of it
+        dgrad     dx_r = q(dy) q(W_r)             (T, I); dy (T, O) is whole on every rank
+        wgrad     dW_r = q(dy)ᵀ q(x_r)            (O, I), in fp32, added to the gradient buffer
+        """
         if grid.tp.size == 1:
             return _Fp8Linear.apply(x, weight, bias, _Product(self, grid, column=False))
         y = leave_region(_Fp8Linear.apply(x, weight, None, _Product(self, grid, column=False)), grid)
@@ -194,7 +200,7 @@ def _gather(data: Tensor, axis: Axis) -> collectives.Pending:
 
 
 def _summed(partial: Tensor, product: _Product) -> collectives.Pending:
-    """The gradient of a column-parallel layer's input: the ranks' parts add up."""
+    """dx in the shape of x from this rank's (…, S, I): the parts of a column-parallel layer's ranks add up."""
     if not product.column:
         return collectives.Pending((), lambda: partial)
     if product.grid.sequence_parallel:
