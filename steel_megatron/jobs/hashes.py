@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,16 @@ from steel_megatron.jobs.files import open_file
 
 HASH_BLOCK = 8 << 20  # bytes read at once
 THREADS = 4  # that hash files beside one another
+BLOCK_BYTES = 1 << 30  # of a large file, which several workers hash
+_OF_BLOCKS = "blocks-of-1GiB:"
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file by size and SHA-256; ``path`` says where it was."""
+    """A file by size and SHA-256; ``path`` says where it was.
+
+    Of a dataset's large ``.bin`` it is :func:`of_blocks`, and says so.
+    """
 
     path: str
     bytes: int
@@ -39,13 +44,54 @@ def hash_file(path: str | os.PathLike[str], progress: Callable[[int], Any] | Non
     return FileRecord(os.fspath(path), size, digest.hexdigest())
 
 
-def xxh3_of(path: Path) -> str:
+def of_blocks(digests: Sequence[str]) -> str:
+    """The hash of a file from the SHA-256s of its blocks: that of a single block is the file's own."""
+    if len(digests) == 1:
+        return digests[0]
+    return _OF_BLOCKS + hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()
+
+
+class BlockHash:
+    """:func:`of_blocks` of bytes as they come."""
+
+    def __init__(self) -> None:
+        self._before: list[str] = []
+        self._digest, self._left = hashlib.sha256(), BLOCK_BYTES
+
+    def update(self, data: bytes) -> None:
+        view = memoryview(data)
+        while len(view) > self._left:
+            self._digest.update(view[: self._left])
+            view = view[self._left :]
+            self._before.append(self._digest.hexdigest())
+            self._digest, self._left = hashlib.sha256(), BLOCK_BYTES
+        self._digest.update(view)
+        self._left -= len(view)
+
+    def hexdigest(self) -> str:
+        return of_blocks([*self._before, self._digest.hexdigest()])
+
+
+def hash_like(expected: str) -> BlockHash | hashlib._Hash:
+    """What computes a hash of the kind of another one: of blocks or, as earlier versions wrote it, of all bytes."""
+    return BlockHash() if expected.startswith(_OF_BLOCKS) else hashlib.sha256()
+
+
+def xxh3_of(path: Path, start: int = 0, stop: int | None = None) -> str:
     """xxh3-128 of a file's bytes: fast, and enough against damage (not against forgery)."""
     digest = xxhash.xxh3_128()
-    with open(path, "rb") as file:
-        while block := file.read(HASH_BLOCK):
-            digest.update(block)
+    for block in blocks_of(path, start, stop):
+        digest.update(block)
     return digest.hexdigest()
+
+
+def blocks_of(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """The bytes of a stretch of a file of this machine, some at a time."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        while block := file.read(HASH_BLOCK if stop is None else min(HASH_BLOCK, stop - start)):
+            start += len(block)
+            yield block
 
 
 class RunningHashes:
@@ -81,8 +127,5 @@ class RunningHashes:
     def _take(self, name: Hashable, path: str | os.PathLike[str], start: int, stop: int) -> None:
         digest = self._digests.setdefault(name, hashlib.sha256())
         self._sizes[name] = self._sizes.get(name, 0) + stop - start
-        with open(path, "rb") as file:
-            file.seek(start)
-            while start < stop and (block := file.read(min(HASH_BLOCK, stop - start))):
-                digest.update(block)
-                start += len(block)
+        for block in blocks_of(path, start, stop):
+            digest.update(block)

@@ -67,6 +67,10 @@ class Task:
         whole = (self._is_whole(suffix, recorded.get(suffix), same_boot) for suffix in suffixes)
         return _counts(content) if all(whole) else None
 
+    def since_start(self) -> bool:
+        """Whether the task was marked since this machine was started: then what it wrote is there."""
+        return (self._content() or {}).get(_BOOT) == _boot()
+
     def _finish(self, paths: list[Path], counts: Mapping[str, Any]) -> None:
         """Gives the files their names, and marks the task as done."""
         records = {}

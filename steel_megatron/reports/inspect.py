@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from steel_megatron.config import DataError
-from steel_megatron.jobs.hashes import HASH_BLOCK, hash_file
+from steel_megatron.jobs.hashes import HASH_BLOCK, hash_file, hash_like
 from steel_megatron.tokenizer import Tokenizer
 from steel_megatron.tokens.document_lengths import DocumentLengths, document_lengths
 from steel_megatron.tokens.indexed import IndexedDataset
@@ -144,7 +143,7 @@ def verify(prefix: str | os.PathLike[str], progress: Callable[[int], object] | N
     dataset = IndexedDataset(prefix)
     dataset.validate()
     manifest = Manifest.find(prefix)
-    digest = hashlib.sha256()
+    digest = hash_like(manifest.outputs["bin"].sha256 if manifest else "")
     smallest: int | float | None = None
     largest: int | float | None = None
     with open(dataset.prefix + ".bin", "rb") as file:

@@ -218,7 +218,7 @@ if command == "dedup":
     sign.read_lines = lambda part: (print("busy", flush=True), sys.stdin.readline(), real(part))[-1]
     deduplicate([SourceInput("s", source)], output)
 else:
-    from steel_megatron.tokens.tokenise import run as module
+    from steel_megatron.tokens.tokenise import flow as module
     tokenize_part = module.tokenize_part
     def slow(*arguments):
         print("busy", flush=True)

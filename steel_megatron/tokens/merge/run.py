@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steel_megatron.config import DataError
-from steel_megatron.jobs.hashes import HASH_BLOCK, hash_file
+from steel_megatron.jobs.hashes import HASH_BLOCK, BlockHash, hash_file, hash_like
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.tasks import writing_dataset
 from steel_megatron.tokens.indexed import IndexedDataset, IndexedWriter
@@ -146,7 +145,7 @@ def copy_datasets(writer: IndexedWriter, prefixes: Sequence[str], manifests: Map
 
     Returns the hash of what is then in ``.bin``; without manifests nothing is read for it.
     """
-    whole = hashlib.sha256()
+    whole = BlockHash()
     size = sum(os.path.getsize(prefix + ".bin") for prefix in prefixes)
     with Progress("merge", size * (2 if manifests else 1)) as progress:
         for prefix in prefixes:
@@ -157,7 +156,7 @@ def copy_datasets(writer: IndexedWriter, prefixes: Sequence[str], manifests: Map
 
 
 def _check_hashes(prefix: str, manifest: Manifest, whole: Any, progress: Callable[[int], object]) -> None:
-    digest = hashlib.sha256()
+    digest = hash_like(manifest.outputs["bin"].sha256)
     with open(prefix + ".bin", "rb") as file, ThreadPoolExecutor(1) as second:
         while block := file.read(HASH_BLOCK):
             updated = second.submit(whole.update, block)  # beside the next line: hashing lets other threads run

@@ -1,14 +1,16 @@
 """Files of parts put at their places in a dataset: their sizes are known, so several workers write at once.
 
-What is in its place and on the disk is marked, and only then the parts go: the disk holds the ids once and a little
-more, and a run that is killed in between goes on.
+Ids are put in their places while other parts are being tokenised, as soon as all before them are counted: the system
+still holds them in memory, and most never reach the disk twice. A mark with their hash tells that they are there, and
+only then the parts go; by it a run after a power cut sees what the disk never got.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steel_megatron.jobs.durable import copy_to, partial_of, sync
+from steel_megatron.jobs.hashes import xxh3_of
 from steel_megatron.jobs.tasks import Task
 from steel_megatron.tokens.tokenise.part import IDS, LENGTH_TYPE, LENGTHS, PartFiles
 
@@ -67,12 +70,14 @@ class PlacedDataset:
 
     @contextmanager
     def writing(self) -> Iterator[DatasetFiles]:
-        """The files to write documents to, which are on the disk when the block ends."""
+        """The files to write documents to."""
         with open(self.bin, "r+b") as tokens, open(self.idx, "r+b") as index:
             yield DatasetFiles(tokens, index, np.dtype(self.dtype).itemsize, self.end.sequences)
-            for file in (tokens, index):
-                file.flush()
-                os.fsync(file.fileno())
+
+    def sync(self) -> None:
+        """Waits until the disk has all that was written."""
+        for path in (self.bin, self.idx):
+            sync(path)
 
 
 class DatasetFiles(NamedTuple):
@@ -83,19 +88,20 @@ class DatasetFiles(NamedTuple):
     itemsize: int
     sequences: int
 
-    def write(self, at: Place, ids: Path | NDArray[Any], lengths: NDArray[Any]) -> None:
+    def write(self, at: Place, ids: NDArray[Any], lengths: NDArray[Any]) -> None:
         """Documents of one sequence each, or of none where they have no token.
 
         Args:
             at: how much comes before them.
-            ids: of all, or a file of nothing else.
+            ids: of all.
             lengths: of each document in tokens.
         """
-        if isinstance(ids, Path):
-            copy_to(ids, self.bin, at.tokens * self.itemsize)
-        else:
-            self.bin.seek(at.tokens * self.itemsize)
-            self.bin.write(ids.data)
+        self.bin.seek(at.tokens * self.itemsize)
+        self.bin.write(ids.data)
+        self.write_index(at, lengths)
+
+    def write_index(self, at: Place, lengths: NDArray[Any]) -> None:
+        """Of such documents, what stands in the index."""
         sequences = lengths[lengths > 0].astype(np.int64)
         pointers = (at.tokens + np.cumsum(sequences) - sequences) * self.itemsize
         boundaries = at.sequences + np.cumsum(lengths > 0, dtype=np.int64)
@@ -109,30 +115,54 @@ class DatasetFiles(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Parts ``first`` to ``stop - 1``, which are used together; ``size`` is that of their ids in bytes."""
+    """Parts ``first`` to ``stop - 1`` of a key, which are used together.
+
+    Args:
+        ids_bytes: of all their ids.
+        at: byte of ``.bin`` at which their ids begin.
+    """
 
     number: int
     first: int
     stop: int
-    size: int
+    ids_bytes: int
+    at: int = 0
+    key: int = 0
 
-    def parts(self) -> dict[str, int]:
+    def parts(self) -> dict[str, Any]:
         """As the mark of the group names them."""
         return {"first": self.first, "stop": self.stop}
 
 
-def groups_of(starts: Sequence[Place], itemsize: int) -> Iterator[Group]:
-    """Groups of about ``GROUP_BYTES`` of all parts.
+class Groups:
+    """Groups of about ``GROUP_BYTES`` of the parts of a key, as the parts become known."""
+
+    def __init__(self, itemsize: int, key: int = 0) -> None:
+        self.itemsize = itemsize
+        self._next = Group(0, 0, 0, 0, 0, key)
+
+    def add(self, tokens: int) -> Group | None:
+        """Takes the next part; the group that it completes."""
+        group = self._next
+        self._next = group._replace(stop=group.stop + 1, ids_bytes=group.ids_bytes + tokens * self.itemsize)
+        return self.rest() if self._next.ids_bytes >= GROUP_BYTES else None
+
+    def rest(self) -> Group | None:
+        """The group of the parts that are left over, if there are any."""
+        group = self._next
+        self._next = Group(group.number + 1, group.stop, group.stop, 0, group.at + group.ids_bytes, group.key)
+        return group if group.stop > group.first else None
+
+
+def groups_of(starts: Sequence[Place], itemsize: int, key: int = 0) -> list[Group]:
+    """All groups.
 
     Args:
         starts: where each part begins, and the end of the last.
     """
-    number = first = 0
-    for stop in range(1, len(starts)):
-        size = (starts[stop].tokens - starts[first].tokens) * itemsize
-        if size >= GROUP_BYTES or stop == len(starts) - 1:
-            yield Group(number, first, stop, size)
-            number, first = number + 1, stop
+    groups = Groups(itemsize, key)
+    found = [groups.add(stop.tokens - start.tokens) for start, stop in itertools.pairwise(starts)]
+    return [group for group in (*found, groups.rest()) if group is not None]
 
 
 @dataclass(frozen=True)
@@ -149,31 +179,49 @@ class JoinJob:
     dataset: PlacedDataset
     starts: tuple[Place, ...]
 
-    def task(self, group: Group) -> Task:
-        """The mark of a group whose parts have been used; they are named in it."""
-        return used_parts(self.files, self.key, group.number)
-
-    def remove_parts(self, group: Group) -> None:
-        """Takes the parts of a finished group away, when the disk has its mark."""
-        task = self.task(group)
-        sync(task.file(task.mark))
-        sync(task.stem.parent)
-        for part in range(group.first, group.stop):
-            for kind in (IDS, LENGTHS):
-                self.files.file(part, self.key, kind).unlink(missing_ok=True)
-
 
 def used_parts(files: PartFiles, key: int, group: int, suffixes: tuple[str, ...] = ()) -> Task:
+    """The mark of a group whose parts have been used; they are named in it."""
     return Task(Path(files.folder, f"used.{key}.{group:06d}"), suffixes)
 
 
-def place(job: JoinJob, group: Group) -> dict[str, Any]:
-    """Puts the parts of a group in their places, in the order of the input."""
-    with job.task(group).attempt() as (_, mark):
-        with job.dataset.writing() as files:
+def remove_parts(files: PartFiles, group: Group, kinds: Sequence[str]) -> None:
+    """Takes files of the parts of a finished group away."""
+    for part in range(group.first, group.stop):
+        for kind in kinds:
+            files.file(part, group.key, kind).unlink(missing_ok=True)
+
+
+def place_ids(files: PartFiles, path: Path, group: Group) -> dict[str, Any]:
+    """Puts the ids of a group in their place in a ``.bin`` that is being made."""
+    with used_parts(files, group.key, group.number).attempt() as (_, mark):
+        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            at = group.at
             for part in range(group.first, group.stop):
-                lengths = np.fromfile(job.files.file(part, job.key, LENGTHS), LENGTH_TYPE)
-                files.write(job.starts[part], job.files.file(part, job.key, IDS), lengths)
-        mark.update(group.parts())
-    job.remove_parts(group)
+                ids = files.file(part, group.key, IDS)
+                copy_to(ids, file, at)
+                at += ids.stat().st_size
+        made = {"at": group.at, "stop_at": at, "xxh3": xxh3_of(path, group.at, at)}
+        mark.update(group.parts() | made)
+    remove_parts(files, group, [IDS])
+    return {}
+
+
+def is_placed(mark: Mapping[str, Any], path: Path, same_boot: bool) -> bool:
+    """Whether the ids of a group are where its mark says.
+
+    Args:
+        same_boot: the machine has not been started since, so what was written is there.
+    """
+    if "xxh3" not in mark:  # they are sorted, in a file of their own that was waited for
+        return True
+    start, stop = mark["at"], mark["stop_at"]
+    return path.exists() and path.stat().st_size >= stop and (same_boot or xxh3_of(path, start, stop) == mark["xxh3"])
+
+
+def place_index(job: JoinJob, group: Group) -> dict[str, Any]:
+    """Writes the index of the documents of a group."""
+    with job.dataset.writing() as files:
+        for part in range(group.first, group.stop):
+            files.write_index(job.starts[part], np.fromfile(job.files.file(part, job.key, LENGTHS), LENGTH_TYPE))
     return {}

@@ -88,10 +88,15 @@ class PartFiles:
 
 @dataclass(frozen=True)
 class PartJob:
-    """What every worker needs to know."""
+    """What every worker needs to know.
+
+    Args:
+        bins: the ``.bin`` of each key, as it is called while it is made.
+    """
 
     encode: EncodeJob
     files: PartFiles
+    bins: tuple[str, ...] = ()
     batch_bytes: int = BATCH_BYTES
     counter: Any = None  # shared counts of what is done
 

@@ -1,7 +1,7 @@
 """From JSON lines to ``.bin/.idx`` datasets, rejects and manifests.
 
 The input is cut into parts, which any number of workers tokenise. Finished parts stay in ``PREFIX.parts.partial`` until
-all are there; then their ids are put at their places in the datasets. A run that is stopped goes on with what is done.
+their ids are in their places in the datasets. A run that is stopped goes on with what is done.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ import numpy as np
 
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
-from steel_megatron.jobs.durable import PARTIAL, beside, write_json
+from steel_megatron.jobs.durable import PARTIAL, beside, partial_of, write_json
 from steel_megatron.jobs.engine import Engine, tell_done
-from steel_megatron.jobs.hashes import hash_file
+from steel_megatron.jobs.hashes import of_blocks
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
 from steel_megatron.jobs.parts import InputFile, Part
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.rejects import no_document, rejects_path
-from steel_megatron.jobs.tasks import clear, work_folder, writing_dataset
+from steel_megatron.jobs.tasks import Task, clear, work_folder, writing_dataset
 from steel_megatron.tokenizer import Tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS, ONE_THREAD, ChosenEncoder, Encoder, choose_encoder
 from steel_megatron.tokens.indexed import best_dtype
 from steel_megatron.tokens.manifest import Manifest, TokenizerRecord
 from steel_megatron.tokens.tokenise.batch import EncodeJob
+from steel_megatron.tokens.tokenise.flow import Block, Flow, Work, blocks_upto, mark_of, work_on
 from steel_megatron.tokens.tokenise.inputs import Inputs
-from steel_megatron.tokens.tokenise.join import JoinJob, Place, PlacedDataset, groups_of, place
+from steel_megatron.tokens.tokenise.join import Group, JoinJob, Place, PlacedDataset, groups_of, is_placed, place_index
 from steel_megatron.tokens.tokenise.output import (
     PartOutcome,
     TokenizeJob,
@@ -49,13 +50,13 @@ from steel_megatron.tokens.tokenise.output import (
     publish,
     refuse_old_work,
 )
-from steel_megatron.tokens.tokenise.part import IDS, PartCounts, PartFiles, PartJob, tokenize_part
+from steel_megatron.tokens.tokenise.part import PartCounts, PartFiles, PartJob
 from steel_megatron.tokens.tokenise.sample_texts import sample_of
 from steel_megatron.tokens.tokenise.shuffled import ShuffleJob, shuffle
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # of the work folder
+FORMAT = 3  # of the work folder
 PLAN = "plan.json"  # in it: all that its content depends on
 
 
@@ -180,44 +181,43 @@ class _Run:
         self.prefixes = [dataset_prefix(output_prefix, key) for key in job.keys]
         self.item = np.dtype(job.dtype).itemsize
         self.files = PartFiles(os.fspath(folder), len(job.keys))
+        self.bins = [partial_of(Path(f"{prefix}.bin")) for prefix in self.prefixes]
         self.used: set[int] = set()  # parts whose files may have gone to a dataset
 
     def work(self, encoder: Encoder, log_interval: int) -> Tokenized:
         """Does all that is left to do."""
         self._begin()
+        job = PartJob(_encode_job(self.job, encoder), self.files, tuple(map(os.fspath, self.bins)))
         with Progress("tokenize", self.inputs.bytes, log_interval) as progress:
-            parts = list(self._tokenize(PartJob(_encode_job(self.job, encoder), self.files), progress))
+            parts = list(self._tokenize(job, progress))
             log.info("tokenize: %s", progress.summary())
         rejects = join_rejects(self.output_prefix, self.files, parts)
         if not any(counts.documents for _, counts in parts):
             clear(self.folder)
             raise _no_document(parts, rejects, self.job.suspects)
-        # All hashes are there before parts go.
         records = self.inputs.records()
-        hashes = [self.inputs.hashes.record(prefix, "").sha256 for prefix in self.prefixes]
-        datasets = []
+        manifests = {}
         for key, prefix in enumerate(self.prefixes):
             starts = _starts(parts, key)
-            datasets.append(PlacedDataset(prefix, self.job.dtype, starts[-1]))
-            self._join(JoinJob(self.files, key, datasets[-1], starts))
-        manifests = {}
-        for key, (dataset, sha256) in enumerate(zip(datasets, hashes, strict=True)):
-            if self.job.shuffle_seed is not None:
-                with Progress("hash", dataset.end.tokens * self.item) as progress:
-                    sha256 = hash_file(dataset.bin, progress.add).sha256
-            manifests[dataset.prefix] = manifest_of(key, self.job, dataset, parts, records, sha256)
-            publish(dataset.prefix, manifests[dataset.prefix])
+            dataset = PlacedDataset(prefix, self.job.dtype, starts[-1])
+            self._join(job, JoinJob(self.files, key, dataset, starts))
+            manifests[prefix] = manifest_of(key, self.job, dataset, parts, records, self._hash(job, dataset, key))
+        for prefix, manifest in manifests.items():
+            publish(prefix, manifest)
         clear(self.folder)
         return Tokenized(manifests, rejects)
 
     def _begin(self) -> None:
         """Goes on with the work of a run of the same plan, or begins."""
-        keys = set()
-        for mark in self.folder.glob("used.*.done"):
-            keys.add(int(mark.name.split(".")[1]))
-            group = json.loads(mark.read_bytes())
-            self.used.update(range(group["first"], group["stop"]))
-        lost = any(not Path(f"{self.prefixes[key]}.bin.partial").exists() for key in keys)
+        lost = False
+        for path in self.folder.glob("used.*.done"):
+            task = Task(path.with_suffix(""), ())
+            group, file = json.loads(path.read_bytes()), self.bins[int(path.name.split(".")[1])]
+            lost = lost or not file.exists()
+            if is_placed(group, file, task.since_start()):
+                self.used.update(range(group["first"], group["stop"]))
+            else:
+                path.unlink()
         plan = _plan(self.job, self.inputs)
         try:
             same = json.loads((self.folder / PLAN).read_bytes()) == plan
@@ -232,42 +232,53 @@ class _Run:
         write_json(self.folder / PLAN, plan)
 
     def _tokenize(self, job: PartJob, progress: Progress) -> Iterator[PartOutcome]:
-        """All parts in order, and what became of them. What is there of the datasets is hashed on the way."""
+        """All parts in order, and what became of them; most ids are in their places then."""
 
-        def mark_of(number: int) -> dict[str, Any] | None:
+        def part_mark(number: int) -> dict[str, Any] | None:
             return self.files.task(number, used=number in self.used).done()
 
-        def done(part: Part) -> PartCounts | None:
-            if (mark := mark_of(part.number)) is None:
+        def done(work: Work) -> PartCounts | dict[str, Any] | None:
+            if not isinstance(work, Part):
+                return self._done(work)
+            if (mark := part_mark(work.number)) is None:
                 return None
-            progress.add(part.size)
+            progress.add(work.size)
             return PartCounts.of(mark)
 
-        tokens = [0] * len(self.prefixes)
-        parts = self.inputs.parts(lambda number: mark_of(number) is not None)
-        with closing(self.engine.stream(tokenize_part, job, parts, progress, done)) as results:
-            for part, counts in results:
+        flow = Flow(len(self.prefixes) if self.job.shuffle_seed is None else 0, self.item)
+        parts = flow.tasks(self.inputs.parts(lambda number: part_mark(number) is not None))
+        with closing(self.engine.stream(work_on, job, parts, progress, done)) as results:
+            for work, result in results:
+                flow.take(work, result)
+                if not isinstance(work, Part):
+                    continue
                 if self.engine.kind == "ray":  # where no worker counts while it is at work
-                    tokens_of, bytes_of = zip(*((key.tokens, key.text_bytes) for key in counts.keys), strict=True)
-                    progress.add(0, counts.documents, sum(tokens_of), sum(bytes_of))
-                yield part, counts
-                self.inputs.take(part, counts)
-                for key, prefix in enumerate(self.prefixes if self.job.shuffle_seed is None else ()):
-                    path, at = self.files.file(part.number, key, IDS), 0
-                    if not path.exists():
-                        path, at = Path(f"{prefix}.bin.partial"), tokens[key]
-                    count = counts.keys[key].tokens
-                    self.inputs.hashes.feed(prefix, path, at * self.item, (at + count) * self.item)
-                    tokens[key] += count
+                    tokens_of, bytes_of = zip(*((key.tokens, key.text_bytes) for key in result.keys), strict=True)
+                    progress.add(0, result.documents, sum(tokens_of), sum(bytes_of))
+                yield work, result
+                self.inputs.take(work, result)
 
-    def _join(self, job: JoinJob) -> None:
-        """Brings the documents of one key to their places."""
-        job.dataset.create()
-        groups = list(groups_of(job.starts, self.item))
-        if self.job.shuffle_seed is not None:
-            shuffle(self.engine, ShuffleJob(job.files, job.key, job.dataset, job.starts, self.job.shuffle_seed), groups)
-            return
-        self.engine.run("join", place, job, groups, lambda group: job.task(group).marked(), len(groups))
+    def _done(self, work: Group | Block) -> dict[str, Any] | None:
+        return mark_of(self.files, work).marked()
+
+    def _join(self, job: PartJob, join: JoinJob) -> None:
+        """Brings what is left of the documents of one key to their places, and writes their index."""
+        groups = groups_of(join.starts, self.item, join.key)
+        if self.job.shuffle_seed is None:
+            self.engine.run("join", work_on, job, groups, self._done, len(groups))
+            join.dataset.create()
+            self.engine.run("index", place_index, join, groups, lambda group: None, len(groups))
+        else:
+            join.dataset.create()
+            shuffled = ShuffleJob(join.files, join.key, join.dataset, join.starts, self.job.shuffle_seed)
+            shuffle(self.engine, shuffled, groups)
+        join.dataset.sync()
+
+    def _hash(self, job: PartJob, dataset: PlacedDataset, key: int) -> str:
+        """The hash of a key's ``.bin``."""
+        blocks = blocks_upto(key, dataset.end.tokens * self.item)
+        done = self.engine.run("hash", work_on, job, blocks, self._done, len(blocks))
+        return of_blocks([each["sha256"] for each in done])
 
 
 def _starts(parts: Sequence[PartOutcome], key: int) -> tuple[Place, ...]:

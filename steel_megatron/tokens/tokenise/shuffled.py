@@ -22,7 +22,7 @@ from steel_megatron.jobs.durable import sync
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.tasks import Task
-from steel_megatron.tokens.tokenise.join import Group, JoinJob, Place, used_parts
+from steel_megatron.tokens.tokenise.join import Group, JoinJob, Place, remove_parts, used_parts
 from steel_megatron.tokens.tokenise.part import IDS, LENGTH_TYPE, LENGTHS
 
 BUCKET_BYTES = 128 << 20
@@ -93,7 +93,10 @@ def sort_group(job: ShuffleJob, group: Group) -> dict[str, Any]:
         for path in paths:
             sync(path)
         mark.update(group.parts())
-    job.remove_parts(group)
+    done = job.task(group)
+    sync(done.file(done.mark))
+    sync(done.stem.parent)
+    remove_parts(job.files, group, [IDS, LENGTHS])
     return {}
 
 
@@ -109,6 +112,7 @@ def gather_bucket(job: ShuffleJob, bucket: Bucket) -> dict[str, Any]:
     order = np.lexsort((numbers, document_keys(job.seed, numbers.astype(np.uint64))))
     with job.dataset.writing() as files:
         files.write(job.buckets[bucket.number], gather(np.concatenate(ids), lengths, order), lengths[order])
+    job.dataset.sync()
     task = _gathered(job, bucket)
     with task.attempt():
         pass
@@ -118,7 +122,7 @@ def gather_bucket(job: ShuffleJob, bucket: Bucket) -> dict[str, Any]:
 
 def shuffle(engine: Engine, job: ShuffleJob, groups: Sequence[Group]) -> None:
     """Writes all documents in their new order."""
-    size = sum(group.size for group in groups)
+    size = sum(group.ids_bytes for group in groups)
     wanted = min(max(size // BUCKET_BYTES, 1), MOST_BUCKETS)
     job = replace(job, groups=len(groups), bits=int(wanted - 1).bit_length())
     at_once = min(AT_ONCE, 1 + size // BUCKET_BYTES)

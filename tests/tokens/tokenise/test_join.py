@@ -10,7 +10,16 @@ import pytest
 from helpers.null_tokens import lines_of_texts, part_job, parts_of_file
 from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.tokens.tokenise import join
-from steel_megatron.tokens.tokenise.join import JoinJob, Place, PlacedDataset, groups_of, place
+from steel_megatron.tokens.tokenise.join import (
+    JoinJob,
+    Place,
+    PlacedDataset,
+    groups_of,
+    is_placed,
+    place_ids,
+    place_index,
+    used_parts,
+)
 from steel_megatron.tokens.tokenise.part import IDS, tokenize_part
 
 TEXTS = [" ".join(str(n % 90) for n in range(i % 5)) for i in range(40)]
@@ -36,10 +45,16 @@ def test_groups_may_come_in_any_order(tmp_path, monkeypatch, group_bytes):
     job = placed(tmp_path, monkeypatch, group_bytes)
     groups = list(groups_of(job.starts, 2))
     for group in reversed(groups):
-        job.dataset.create()  # again each time, as by a run that goes on
-        place(job, group)
-        assert job.task(group).done() is not None
+        place_ids(job.files, job.dataset.bin, group)
+        task = used_parts(job.files, 0, group.number)
+        mark = task.marked()
+        assert mark is not None
+        assert task.since_start()
+        assert is_placed(mark, job.dataset.bin, same_boot=False)
         assert not job.files.file(group.first, 0, IDS).exists()
+    for group in groups:
+        job.dataset.create()  # again each time, as by a run that goes on
+        place_index(job, group)
     job.dataset.bin.rename(tmp_path / "x.bin")
     job.dataset.idx.rename(tmp_path / "x.idx")
     dataset = IndexedDataset(tmp_path / "x")
@@ -47,11 +62,26 @@ def test_groups_may_come_in_any_order(tmp_path, monkeypatch, group_bytes):
     assert found == TEXTS
 
 
+def test_what_the_disk_never_got_is_seen(tmp_path, monkeypatch):
+    job = placed(tmp_path, monkeypatch, 60)
+    group = groups_of(job.starts, 2)[1]
+    place_ids(job.files, job.dataset.bin, group)
+    mark = used_parts(job.files, 0, group.number).marked()
+    assert mark is not None
+    data = job.dataset.bin.read_bytes()
+    for lost in (data[:-1], data[:-2] + b"\0\0", data[: group.at] + bytes(len(data) - group.at)):
+        job.dataset.bin.write_bytes(lost)
+        assert not is_placed(mark, job.dataset.bin, same_boot=False)
+    job.dataset.bin.unlink()
+    assert not is_placed(mark, job.dataset.bin, same_boot=True)
+
+
 def test_groups_hold_every_part_once(monkeypatch):
     monkeypatch.setattr(join, "GROUP_BYTES", 20)
     starts = [Place(tokens=tokens) for tokens in (0, 4, 10, 11, 40, 40, 41)]
     groups = list(groups_of(starts, 2))
-    assert [(group.first, group.stop, group.size) for group in groups] == [(0, 2, 20), (2, 4, 60), (4, 6, 2)]
+    assert [(group.first, group.stop, group.ids_bytes) for group in groups] == [(0, 2, 20), (2, 4, 60), (4, 6, 2)]
     assert [group.number for group in groups] == [0, 1, 2]
+    assert [group.at for group in groups] == [0, 20, 80]
     assert all(one.stop == two.first for one, two in itertools.pairwise(groups))
     assert list(groups_of(starts[:1], 2)) == []

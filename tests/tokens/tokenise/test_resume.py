@@ -14,8 +14,12 @@ import pytest
 
 from helpers.json_lines import LINES, write_lines
 from steel_megatron.config import DataError
+from steel_megatron.jobs import hashes, tasks
+from steel_megatron.reports.inspect import verify
 from steel_megatron.tokenizer.null import NullTokenizer
-from steel_megatron.tokens.tokenise import join, shuffled
+from steel_megatron.tokens.manifest import Manifest
+from steel_megatron.tokens.merge.run import merge
+from steel_megatron.tokens.tokenise import flow, join, shuffled
 from steel_megatron.tokens.tokenise import run as module
 from steel_megatron.tokens.tokenise.run import tokenize
 
@@ -63,7 +67,7 @@ def stopped_run(
     paths: list[Path],
     folder: Path,
     settings: dict,
-    where: object = module,
+    where: object = flow,
     name: str = "tokenize_part",
 ) -> None:
     with monkeypatch.context() as patch:
@@ -93,18 +97,19 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch, caplog, shuffle_seed):
 
 
 @pytest.mark.parametrize("calls", [0, 1, 3])
-@pytest.mark.parametrize("what", ["place", "sort_group", "gather_bucket", "publish"])
+@pytest.mark.parametrize("what", ["place_ids", "place_index", "sort_group", "gather_bucket", "publish"])
 def test_it_goes_on_in_the_midst_of_joining(tmp_path, monkeypatch, what, calls):
     monkeypatch.setattr(join, "GROUP_BYTES", 700)
     monkeypatch.setattr(shuffled, "BUCKET_BYTES", 500)
     paths = write_inputs(tmp_path)
-    where = shuffled if what in ("sort_group", "gather_bucket") else module
+    where = {"place_ids": flow, "place_index": module, "publish": module}.get(what, shuffled)
     settings = {**SETTINGS, "shuffle_seed": 3 if where is shuffled else None}
     calls = min(calls, 0 if what == "publish" else calls)
     tokenize(paths, tmp_path / "whole" / "x", TOKENIZER, **settings)
     stopped_run(monkeypatch, calls, paths, tmp_path / "stopped", settings, where, what)
     with monkeypatch.context() as patch:
-        stop_at(patch, module, "tokenize_part", 0)  # all parts are done, and some are used
+        if what != "place_ids":
+            stop_at(patch, flow, "tokenize_part", 0)  # all parts are done, and some are used
         tokenize(paths, tmp_path / "stopped" / "x", TOKENIZER, **settings)
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "whole")
 
@@ -112,7 +117,7 @@ def test_it_goes_on_in_the_midst_of_joining(tmp_path, monkeypatch, what, calls):
 def test_the_disk_holds_the_ids_once(tmp_path, monkeypatch):
     monkeypatch.setattr(join, "GROUP_BYTES", 700)
     paths = write_inputs(tmp_path)
-    stopped_run(monkeypatch, 3, paths, tmp_path / "out", SETTINGS, module, "place")
+    stopped_run(monkeypatch, 3, paths, tmp_path / "out", SETTINGS, flow, "place_ids")
     work = tmp_path / "out" / "x.parts.partial"
     placed = sum(json.loads(mark.read_bytes())["stop"] for mark in work.glob("used.0.000002.done"))
     assert placed > 3
@@ -123,10 +128,48 @@ def test_where_the_joined_ids_are_gone_the_work_begins_again(tmp_path, monkeypat
     monkeypatch.setattr(join, "GROUP_BYTES", 700)
     paths = write_inputs(tmp_path)
     tokenize(paths, tmp_path / "whole" / "x", TOKENIZER, **SETTINGS)
-    stopped_run(monkeypatch, 3, paths, tmp_path / "stopped", SETTINGS, module, "place")
+    stopped_run(monkeypatch, 3, paths, tmp_path / "stopped", SETTINGS, flow, "place_ids")
     (tmp_path / "stopped" / "x_text_document.bin.partial").unlink()
     tokenize(paths, tmp_path / "stopped" / "x", TOKENIZER, **SETTINGS)
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "whole")
+
+
+def test_ids_that_a_power_cut_took_are_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(join, "GROUP_BYTES", 700)
+    paths = write_inputs(tmp_path)
+    tokenize(paths, tmp_path / "whole" / "x", TOKENIZER, **SETTINGS)
+    stopped_run(monkeypatch, 4, paths, tmp_path / "stopped", SETTINGS, flow, "place_ids")
+    file = tmp_path / "stopped" / "x_text_document.bin.partial"
+    data = file.read_bytes()
+    file.write_bytes(data[:800] + bytes(len(data) - 800))
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "_boot", lambda: "another start of the machine")
+        tokenize(paths, tmp_path / "stopped" / "x", TOKENIZER, **SETTINGS)
+    assert files_of(tmp_path / "stopped") == files_of(tmp_path / "whole")
+
+
+def test_hashes_of_blocks_are_the_same_for_any_workers_and_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(join, "GROUP_BYTES", 700)
+    for where in (flow, hashes):
+        monkeypatch.setattr(where, "BLOCK_BYTES", 1000)
+    paths = write_inputs(tmp_path)
+    for name, part_bytes, seed in (("a", 600, None), ("b", 5000, None), ("c", 600, 3)):
+        tokenize(paths, tmp_path / name / "x", TOKENIZER, append_eod=True, part_bytes=part_bytes, shuffle_seed=seed)
+    one, other, mixed = (verify(tmp_path / name / "x_text_document") for name in "abc")
+    assert one.hashes_checked
+    assert one == other == mixed
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    manifest = Manifest.find(tmp_path / "a" / "x_text_document")
+    assert manifest is not None
+    assert manifest.outputs["bin"].sha256.startswith("blocks-of-1GiB:")
+    merged = merge([tmp_path / name / "x_text_document" for name in "ab"], tmp_path / "merged")
+    assert merged.manifest is not None
+    verify(tmp_path / "merged")
+    with open(tmp_path / "b" / "x_text_document.bin", "r+b") as file:
+        file.seek(1200)
+        file.write(b"\1\0")
+    with pytest.raises(DataError, match="its manifest says blocks-of-1GiB"):
+        verify(tmp_path / "b" / "x_text_document")
 
 
 @pytest.mark.parametrize("change", ["input", "settings"])
@@ -159,15 +202,15 @@ def test_damage_keeps_what_is_done(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from steel_megatron.tokens.tokenise import run as module
+from steel_megatron.tokens.tokenise import flow, run as module
 from steel_megatron.tokenizer.null import NullTokenizer
-tokenize_part, left = module.tokenize_part, [int(sys.argv[1])]
+tokenize_part, left = flow.tokenize_part, [int(sys.argv[1])]
 def counted(job, part):
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
     return tokenize_part(job, part)
-module.tokenize_part = counted
+flow.tokenize_part = counted
 seed = int(sys.argv[2]) or None
 module.tokenize(sys.argv[4:], sys.argv[3], NullTokenizer(1000), append_eod=True, part_bytes=600, shuffle_seed=seed)
 """
