@@ -24,13 +24,17 @@ class Kind(str, Enum):
     BLOCKS = "text, documents between blank lines"
     CSV = "csv"
     WORKBOOK = "xlsx"
+    HTML = "html"
     PDF = "pdf"
+    DOCX = "docx"
+    EPUB = "epub"
+    WARC = "warc"
     TAR = "tar archive"
     ZIP = "zip archive"
 
 
 RECORDS = (Kind.JSON_LINES, Kind.JSON_ARRAY, Kind.JSON_OBJECTS, Kind.PARQUET, Kind.ARROW)
-TEXTS = (Kind.TEXT, Kind.LINES, Kind.BLOCKS)  # a corpus takes text as one of these
+TEXTS = (Kind.TEXT, Kind.LINES, Kind.BLOCKS, Kind.HTML)  # a corpus takes text as one of these
 ARCHIVES = (Kind.TAR, Kind.ZIP)  # taken by every corpus; what their members hold is told member by member
 
 # Reasons that any corpus may have → what they say of the record.
@@ -43,8 +47,11 @@ REASONS = {
     "bad_row": "a table's row has more cells than its header, or a quotation mark that is not closed",
     "bad_workbook": "the xlsx file cannot be read",
     "bad_pdf": "the PDF cannot be read",
+    "bad_docx": "the docx file cannot be read",
+    "bad_epub": "the EPUB cannot be read",
     "scanned_pdf": "the PDF has pages but next to no text: it is scanned, or drawn",
-    "encrypted": "the PDF or the archive's member wants a password",
+    "scanned_page": "a page of a PDF is a picture; the others are taken",
+    "encrypted": "a PDF, a book or an archive's member is locked, or wants a password",
     "not_an_object": "it is JSON, but not an object",
     "missing_field": "a field that the corpus needs is not there",
     "null_field": "a field that the corpus needs is null",

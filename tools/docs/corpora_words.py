@@ -115,8 +115,17 @@ what tools gave into a user's turn as `<tool_response>`, word for word as the te
 The first row of a table is its header. Cells are separated by commas, tabs, semicolons or bars. A quotation mark that is not
 closed costs its line. A text file is one document (`text`), or each of its lines is (`text_lines`), or what stands between blank lines
 (`text_blocks`). Texts and tables are UTF-8, UTF-16 with a byte order mark, GB18030 or Big5, which is told from how
-many characters are frequent ones; for others charset-normalizer is asked. Of a PDF, the text that its program put in is
-taken, page after page; there is no character recognition, so a scanned PDF is a reject.
+many characters are frequent ones; for others charset-normalizer is asked. Of a PDF, the text that its program put in is taken; there is
+no character recognition, so a scanned PDF is a reject, and so is each scanned page of another. Lines that recur at the top or bottom
+of pages and page numbers go; a line that reaches about as far as most do goes on in the next, also over pages and broken words. Columns
+side by side come as the PDF has them. A Word document's heads, feet, notes and computed list numbers are left.
+
+## Pages and crawls
+
+`html` and `warc` leave menus and foots to trafilatura or resiliparse (`pip install "steel-megatron[web]"`). A page is read in UTF-8 where its bytes say
+so, else as the server or the page says where that fits (GB2312 is read as GB18030), else as its bytes look. Of a WARC file, answers
+with status 200 that hold HTML or plain text are documents, also in chunks and packed by gzip, deflate or zstd (not by brotli); requests, metadata
+and the crawler's notes are no records, everything else is a reject by reason. A WARC file that is cut gives what came before, and one reject.
 
 ## Adding a corpus
 
@@ -144,7 +153,15 @@ come, good and bad, to `tests/corpus/test_published_corpora.py`.
 表格第一行是表头；单元格用逗号、制表符、分号或竖线隔开。没有闭合的引号只损失它所在的那一行。文本文件可以整个是一篇（`text`）、
 每行一篇（`text_lines`）或以空行分篇（`text_blocks`）。文本和表格可以是 UTF-8、带字节序
 标记的 UTF-16、GB18030 或 Big5，由常用字所占比例判断；其他编码交给 charset-normalizer。PDF 取制作程序写入的文字，逐页相接；
-不做文字识别，因此扫描的 PDF 会被拒收。
+不做文字识别，因此扫描的 PDF 会被拒收，其他 PDF 里扫描的页也各拒收一条。页眉页脚里重复出现的行和页码去掉；一行若与多数行差不多长，
+就与下一行相接，跨页和被断开的单词也一样。并排的分栏按 PDF 里的先后。Word 文档的页眉、页脚、脚注和自动编号不取。
+
+## 网页与抓取
+
+`html` 与 `warc` 用 trafilatura 或 resiliparse 去掉菜单和页脚（`pip install "steel-megatron[web]"`）。字节表明是 UTF-8 的按 UTF-8 读，否则按
+服务器或网页自己的声明（合得上的话；GB2312 按 GB18030 读），再不然由字节判断。WARC 文件里，状态为 200、内容是 HTML 或纯文本的应答
+成为文档，分块传输的和用 gzip、deflate、zstd 压缩的也读（brotli 除外）；请求、元数据和抓取程序的记录不算记录，其余按原因拒收。
+被截断的 WARC 文件，之前的照取，并有一条拒收。
 
 ## 增加一个语料
 
@@ -167,7 +184,34 @@ CHINESE = PUBLISHED | {
     "arrow": "arrow",
     "text, a document a line": "文本，每行一篇",
     "text, documents between blank lines": "文本，以空行分篇",
+    "html": "HTML",
     "pdf": "PDF",
+    "docx": "docx",
+    "epub": "EPUB",
+    "warc": "WARC",
+    "Finds the main text of a page: trafilatura is more exact, resiliparse many times as fast; all: all text.": "找出网页正文的工具：trafilatura 更准，resiliparse 快许多倍；all 取全部文字。",
+    "no main text is found on the page": "网页里找不到正文",
+    "pages of HTML, one document each": "HTML 网页，每个文件一篇文档",
+    "its main text, a block a line": "正文，每块一行",
+    "crawls as WARC or WET files, a document of each page": "WARC 或 WET 形式的抓取，每页一篇文档",
+    "of WARC: the page that a server sent": "WARC：服务器发来的网页",
+    "of WET, or of a page that is plain text: as it is": "WET，或纯文本的页面：原样",
+    "of WET: the languages that the crawler found, the first one counts": "WET：抓取方识别的语言，以第一个为准",
+    "the record's": "记录的编号",
+    "of HTML its main text, a block a line; of WET the text": "HTML 取正文，每块一行；WET 取文本",
+    "it is no page: a picture, a script, a PDF …": "不是网页：图片、脚本、PDF 等",
+    "the server sent no page: moved, not found, …": "服务器没有发来网页：已移走、找不到等",
+    "it stands for a page of an earlier crawl": "代表以前抓取过的页面",
+    "what the server sent is no HTTP, or cannot be unpacked": "服务器发来的不是 HTTP，或解不开",
+    "the file is damaged or cut here": "文件从这里起损坏或被截断",
+    "of Common Crawl; pages belong to their authors": "Common Crawl 的条款；网页属于各自作者",
+    "A file is one part of the work, so give many: a crawl has thousands.": "一个文件是一份工作，不再切分，请给多个文件：一次抓取有几千个。",
+    "Word documents (.docx), one document each": "Word 文档（.docx），每个文件一篇文档",
+    "paragraphs, headings and tables of the body": "正文的段落、标题与表格",
+    "a paragraph a line, # before headings, cells of tables separated by tabs": "每段一行，标题前有 #，表格的单元格以制表符隔开",
+    "books as EPUB, one document each": "EPUB 图书，每本一篇文档",
+    "the chapters, in the order of the spine": "各章，按 spine 的顺序",
+    "a block a line": "每块一行",
     "BaiduBaike-5.63M, a Chinese encyclopedia": "BaiduBaike-5.63M，中文百科",
     "title, summary if any, each section as heading and body, on lines of their own; footnote marks go": (
         "标题、摘要（若有）、各节的小标题与正文，各占一行；脚注标记去掉"
@@ -216,7 +260,7 @@ CHINESE = PUBLISHED | {
     "the line": "这一行",
     "a turn has no text": "某一轮没有文字",
     "the chat template takes no such conversation": "对话模板不接受这样的对话",
-    "what people send: questionnaires (csv, xlsx), txt, PDF": "大家贡献的材料：问卷（csv、xlsx）、txt、PDF",
+    "what people send: questionnaires (csv, xlsx), txt, PDF, docx, EPUB": "大家贡献的材料：问卷（csv、xlsx）、txt、PDF、docx、EPUB",
     "question: answer, on a line each; of a single question, the answer alone; files as they are": (
         "每行一个“问题：回答”；只有一个问题时只写回答；文件原样"
     ),
@@ -246,8 +290,8 @@ CHINESE = PUBLISHED | {
     ),
     "answers that rest on commands to tools, which are no part of the text": "回答依据工具调用的结果，而它们不在文本里",
     "PDF files that hold text, one document each": "有文字的 PDF，每个文件一篇文档",
-    "as it is, page after page": "原样，逐页相接",
-    "the text of all pages": "所有页的文字",
+    "a paragraph a line: lines, words and sentences that pages break are joined": "每段一行：被换行换页断开的行、词、句都接上",
+    "the text of all pages, without heads, feet and page numbers": "所有页的文字，去掉页眉、页脚与页码",
     "its path below the folder given": "在所给文件夹下的路径",
     "SkyPile-150B, Chinese web pages": "SkyPile-150B，中文网页",
     "the page, paragraphs separated by line feeds": "网页正文，段落以换行分隔",
@@ -294,7 +338,10 @@ CHINESE = PUBLISHED | {
     "the xlsx file cannot be read": "xlsx 文件读不了",
     "the PDF cannot be read": "PDF 读不了",
     "the PDF has pages but next to no text: it is scanned, or drawn": "PDF 有页面但几乎没有文字：是扫描或绘制的",
-    "the PDF or the archive's member wants a password": "PDF 或归档里的文件要密码",
+    "the docx file cannot be read": "docx 文件读不了",
+    "the EPUB cannot be read": "EPUB 读不了",
+    "a page of a PDF is a picture; the others are taken": "PDF 的某一页是图片；其余各页照取",
+    "a PDF, a book or an archive's member is locked, or wants a password": "PDF、图书或归档里的文件有锁或要密码",
     "it is JSON, but not an object": "是 JSON，但不是对象",
     "a field that the corpus needs is not there": "缺少语料需要的字段",
     "a field that the corpus needs is null": "语料需要的字段是 null",

@@ -1,4 +1,4 @@
-"""What people send to be trained on: a questionnaire as csv or xlsx, and texts as txt or PDF."""
+"""What people send to be trained on: a questionnaire as csv or xlsx, and texts as txt, PDF, docx or EPUB."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def identity_of(record: Mapping[str, Any], options: Options) -> str | None:
 
 CORPUS = Corpus(
     name="contributed",
-    about="what people send: questionnaires (csv, xlsx), txt, PDF",
+    about="what people send: questionnaires (csv, xlsx), txt, PDF, docx, EPUB",
     fields={
         "questionnaire": "each row; columns of the survey service, names and addresses are left out",
-        "txt, PDF": "the whole file",
+        "txt, PDF, docx, EPUB": "the whole file",
     },
     template="question: answer, on a line each; of a single question, the answer alone; files as they are",
     example={"序号": "1", "提交答卷时间": "2024/3/1 8:00", "您想让模型学会什么": "我家乡的方言。", "您的姓名": "某某"},
-    kinds=(Kind.TEXT, Kind.CSV, Kind.WORKBOOK, Kind.PDF),
+    kinds=(Kind.TEXT, Kind.CSV, Kind.WORKBOOK, Kind.PDF, Kind.DOCX, Kind.EPUB),
     text=text_of,
     identity=identity_of,
     options=(COLUMNS,),

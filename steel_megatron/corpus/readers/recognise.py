@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Sequence
 
 from steel_megatron.corpus.corpus import TEXTS, Kind
+from steel_megatron.corpus.readers.docx import DOCUMENT
 from steel_megatron.corpus.readers.encoding import detect_encoding
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
 
 HEAD_BYTES = 1 << 16
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ARROW = (b"\xff\xff\xff\xff", b"ARROW1\0\0")  # of the stream that datasets writes, and of a file
+_IN_ZIP = {"xl/workbook.xml": Kind.WORKBOOK, DOCUMENT: Kind.DOCX, "META-INF/container.xml": Kind.EPUB}
 _TAR_BLOCK = 512
 _DELIMITERS = ",\t;|"
 _SNIFFED_LINES = 50
@@ -35,11 +37,14 @@ def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kin
         return Kind.PARQUET
     if head.startswith(b"PK\x03\x04"):
         names = zip_names()
-        if "xl/workbook.xml" in names:
-            return Kind.WORKBOOK
+        known = next((kind for name, kind in _IN_ZIP.items() if name in names), None)
+        if known:
+            return known
         return None if "[Content_Types].xml" in names else Kind.ZIP  # other office files
     if _is_tar(head):
         return Kind.TAR
+    if head.startswith(b"WARC/"):
+        return Kind.WARC
     if re.match(rb"\s*%PDF-", head.removeprefix(BYTE_ORDER_MARK)):
         return Kind.PDF
     if head.startswith(_ARROW):

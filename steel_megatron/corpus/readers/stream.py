@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any
 
 from steel_megatron.corpus.corpus import ARCHIVES, Kind, RejectedRecordError
 from steel_megatron.corpus.readers.archive import Member, tar_members, zip_files, zip_members
 from steel_megatron.corpus.readers.arrow import read_arrow
 from steel_megatron.corpus.readers.csv_rows import read_csv
+from steel_megatron.corpus.readers.docx import read_docx
+from steel_megatron.corpus.readers.epub import read_epub
+from steel_megatron.corpus.readers.html import read_html
 from steel_megatron.corpus.readers.json_array import read_json_array
 from steel_megatron.corpus.readers.json_lines import read_json_lines
 from steel_megatron.corpus.readers.parquet import read_parquet
@@ -17,14 +20,29 @@ from steel_megatron.corpus.readers.plain_text import read_text
 from steel_megatron.corpus.readers.recognise import HEAD_BYTES, recognise, settle
 from steel_megatron.corpus.readers.row import Row
 from steel_megatron.corpus.readers.texts import read_texts
+from steel_megatron.corpus.readers.warc import read_warc
 from steel_megatron.corpus.readers.workbook import read_workbook
 from steel_megatron.jobs.files import spooled, with_head
+
+_IN_ORDER: Mapping[Kind, Callable[[Iterator[bytes], str], Iterator[Row]]] = {
+    Kind.TEXT: read_text,
+    Kind.HTML: read_html,
+    Kind.ARROW: read_arrow,
+    Kind.WARC: read_warc,
+}
+_AT_ANY_PLACE: Mapping[Kind, Callable[[IO[bytes], str], Iterator[Row]]] = {
+    Kind.PARQUET: lambda file, name: read_parquet(file, name=name),
+    Kind.WORKBOOK: read_workbook,
+    Kind.PDF: read_pdf,
+    Kind.DOCX: read_docx,
+    Kind.EPUB: read_epub,
+}
 
 
 def read_stream(content: Iterator[bytes], kind: Kind, name: str, first: int = 1) -> Iterator[Row]:
     """The records of a file that is no archive.
 
-    Kinds that are read at several places at once (parquet, xlsx, PDF) go to a temporary file first.
+    Kinds that are read at several places at once (parquet, xlsx, PDF …) go to a temporary file first.
 
     Args:
         first: number of the first line, of JSON lines and of texts a line each.
@@ -35,20 +53,13 @@ def read_stream(content: Iterator[bytes], kind: Kind, name: str, first: int = 1)
         yield from read_json_array(content, brackets=kind is Kind.JSON_ARRAY)
     elif kind is Kind.CSV:
         yield from read_csv(content)
-    elif kind is Kind.TEXT:
-        yield from read_text(content, name)
     elif kind in (Kind.LINES, Kind.BLOCKS):
         yield from read_texts(content, first, blocks=kind is Kind.BLOCKS)
-    elif kind is Kind.ARROW:
-        yield from read_arrow(content, name)
+    elif kind in _IN_ORDER:
+        yield from _IN_ORDER[kind](content, name)
     else:
         with spooled(content) as file:
-            if kind is Kind.PARQUET:
-                yield from read_parquet(file, name=name)
-            elif kind is Kind.WORKBOOK:
-                yield from read_workbook(file, name)
-            else:
-                yield read_pdf(file, name)
+            yield from _AT_ANY_PLACE[kind](file, name)
 
 
 def read_members(
@@ -102,10 +113,10 @@ def _member_rows(
         )
         if kind is Kind.ZIP:
             yield from read_members(zip_members(file, name), name, kinds, wanted, pass_over)
-        elif kind is Kind.WORKBOOK:
-            yield from read_workbook(file, name)
-        else:
+        elif kind is None:
             pass_over(name)
+        else:
+            yield from _AT_ANY_PLACE[kind](file, name)
 
 
 def kind_as_taken(kind: Kind | None, head: bytes, name: str, kinds: Sequence[Kind]) -> Kind | None:
