@@ -7,7 +7,8 @@ import argparse
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.cli.strict_flag import add_strict, tell_suspects
-from steel_megatron.config import PROCESSES, ConfigError, Number, add_number
+from steel_megatron.config import PROCESSES, ConfigError, add_number
+from steel_megatron.config.ranges import Number
 from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus
 from steel_megatron.corpus.corpus import REASONS
 from steel_megatron.corpus.registry import CORPORA

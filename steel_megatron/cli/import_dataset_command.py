@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.config import ID, IDS, ConfigError, add_number
+from steel_megatron.config import IDS, ConfigError, add_number
+from steel_megatron.config.ranges import ID
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
 from steel_megatron.tokens.foreign.import_tokens import import_tokens
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 
 from steel_megatron import __version__
-from steel_megatron.config import ConfigError, Parser, SteelError, check_instruction_set, nearest
+from steel_megatron.config import ConfigError, Parser, SteelError, nearest
+from steel_megatron.config.instruction_set import check_instruction_set
 from steel_megatron.config.launcher import is_one_of_several, launch_from
 from steel_megatron.config.os_errors import about_files, complete, explained
 from steel_megatron.config.restarts import failed_for_good

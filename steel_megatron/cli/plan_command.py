@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     # third of a plan's time.
     gc.disable()
     try:
-        from steel_megatron.plan.report import Speed, markdown_table, model_report, plain_table, planned, preset_table
+        from steel_megatron.jobs.tables import markdown_table, plain_table
+        from steel_megatron.plan.report import Speed, model_report, planned, preset_table
     finally:
         gc.freeze()
         gc.enable()

@@ -5,7 +5,7 @@ A new file in ``corpora/`` that holds a ``CORPUS`` is found without being named 
 
 from __future__ import annotations
 
-from steel_megatron.config import Registry, shipped_in
+from steel_megatron.config.registry import Registry, shipped_in
 from steel_megatron.corpus import published_table
 from steel_megatron.corpus.corpus import Corpus
 

@@ -2,7 +2,8 @@
 
 Each kind of attention and of feed-forward (``attention/kinds.py``, ``ffn/kinds.py``), the block around them
 (``block_cost.py``) and the ends (``ends_cost.py``) tell their parameters, FLOPs, what forward passes keep for backward
-passes, temporaries and traffic; flops.py, activations.py and traffic.py add up over layers.
+passes, temporaries and traffic; flops.py and activations.py add up over layers,
+tools/fake_cuda the traffic.
 
 H hidden, F inner channels, N query heads, K key/value heads, D head size, V columns of the logits, all of one
 tensor-parallel rank; S sequence length; Hs = H / R under sequence parallel over R ranks, else H.

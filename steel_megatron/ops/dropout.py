@@ -51,7 +51,7 @@ class DropoutKey:
         start = 0
         for number in (self.seed, layer, site):
             start = _mix_int((start + (number + 1) * _WEYL) & _WORD)
-        return _absorb(_signed(start), self.sample_ids_B)
+        return _absorb(signed(start), self.sample_ids_B)
 
 
 def dropout(
@@ -133,9 +133,13 @@ def _drop(x: Tensor, row_keys: Tensor, rate: float, first_column: int) -> Tensor
 
 def _absorb(keys: Tensor | int, values: Tensor) -> Tensor:
     """Each key mixed with a value: the step of splitmix64 (Steele, Lea and Flood, 2014), in wrapping int64."""
-    z = keys + (values + 1) * _signed(_WEYL)
-    z = (z ^ (z >> 30 & (1 << 34) - 1)) * _signed(_MIX[0])
-    z = (z ^ (z >> 27 & (1 << 37) - 1)) * _signed(_MIX[1])
+    return mixed(keys + (values + 1) * signed(_WEYL))
+
+
+def mixed(z: Tensor) -> Tensor:
+    """Stafford's variant 13 of MurmurHash3's finalizer, as in splitmix64, on 64 bits without a sign."""
+    z = (z ^ (z >> 30 & (1 << 34) - 1)) * signed(_MIX[0])
+    z = (z ^ (z >> 27 & (1 << 37) - 1)) * signed(_MIX[1])
     return z ^ (z >> 31 & (1 << 33) - 1)
 
 
@@ -145,8 +149,10 @@ def _mix_int(z: int) -> int:
     return z ^ z >> 31
 
 
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >> 63 else word
+def signed(number: int) -> int:
+    """The int64 with the lowest 64 bits of a number."""
+    number &= _WORD
+    return number - (1 << 64) if number >> 63 else number
 
 
 def _signed32(word: int) -> int:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from steel_megatron.ops.dropout import mixed, signed
+
 _MASK = 0xFFFFFFFF
 _ELEMENTS = 1 << 22  # at once: bounds the int64 temporaries
 
@@ -81,23 +83,6 @@ def store(target: Tensor, values: Tensor, place: Place, step: int, upper: bool) 
 
 def _row_keys(place: Place, step: int, rows: int, device: torch.device) -> Tensor:
     """int64 (rows,), of which all 64 bits count; made on the device, so that the host need not wait to copy them."""
-    start = torch.full((1,), _signed(place.key + step * 0x9E3779B97F4A7C15), device=device)
+    start = torch.full((1,), signed(place.key + step * 0x9E3779B97F4A7C15), device=device)
     numbers = torch.arange(place.first_row, place.first_row + rows, device=device)
-    return _mixed(_mixed(start) + numbers * _signed(0xD1B54A32D192ED03))
-
-
-def _mixed(x: Tensor) -> Tensor:
-    """Stafford's variant 13 of MurmurHash3's finalizer, as in SplitMix64, on 64 bits without a sign."""
-    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shifted(x, 31)
-
-
-def _shifted(x: Tensor, bits: int) -> Tensor:
-    return x >> bits & (1 << 64 - bits) - 1
-
-
-def _signed(number: int) -> int:
-    """The int64 with the lowest 64 bits of a number."""
-    number &= (1 << 64) - 1
-    return number - (1 << 64) if number >> 63 else number
+    return mixed(mixed(start) + numbers * signed(0xD1B54A32D192ED03))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from steel_megatron.config import INSTRUCTION_SET_VARIABLE
+from steel_megatron.config.instruction_set import INSTRUCTION_SET_VARIABLE
 from steel_megatron.plan.machine import OPTIONAL
 
 GIB = 1 << 30
@@ -19,54 +20,40 @@ class Advice:
     fix: str
 
 
-def advise(facts: dict[str, Any]) -> list[Advice]:
+def advise(facts: dict[str, Any]) -> Iterator[Advice]:
     """Common problems found in the facts of :func:`~steel_megatron.plan.machine.describe_machine`."""
-    advice = []
     part = _get(facts, "compiled_parts", "_indexed")
     if part not in (None, "loads"):
-        advice.append(
-            Advice(
-                f"the C++ extension {part}: no dataset can be written or read",
-                "pip install --force-reinstall --no-deps .",
-            )
-        )
+        problem = f"the C++ extension {part}: no dataset can be written or read"
+        yield Advice(problem, "pip install --force-reinstall --no-deps .")
     build, driver = _get(facts, "torch", "build"), _get(facts, "gpu_driver", "names")
     if driver and build == "CPU only":
-        advice.append(
-            Advice(
-                f"{len(driver)} × {driver[0]}, but torch is a CPU build",
-                f"pip install --force-reinstall torch=={_get(facts, 'torch', 'version').split('+')[0]}"
-                " --index-url https://download.pytorch.org/whl/cu130",
-            )
+        yield Advice(
+            f"{len(driver)} × {driver[0]}, but torch is a CPU build",
+            f"pip install --force-reinstall torch=={_get(facts, 'torch', 'version').split('+')[0]}"
+            " --index-url https://download.pytorch.org/whl/cu130",
         )
     elif driver and not facts.get("gpus"):
-        advice.append(
-            Advice(
-                f"the driver {_get(facts, 'gpu_driver', 'version')} shows {driver[0]}, but torch ({build}) sees no GPU",
-                "bring the driver up to torch's CUDA version, or unset CUDA_VISIBLE_DEVICES",
-            )
+        yield Advice(
+            f"the driver {_get(facts, 'gpu_driver', 'version')} shows {driver[0]}, but torch ({build}) sees no GPU",
+            "bring the driver up to torch's CUDA version, or unset CUDA_VISIBLE_DEVICES",
         )
     if facts.get("gpus") and _get(facts, "communication", "nccl") is None:
-        advice.append(Advice("torch has no NCCL: several GPUs cannot talk", "install a torch build from pytorch.org"))
+        yield Advice("torch has no NCCL: several GPUs cannot talk", "install a torch build from pytorch.org")
     if "error" in (facts.get("torch") or {}):
-        advice.append(Advice(f"torch does not load: {facts['torch']['error']}", "pip install --force-reinstall torch"))
+        yield Advice(f"torch does not load: {facts['torch']['error']}", "pip install --force-reinstall torch")
     shared = _get(facts, "storage", "shared_memory", "free")
     if shared is not None and shared < GIB:
-        advice.append(
-            Advice(
-                f"/dev/shm has {size(shared)} free: processes of one machine exchange data through it",
-                "start the container with --ipc=host or --shm-size=8g",
-            )
+        yield Advice(
+            f"/dev/shm has {size(shared)} free: processes of one machine exchange data through it",
+            "start the container with --ipc=host or --shm-size=8g",
         )
     free = _get(facts, "storage", "working_folder", "free")
     if free is not None and free < 10 * GIB:
-        advice.append(
-            Advice(
-                f"{size(free)} free in the working folder: a checkpoint of a 1 B model takes about 14 GB",
-                "let --save point to a larger disk",
-            )
+        yield Advice(
+            f"{size(free)} free in the working folder: a checkpoint of a 1 B model takes about 14 GB",
+            "let --save point to a larger disk",
         )
-    return advice
 
 
 def render(facts: dict[str, Any]) -> str:
@@ -75,7 +62,7 @@ def render(facts: dict[str, Any]) -> str:
     for title, rows in _sections(facts).items():
         width = max((len(name) for name, _ in rows), default=0)
         lines += [title, *(f"  {name:<{width}}  {value}".rstrip() for name, value in rows), ""]
-    advice = advise(facts)
+    advice = list(advise(facts))
     lines.append("Advice" if advice else "Nothing amiss.")
     lines += [f"  - {item.problem}\n    {item.fix}" for item in advice]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import steel_megatron
-from steel_megatron.config import INSTRUCTION_SET_VARIABLE
+from steel_megatron.config.instruction_set import INSTRUCTION_SET_VARIABLE
 
 Facts = dict[str, Any]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steel_megatron.config import RunConfig, load_run_config, preset_names
 from steel_megatron.config.layer_types import DENSE, FULL
+from steel_megatron.jobs.tables import plain_table
 from steel_megatron.model.block_cost import block_flops, block_kept, block_parameters
 from steel_megatron.model.cost import total_bytes
 from steel_megatron.model.flops import FORMULA, model_flops
@@ -142,35 +142,17 @@ def memory_lines(config: RunConfig, devices: int) -> list[str]:
         where += f" = tensor {tp} × data {dp} × pipeline {pp}"
     if pp > 1:
         where += f", on pipeline rank {memory.pipeline_rank}, the fullest"
+    parts = {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "masters": memory.masters,
+        "moments": memory.moments,
+        "activations kept": memory.activations,
+        "temporaries": memory.working,
+    }
+    rows = [[name, f"{count / GB:.2f} GB"] for name, count in parts.items()]
     return [
         f"{where} (micro-batch {training.micro_batch_size} × {training.seq_length:,} tokens, "
         f"{training.precision}, recomputation {training.recompute_granularity}):",
-        plain_table(
-            [
-                ["weights", f"{memory.weights / GB:.2f} GB"],
-                ["gradients", f"{memory.gradients / GB:.2f} GB"],
-                ["masters", f"{memory.masters / GB:.2f} GB"],
-                ["moments", f"{memory.moments / GB:.2f} GB"],
-                ["activations kept", f"{memory.activations / GB:.2f} GB"],
-                ["temporaries", f"{memory.working / GB:.2f} GB"],
-                ["total", f"{memory.total / GB:.2f} GB, and the libraries' own buffers"],
-            ]
-        ),
+        plain_table([*rows, ["total", f"{memory.total / GB:.2f} GB, and the libraries' own buffers"]]),
     ]
-
-
-def plain_table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned by spaces: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """The same as Markdown."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ import xxhash
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from steel_megatron.samples.cutting.packing_index import document_bounds
+from steel_megatron.jobs.tables import plain_table
 from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.tokens.manifest import Manifest
 
@@ -77,8 +76,7 @@ def comparison_text(found: Comparison) -> str:
         ("tokens", *(f"{count:,}" for count in found.tokens)),
         ("only here", *(f"{count - found.shared:,}" for count in found.documents)),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [plain_table(rows, right=False)]
     lines += [f"tokenizer: {tokenizer}", f"shared: {found.shared:,} documents in any order"]
     if found.first_difference is None:
         lines.append("the documents are the same, in the same order")
@@ -90,17 +88,12 @@ def comparison_text(found: Comparison) -> str:
 def _hashes(dataset: IndexedDataset, bar: tqdm) -> NDArray[np.uint64]:
     """A hash of each document's ids, the same for every type of integer."""
     found = np.empty(dataset.document_count, np.uint64)
-    for begin, bounds in _blocks(dataset):
+    for begin, bounds in dataset.document_blocks(BLOCK):
         for number, (start, stop) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True), begin):
             ids = dataset.tokens[start:stop]
             found[number] = xxhash.xxh3_64_intdigest(ids.astype("<f8" if ids.dtype.kind == "f" else "<i8").data)
         bar.update(len(bounds) - 1)
     return found
-
-
-def _blocks(dataset: IndexedDataset) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    for begin in range(0, dataset.document_count, BLOCK):
-        yield begin, document_bounds(dataset, begin, min(begin + BLOCK, dataset.document_count))
 
 
 def _shared(one: NDArray[np.uint64], two: NDArray[np.uint64]) -> int:

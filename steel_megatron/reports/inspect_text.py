@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from steel_megatron.jobs.tables import plain_table
 from steel_megatron.reports.inspect import DatasetReport, DocumentReport, Verification
 from steel_megatron.tokens.document_lengths import DocumentLengths, LengthBucket
 from steel_megatron.tokens.manifest import Manifest
@@ -21,8 +22,7 @@ def dataset_text(report: DatasetReport) -> str:
     rows += _manifest_rows(report.manifest)
     if report.lengths is not None:
         rows += _length_rows(report.lengths)
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    lines = [plain_table(rows, right=False)]
     if report.lengths is not None:
         lines += ["", *_histogram_lines(report.lengths.histogram, report.documents, report.tokens)]
     return "\n".join(lines)

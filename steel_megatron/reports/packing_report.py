@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steel_megatron.samples.cutting.packing_index import document_bounds, packing_index
+from steel_megatron.samples.cutting.packing_index import packing_index
 from steel_megatron.samples.sources import content_fingerprint
 from steel_megatron.tokens.indexed import IndexedDataset
 
@@ -40,8 +40,7 @@ def packing_report(dataset: IndexedDataset, seq_length: int, cache: str | None =
     """Looks at every document's length, and makes the index of best-fit packing if it is not there."""
     plain_samples = max(dataset.token_count - 1, 0) // seq_length
     filled = cuts = fitting = cut_tokens = 0
-    for begin in range(0, dataset.document_count, BLOCK):
-        bounds = document_bounds(dataset, begin, min(begin + BLOCK, dataset.document_count))
+    for _, bounds in dataset.document_blocks(BLOCK):
         starts, lengths = bounds[:-1], np.diff(bounds)
         last = starts + lengths - 1
         fits = lengths <= seq_length + 1

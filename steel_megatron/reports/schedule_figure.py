@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from steel_megatron.parallel.pipeline.actions import Kind
-from steel_megatron.parallel.pipeline.passes import Costs
-from steel_megatron.parallel.pipeline.schedules import build_schedule
-from steel_megatron.parallel.pipeline.timeline import Timeline, simulate
+from steel_megatron.parallel.pipeline.timeline import Timeline
 from steel_megatron.reports.drawing import Box, Drawing, Label
 
 LEFT, TOP, ROW, GAP = 64, 58, 26, 4  # pixels
@@ -22,27 +18,6 @@ COLOURS = {
     Kind.WEIGHT_GRADIENT: ("#7a7a7a", "#c9c9c9"),
 }
 NAMES = {Kind.FORWARD: "forward", Kind.BACKWARD: "backward", Kind.WEIGHT_GRADIENT: "weight gradient"}
-
-
-def draw_schedule(
-    name: str, ranks: int, micro_batches: int, chunks: int, path: str | Path, costs: Costs | None = None
-) -> Timeline:
-    """Draws a schedule into an ``.svg`` or ``.png`` file and returns its timeline.
-
-    Args:
-        name: ``gpipe``, ``1f1b`` or ``interleaved``.
-        ranks: pipeline stages.
-        micro_batches: of one global batch on one model replica.
-        chunks: virtual stages per rank.
-        path: the file.
-        costs: time of each virtual stage's passes; when None, 1 and 2 for every forward and backward.
-
-    Raises:
-        ConfigError: a schedule that does not exist, or a file that cannot be drawn into.
-    """
-    timeline = simulate(build_schedule(name, ranks, micro_batches, chunks), costs or Costs.uniform(ranks * chunks))
-    picture(timeline).save(path)
-    return timeline
 
 
 def picture(timeline: Timeline, scale: float | None = None) -> Drawing:

@@ -54,14 +54,9 @@ def document_lengths(dataset: IndexedDataset) -> DocumentLengths | None:
 
 def count_lengths(dataset: IndexedDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The different lengths of documents in tokens, ascending, and how many documents have each."""
-    boundaries, pointers = dataset.document_indices, dataset.sequence_pointers
     lengths = counts = np.empty(0, np.int64)
-    for begin in range(0, dataset.document_count, AT_ONCE):
-        starts = boundaries[begin : begin + AT_ONCE + 1]
-        places = np.full(len(starts), dataset.token_count, np.int64)  # where the tokens end
-        inside = starts < dataset.sequence_count
-        places[inside] = pointers[starts[inside]] // dataset.dtype.itemsize
-        here, times = np.unique(np.diff(places), return_counts=True)
+    for _, bounds in dataset.document_blocks(AT_ONCE):
+        here, times = np.unique(np.diff(bounds), return_counts=True)
         lengths, inverse = np.unique(np.concatenate([lengths, here]), return_inverse=True)
         summed = np.zeros(len(lengths), np.int64)
         np.add.at(summed, inverse, np.concatenate([counts, times]))

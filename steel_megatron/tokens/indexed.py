@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -105,6 +105,19 @@ class IndexedDataset:
     def document_token_range(self, first: int, last: int) -> tuple[int, int]:
         """Tokens [start, stop) of the documents [first, last)."""
         return self._reader.document_range(first, last)
+
+    def document_bounds(self, first: int, last: int) -> NDArray[np.int64]:
+        """The token at which each document of [first, last) begins, and at last the one at which they end."""
+        boundaries = np.array(self.document_indices[first : last + 1])
+        bounds = np.full(len(boundaries), self.token_count, np.int64)
+        inside = boundaries < self.sequence_count
+        bounds[inside] = self.sequence_pointers[boundaries[inside]] // self.dtype.itemsize
+        return bounds
+
+    def document_blocks(self, at_once: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """All documents, some at once: the number of the first, and the bounds of all."""
+        for first in range(0, self.document_count, at_once):
+            yield first, self.document_bounds(first, min(first + at_once, self.document_count))
 
     def document_at(self, token: int) -> int:
         """The document that a token of .bin belongs to; by binary search.

@@ -9,7 +9,8 @@ import pytest
 
 from helpers.command_options import CommandOption, every_option
 from steel_megatron.cli.main import main
-from steel_megatron.config import KNOBS, Amount, ConfigError, Number, Range, RunConfig, check_run, load_run_config
+from steel_megatron.config import KNOBS, Amount, ConfigError, Range, RunConfig, check_run, load_run_config
+from steel_megatron.config.ranges import Number
 
 OPTIONS = list(every_option())
 NUMBERS = [option for option in OPTIONS if isinstance(option.action.type, Number | Amount)]

@@ -32,7 +32,7 @@ def changed(path: tuple[str, ...], value: object) -> dict:
 
 
 def test_a_good_machine_needs_no_advice():
-    assert advise(GOOD) == []
+    assert list(advise(GOOD)) == []
     assert "Nothing amiss." in render(GOOD)
 
 

@@ -8,19 +8,12 @@ from steel_megatron.plan.report import (
     DEMO_VOCABULARY,
     Speed,
     layer_lines,
-    markdown_table,
     model_report,
-    plain_table,
     planned,
     preset_table,
 )
 
 CONFIG = RunConfig.of(num_layers=2, hidden_size=64, num_attention_heads=4, seq_length=64, vocab_size=1000)
-
-
-def test_columns_are_aligned() -> None:
-    assert plain_table([["a", "bb"], ["ccc", "d"]]) == "a    bb\nccc   d"
-    assert markdown_table([["a", "b"], ["c", "d"]]) == "| a | b |\n| --- | --- |\n| c | d |"
 
 
 def test_every_preset_has_a_row_of_all_columns() -> None:

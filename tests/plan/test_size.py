@@ -13,11 +13,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from helpers.tiny_gpt import tiny_config
 from steel_megatron.cli.main import main
 from steel_megatron.config import ModelConfig, load_run_config, preset_names
+from steel_megatron.jobs.tables import markdown_table
 from steel_megatron.model.flops import model_flops
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import parameters_with_spec, spec_of
-from steel_megatron.plan.report import markdown_table, planned, preset_table
+from steel_megatron.plan.report import planned, preset_table
 from steel_megatron.plan.size import count_parameters
 
 PUBLISHED = {

@@ -13,11 +13,21 @@ import pytest
 from steel_megatron.config import ConfigError
 from steel_megatron.parallel.pipeline.actions import Kind
 from steel_megatron.parallel.pipeline.passes import Costs
+from steel_megatron.parallel.pipeline.schedules import build_schedule
+from steel_megatron.parallel.pipeline.timeline import Timeline, simulate
 from steel_megatron.reports.drawing import Drawing, Label
-from steel_megatron.reports.schedule_figure import draw_schedule, shade
+from steel_megatron.reports.schedule_figure import picture, shade
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def draw_schedule(
+    name: str, ranks: int, micro_batches: int, chunks: int, path: Path, costs: Costs | None = None
+) -> Timeline:
+    timeline = simulate(build_schedule(name, ranks, micro_batches, chunks), costs or Costs.uniform(ranks * chunks))
+    picture(timeline).save(path)
+    return timeline
 
 
 def test_every_pass_is_a_box_that_lies_where_it_runs(tmp_path):

@@ -9,10 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from steel_megatron.config import KNOBS, SECTIONS
+from steel_megatron.config import KNOBS
 from steel_megatron.config.flags import ALIASES
 from steel_megatron.config.knob import Follows, Knob
 from steel_megatron.config.registry import Registry
+from steel_megatron.config.run import SECTIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training_flags.md"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fake_cuda import rank as ranks
 from fake_cuda.cards import Card
+from fake_cuda.least_traffic import micro_batch_traffic, step_traffic
 from fake_cuda.messages import Message
 from fake_cuda.price import Costs
 from fake_cuda.recorder import ATTENTION, MATMUL, Operation
@@ -19,7 +20,6 @@ from steel_megatron.config import RunConfig
 from steel_megatron.model.cost import Sizes
 from steel_megatron.model.flops import model_flops
 from steel_megatron.model.stages import stage_layers
-from steel_megatron.model.traffic import micro_batch_traffic, step_traffic
 from steel_megatron.parallel.parameter import param_dtype
 from steel_megatron.parallel.places import axis_groups, axis_sizes
 from steel_megatron.training.loop import Trainer

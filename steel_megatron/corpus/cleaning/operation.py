@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from steel_megatron._text import Text
-from steel_megatron.config import ConfigError, Registry, nearest
+from steel_megatron.config import ConfigError, nearest
+from steel_megatron.config.registry import Registry
 
 NO_LIMIT = sys.maxsize
 CODE = "code_of_operation"  # beside its parameters: the hash of the file of an operation from outside

@@ -105,7 +105,7 @@ class FullAttention:
         return [*kept, Kept("attention's log of the sum of exp", other_bytes=FP32 * s.N)]
 
     def traffic(self, model: ModelConfig, s: Sizes) -> Counter[str]:
-        """Elements per token, by kind; see :mod:`steel_megatron.model.traffic`."""
+        """Elements per token, by kind; the table is in tools/fake_cuda/least_traffic.py."""
         projected, turned = (s.N + 2 * s.K) * s.D, (s.N + s.K) * s.D
         rotates = model.position_embedding_type == "rope"
         heads = 2 * turned if rotates or model.qk_layernorm else 0

@@ -66,7 +66,7 @@ class Dense:
         return round(max(before, after))
 
     def traffic(self, model: ModelConfig, s: Sizes) -> Counter[str]:
-        """Elements per token, by kind; see :mod:`steel_megatron.model.traffic`."""
+        """Elements per token, by kind; the table is in tools/fake_cuda/least_traffic.py."""
         activation = ((3 + 5) if model.gated else (2 + 3)) * s.F
         return Counter({ACTIVATION: activation, LINEAR: s.Hs + s.F + s.Hs + self.projected(model, s)})
 

@@ -21,6 +21,7 @@ Shapes: … any leading dimensions, S sequence (the last dimension but one), H h
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ from torch import Tensor
 
 from steel_megatron.parallel import collectives
 from steel_megatron.parallel.grid import Axis, Grid
+
+Way = Callable[[Tensor, Axis], Tensor]
 
 
 def first_token(x: Tensor, grid: Grid) -> int:
@@ -56,63 +59,49 @@ def leave_region(y: Tensor, grid: Grid) -> Tensor:
 
 def enter(x: Tensor, axis: Axis) -> Tensor:
     """Forward identity, backward all-reduce."""
-    return _Enter.apply(x, axis)
+    return _Border.apply(x, axis, _same, _summed)
 
 
 def leave(y: Tensor, axis: Axis) -> Tensor:
     """Forward all-reduce, backward identity."""
-    return _Leave.apply(y, axis)
+    return _Border.apply(y, axis, _summed, _same)
 
 
 def enter_gather(x: Tensor, axis: Axis) -> Tensor:
     """Forward all-gather of the tokens, backward reduce-scatter."""
-    return _EnterGather.apply(x, axis)
+    return _Border.apply(x, axis, _gathered, _scattered)
 
 
 def leave_scatter(y: Tensor, axis: Axis) -> Tensor:
     """Forward reduce-scatter of the tokens, backward all-gather."""
-    return _LeaveScatter.apply(y, axis)
+    return _Border.apply(y, axis, _scattered, _gathered)
 
 
-class _Enter(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, axis: Axis) -> Tensor:
-        ctx.axis = axis
-        return x.view_as(x)
+class _Border(torch.autograd.Function):
+    """One way forward, its dual backward."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        # A copy: the incoming gradient may be shared with another branch of the graph.
-        return collectives.all_reduce(grads[0].clone(memory_format=torch.contiguous_format), ctx.axis).wait(), None
-
-
-class _Leave(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, axis: Axis) -> Tensor:
-        return collectives.all_reduce(y.clone(memory_format=torch.contiguous_format), axis).wait()
+    def forward(ctx: Any, x: Tensor, axis: Axis, there: Way, back: Way) -> Tensor:
+        ctx.axis, ctx.back = axis, back
+        return there(x, axis)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.back(grads[0], ctx.axis), None, None, None
 
 
-class _EnterGather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, axis: Axis) -> Tensor:
-        ctx.axis = axis
-        return collectives.gather_tokens(x, axis).wait()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return collectives.scatter_tokens(grads[0], ctx.axis).wait(), None
+def _same(x: Tensor, axis: Axis) -> Tensor:
+    return x.view_as(x)
 
 
-class _LeaveScatter(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, axis: Axis) -> Tensor:
-        ctx.axis = axis
-        return collectives.scatter_tokens(y, axis).wait()
+def _summed(x: Tensor, axis: Axis) -> Tensor:
+    # A copy: an incoming gradient may be shared with another branch of the graph.
+    return collectives.all_reduce(x.clone(memory_format=torch.contiguous_format), axis).wait()
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return collectives.gather_tokens(grads[0], ctx.axis).wait(), None
+
+def _gathered(x: Tensor, axis: Axis) -> Tensor:
+    return collectives.gather_tokens(x, axis).wait()
+
+
+def _scattered(x: Tensor, axis: Axis) -> Tensor:
+    return collectives.scatter_tokens(x, axis).wait()

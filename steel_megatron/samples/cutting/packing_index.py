@@ -139,7 +139,7 @@ def _blocks(
     with tqdm(total=last - begin, desc="packing", unit="document", disable=None) as bar:
         while begin < last:
             end = min(begin + BLOCK_DOCUMENTS, last)
-            bounds = document_bounds(dataset, begin, end)
+            bounds = dataset.document_bounds(begin, end)
             made = np.cumsum(pieces_of(np.diff(bounds), seq_length))
             taken = max(int(np.searchsorted(made, BLOCK_PIECES, side="right")), 1)
             starts_P, lengths_P = cut(bounds[: taken + 1], seq_length)
@@ -150,15 +150,6 @@ def _blocks(
             taken = min(taken, end - begin)
             begin += taken
             bar.update(taken)
-
-
-def document_bounds(dataset: IndexedDataset, first: int, last: int) -> NDArray[np.int64]:
-    """The token at which each document of [first, last) begins, and at last the one at which they end."""
-    boundaries = np.array(dataset.document_indices[first : last + 1])
-    bounds = np.full(len(boundaries), dataset.token_count, np.int64)
-    inside = boundaries < dataset.sequence_count
-    bounds[inside] = dataset.sequence_pointers[boundaries[inside]] // dataset.dtype.itemsize
-    return bounds
 
 
 def pieces_of(lengths: NDArray[np.int64], seq_length: int) -> NDArray[np.int64]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from steel_megatron.jobs.tables import plain_table
 from steel_megatron.samples.order import Order
 
 MAX_EPOCHS = 100  # of a source whose ends are looked for
@@ -110,7 +111,7 @@ def plan_text(plan: MixPlan, step_at: Callable[[int], int]) -> str:
                 ends[0] if ends else ("not in this run" if source.windows else "?"),
             )
         )
-    lines += _table(rows)
+    lines.append(plain_table(rows))
     lines += ["", f"{len(plan.phases)} stretches of one mixture each:"]
     shown = plan.phases if len(plan.phases) <= MAX_STRETCHES else [*plan.phases[:HEAD], *plan.phases[-HEAD:]]
     for number, phase in enumerate(shown):
@@ -119,12 +120,3 @@ def plan_text(plan: MixPlan, step_at: Callable[[int], int]) -> str:
         shares = ", ".join(f"{name} {100 * share:.2f} %" for name, share in phase.shares.items())
         lines.append(f"  samples {phase.start:,} to {phase.end:,}: {shares}")
     return "\n".join(lines)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
-    return lines

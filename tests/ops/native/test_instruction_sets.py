@@ -15,7 +15,7 @@ import pytest
 
 from helpers.kernels import needs_cpu_kernels
 from steel_megatron.cli.main import main
-from steel_megatron.config import INSTRUCTION_SET_VARIABLE, INSTRUCTION_SETS
+from steel_megatron.config.instruction_set import INSTRUCTION_SET_VARIABLE, INSTRUCTION_SETS
 
 pytestmark = needs_cpu_kernels
 

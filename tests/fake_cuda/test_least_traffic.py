@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fake_cuda.least_traffic import micro_batch_traffic, step_traffic
 from helpers.tiny_gpt import tiny_config
 from steel_megatron.model.cost import ACTIVATION, CROSS_ENTROPY, EMBEDDING, LINEAR, NORM, OPTIMIZER, ZERO, Sizes
-from steel_megatron.model.traffic import micro_batch_traffic, step_traffic
 from steel_megatron.parallel.pipeline.layout import StageLayers
 
 TOKENS, WIDTH = 10, 2
