@@ -16,7 +16,6 @@ from helpers.tiny_run import run_config, train, write_tokens
 from steel_megatron.model.ffn.mlp import MLP
 from steel_megatron.parallel.pipeline.executor import Output
 from steel_megatron.training.engine import GPTStage
-from steel_megatron.training.faults.probe import Findings, consumer, place_name
 from steel_megatron.training.output.metrics_rows import read_metrics
 
 BOTH_WAYS = ["--skip-samples", "43:44", "--skip-samples", "45:46", "--max-skipped-steps", "1"]
@@ -225,21 +224,6 @@ def test_gradients_that_fp16_cannot_hold(tmp_path: Path, monkeypatch: pytest.Mon
     assert "error: step 6: the gradient is not finite; first in head and loss, backward pass, with all of" in output
     assert "give the same command again with --bf16, or without --loss-scale" in output
     train(config, "--bf16", "--loss-scale", "1e30")
-
-
-def test_places_are_named_in_their_order() -> None:
-    assert [place_name(place, 2) for place in (0, 11, 19, 28, 31, 32)] == [
-        "embedding",
-        "block 0, attention norm",
-        "block 0, MLP down projection",
-        "block 1, MLP activation",
-        "final norm",
-        "head and loss",
-    ]
-    assert [consumer(place) for place in (0, 11, 14, 19, 29, 31)] == [11, 12, 16, 21, 31, 32]
-    found = Findings(gradients=["blocks.0.mlp.up.weight (1 of 4 elements on rank 0)"])
-    assert found.where(2) == "gradient of blocks.0.mlp.up.weight (1 of 4 elements on rank 0)"
-    assert not found.finite
 
 
 def test_phases_and_ramp_ups_with_samples_left_out_are_cut_anywhere(tmp_path: Path) -> None:
