@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import importlib.metadata
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,16 +19,22 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from steel_megatron import __version__
 from steel_megatron.config import ConfigError
 from steel_megatron.tokenizer.base import EncodedBatch, Tokenizer
+from steel_megatron.tokenizer.byte_pairs import UnfitError
 from steel_megatron.tokenizer.fingerprint import as_byte_bpe
 from steel_megatron.tokenizer.huggingface import HuggingFaceTokenizer
 from steel_megatron.tokenizer.normalization import nfc
 from steel_megatron.tokenizer.probe_texts import probe_texts
+from steel_megatron.tokenizer.steel_encoder import SteelEncoder
 from steel_megatron.tokenizer.tiktoken import TikTokenizer
 
+log = logging.getLogger(__name__)
+
 AUTO = "auto"
-FASTEST_FIRST = ("fastokens", "tiktoken", "tokenizers")
+STEEL = "steel"  # of this project
+FASTEST_FIRST = (STEEL, "fastokens", "tiktoken", "tokenizers")
 ENCODERS = (AUTO, *FASTEST_FIRST)
 # One worker is one core: what the libraries read to keep from starting threads, before they are loaded.
 ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "FASTOKENS_BPE_THREADS": "1", "RAYON_NUM_THREADS": "1"}
@@ -75,8 +82,8 @@ class ChosenEncoder:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-class _UnfitError(Exception):
-    """Why an encoder is passed over."""
+class _WrongError(UnfitError):
+    """An encoder failed, or gave other ids: a fault, where others just do not know the vocabulary."""
 
 
 def own_name(tokenizer: Tokenizer) -> str:
@@ -113,8 +120,10 @@ def choose_encoder(tokenizer: Tokenizer, choice: str, sample: Sequence[str], fol
             if expected is None:
                 expected = tokenizer.encode_batch(texts)
             _check_equal(encoder, texts, expected)
-        except _UnfitError as unfit:
+        except UnfitError as unfit:
             passed_over[name] = str(unfit)
+            if isinstance(unfit, _WrongError):
+                log.warning("tokenize: the encoder %s is passed over: %s", name, unfit)
             continue
         equal_to = f"equal to {own} on {len(sample):,} texts of the input and {len(probe_texts()):,} fixed texts"
         return ChosenEncoder(encoder, _record(name, equal_to, passed_over))
@@ -129,7 +138,7 @@ def choose_encoder(tokenizer: Tokenizer, choice: str, sample: Sequence[str], fol
 
 def _record(name: str, why: str, passed_over: dict[str, str]) -> dict[str, Any]:
     try:
-        version = importlib.metadata.version(name)
+        version = __version__ if name == STEEL else importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         version = ""
     return {"name": name, "version": version, "why": why, "passed_over": dict(passed_over)}
@@ -141,14 +150,18 @@ def _check_equal(encoder: Encoder, texts: Sequence[str], expected: EncodedBatch)
     except BaseException as error:  # a panic in a compiled library is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
-        raise _UnfitError(f"it fails: {str(error)[:200]}") from None
+        raise _WrongError(f"it fails: {str(error)[:200]}") from None
     if np.array_equal(found.lengths_B, expected.lengths_B) and np.array_equal(found.ids_T, expected.ids_T):
         return
     ends_expected, ends_found = np.cumsum(expected.lengths_B), np.cumsum(found.lengths_B)
     for i, text in enumerate(texts):
         wanted = expected.ids_T[ends_expected[i] - expected.lengths_B[i] : ends_expected[i]]
         if not np.array_equal(wanted, found.ids_T[ends_found[i] - found.lengths_B[i] : ends_found[i]]):
-            raise _UnfitError(f"it gives other ids for {text[:60]!r}")
+            raise _WrongError(f"it gives other ids for {text[:60]!r}")
+
+
+def _make_steel(tokenizer: Tokenizer, folder: Path) -> Encoder:
+    return SteelEncoder.of(tokenizer, folder / "byte_pairs.pickle")
 
 
 def _make_fastokens(tokenizer: Tokenizer, folder: Path) -> Encoder:
@@ -159,7 +172,7 @@ def _make_fastokens(tokenizer: Tokenizer, folder: Path) -> Encoder:
         path = folder / "tokenizer.json"
         path.write_text(json.dumps(tokenizer.content, ensure_ascii=False), encoding="utf-8")
         return _loaded(FastokensEncoder(path, None))
-    raise _UnfitError(f"it does not read a {tokenizer.type}'s model")
+    raise UnfitError(f"it does not read a {tokenizer.type}'s model")
 
 
 def _loaded(encoder: FastokensEncoder) -> Encoder:
@@ -168,17 +181,17 @@ def _loaded(encoder: FastokensEncoder) -> Encoder:
     except BaseException as error:  # a panic in a compiled library is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
-        raise _UnfitError(f"it does not load this vocabulary: {str(error)[:200]}") from None
+        raise UnfitError(f"it does not load this vocabulary: {str(error)[:200]}") from None
     return encoder
 
 
 def _make_tiktoken(tokenizer: Tokenizer, folder: Path) -> Encoder:
     _need("tiktoken")
     if not isinstance(tokenizer, HuggingFaceTokenizer):
-        raise _UnfitError(f"it does not read a {tokenizer.type}'s model")
+        raise UnfitError(f"it does not read a {tokenizer.type}'s model")
     canonical = as_byte_bpe(tokenizer.content)
     if canonical is None:
-        raise _UnfitError("the tokenizer is not a byte-level BPE whose merges go by id")
+        raise UnfitError("the tokenizer is not a byte-level BPE whose merges go by id")
     tokens, pattern, normalization = canonical
     path = folder / "vocabulary.tiktoken"
     path.write_bytes(b"".join(base64.b64encode(token) + b" %d\n" % rank for rank, token in enumerate(tokens)))
@@ -188,7 +201,7 @@ def _make_tiktoken(tokenizer: Tokenizer, folder: Path) -> Encoder:
 
 def _make_tokenizers(tokenizer: Tokenizer, folder: Path) -> Encoder:
     if not isinstance(tokenizer, TikTokenizer):
-        raise _UnfitError(f"it does not read a {tokenizer.type}'s model")
+        raise UnfitError(f"it does not read a {tokenizer.type}'s model")
     tokenizer.save_pretrained(folder / "huggingface")
     return HuggingFaceTokenizer(folder / "huggingface")
 
@@ -197,10 +210,11 @@ def _need(package: str) -> None:
     try:
         importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        raise _UnfitError(f"it is not installed (pip install {package})") from None
+        raise UnfitError(f"it is not installed (pip install {package})") from None
 
 
 _MAKERS: dict[str, Callable[[Tokenizer, Path], Encoder]] = {
+    STEEL: _make_steel,
     "fastokens": _make_fastokens,
     "tiktoken": _make_tiktoken,
     "tokenizers": _make_tokenizers,

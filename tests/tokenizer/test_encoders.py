@@ -28,7 +28,7 @@ def tokenizer(request, tmp_path):
     return build_tokenizer(None, small_tiktoken(tmp_path / "small.tiktoken"))
 
 
-@pytest.mark.parametrize("choice", ["auto", "fastokens", "tiktoken", "tokenizers"])
+@pytest.mark.parametrize("choice", ["auto", "steel", "fastokens", "tiktoken", "tokenizers"])
 def test_every_encoder_gives_the_same_ids(tmp_path, tokenizer, choice):
     if choice == "fastokens":
         pytest.importorskip("fastokens")
@@ -68,12 +68,14 @@ class Failing:
         (lambda tokenizer, folder: Failing(), "it fails: panicked"),
     ],
 )
-def test_a_wrong_encoder_is_passed_over(tmp_path, tokenizer, monkeypatch, make, reason):
+def test_a_wrong_encoder_is_passed_over(tmp_path, tokenizer, monkeypatch, caplog, make, reason):
+    monkeypatch.setitem(encoders._MAKERS, "steel", make)
     monkeypatch.setitem(encoders._MAKERS, "fastokens", make)
     sample = ["one", "a text of the run", "three"]
     chosen = choose_encoder(tokenizer, "auto", sample, tmp_path)
     assert chosen.record["name"] == "tiktoken"
-    assert reason in chosen.record["passed_over"]["fastokens"]
+    assert reason in chosen.record["passed_over"]["steel"]
+    assert f"the encoder steel is passed over: {chosen.record['passed_over']['steel']}" in caplog.text
     with pytest.raises(ConfigError, match=r"--encoder fastokens: it (gives|fails)"):
         choose_encoder(tokenizer, "fastokens", sample, tmp_path)
 
@@ -86,7 +88,8 @@ def test_an_encoder_that_is_not_installed_is_passed_over(tmp_path, tokenizer):
         "    return old(name)\n"
         "m.version = version\n"
         "from steel_megatron.tokenizer import build_tokenizer\n"
-        "from steel_megatron.tokenizer.encoders import choose_encoder\n"
+        "from steel_megatron.tokenizer.encoders import _MAKERS, _make_fastokens, choose_encoder\n"
+        "_MAKERS['steel'] = _make_fastokens\n"
         "print(choose_encoder(build_tokenizer(None, sys.argv[1]), 'auto', ['x'], Path(sys.argv[2])).record)"
     )
     model = next(path for path in (tmp_path / "t", tmp_path / "small.tiktoken") if path.exists())
@@ -103,7 +106,7 @@ def test_other_kinds_encode_themselves(tmp_path):
     assert chosen.encoder.encode_batch(["1 2"]).ids_T.tolist() == [1, 2]
     with pytest.raises(ConfigError, match="does not read a NullTokenizer's model"):
         choose_encoder(NullTokenizer(10), "fastokens", [], tmp_path)
-    with pytest.raises(ConfigError, match="encoders are auto, fastokens"):
+    with pytest.raises(ConfigError, match="encoders are auto, steel, fastokens"):
         choose_encoder(NullTokenizer(10), "fastest", [], tmp_path)
 
 
@@ -111,5 +114,5 @@ def test_other_kinds_encode_themselves(tmp_path):
 def test_qwen_through_every_encoder(tmp_path):
     pytest.importorskip("fastokens")
     tokenizer = build_tokenizer(None, qwen_vocabulary())
-    for choice in ("fastokens", "tokenizers"):
+    for choice in ("steel", "fastokens", "tokenizers"):
         assert choose_encoder(tokenizer, choice, random_texts(3000), tmp_path).record["name"] == choice
