@@ -25,6 +25,7 @@ COMMANDS = {
     "convert": "raw corpus records → {text, source, id} jsonl",
     "dedup": "leave out exact and near duplicates across sources, and texts of evaluation sets",
     "clean": "jsonl → jsonl: keep, drop and mend documents by a data-juicer recipe, with a report",
+    "classify": "train classifiers of quality or language on examples, score records with them",
     "train-tokenizer": "train a byte-level BPE tokenizer on jsonl text",
     "tokenize": "jsonl text → tokenised .bin/.idx dataset (Megatron's format)",
     "import-dataset": "token ids of lit-gpt, parquet or numpy → .bin/.idx dataset",

@@ -11,13 +11,13 @@ from steel_megatron.jobs.durable import PARTIAL
 
 MANIFEST, REJECTS, DROPS = ".manifest.json", ".rejects.jsonl", ".drops.jsonl.zst"
 DROPS_FOLDER = ".drops"  # of shards
-REPORT_JSON, REPORT_HTML = ".report.json", ".report.html"
+REPORT_JSON, REPORT_HTML, RANKS = ".report.json", ".report.html", ".ranks.json"
 DEDUP_WORK = ".work"
 DEDUP_REPORT, DEDUP_DUPLICATES, DEDUP_REJECTS = "report.json", "duplicates.jsonl.zst", "rejects.jsonl"
 
 OURS, HIDDEN, JUNK = "of our own", "hidden", "of the system"
 DATASETS = "of Hugging Face datasets, beside its tables"
-_OUR_ENDINGS = (MANIFEST, REJECTS, DROPS, REPORT_JSON, REPORT_HTML, PARTIAL)
+_OUR_ENDINGS = (MANIFEST, REJECTS, DROPS, REPORT_JSON, REPORT_HTML, RANKS, PARTIAL)
 _OUR_FOLDERS = (".jsonl.parts", ".jsonl.gz.parts", ".jsonl.zst.parts", PARTIAL, DROPS_FOLDER)
 _JUNK = {"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini", "lost+found"}
 # Names that anybody may give a file: no data where the file beside them (first), with these keys, says so.

@@ -25,6 +25,9 @@ LINES = {
     "convert": ["--corpus jsonl --input text.jsonl --output out/text.jsonl"],
     "clean": ["--recipe recipe.yaml --input text.jsonl --output out/clean.jsonl"],
     "dedup": ["--exact-only --input a=text.jsonl --output out/dedup"],
+    "classify train": ["--good text.jsonl --bad bad.jsonl --output out/x.classifier --bits 8"],
+    "classify report": ["--model x.classifier --input text.jsonl --output out/page.html"],
+    "classify score": ["--model x.classifier --input text.jsonl --output out/scored"],
     "train-tokenizer": ["--input text.jsonl --vocab-size 270 --output out/tokenizer"],
     "tokenize": ["--input text.jsonl --tokenizer-model tokenizer --output-prefix out/data"],
     "import-dataset": ["--input ids.npy --no-manifest --output-prefix out/ids"],
@@ -85,9 +88,11 @@ def make_world(folder: Path) -> None:
             file.write(json.dumps({"text": f"从前有座山 {number} and words and words", "id": str(number)}) + "\n")
     (folder / "recipe.yaml").write_text("process: [{text_length_filter: {min_len: 1}}]\n")
     (folder / "phases.yaml").write_text("- {from: 0, sources: {a: {path: data_text_document, weight: 1}}}\n")
+    (folder / "bad.jsonl").write_text('{"text": "navigation, login, navigation"}\n' * 3)
     np.save("ids.npy", np.arange(100, dtype=np.uint16))
     for line in (
         "train-tokenizer --input text.jsonl --vocab-size 270 --output tokenizer",
+        "classify train --good text.jsonl --bad bad.jsonl --held-out 0 --bits 8 --output x.classifier",
         "tokenize --input text.jsonl --tokenizer-model tokenizer --append-eod --output-prefix data",
         f"train --phases phases.yaml --tokenizer-model tokenizer {RUN} --train-iters 2 --save run",
         "export --load run --output hf",

@@ -19,6 +19,7 @@ from steel_megatron.config.registry import Registry
 
 NO_LIMIT = sys.maxsize
 CODE = "code_of_operation"  # beside its parameters: the hash of the file of an operation from outside
+FILES = "files_of_operation"  # beside its parameters: the hashes of the files that they name
 EXTRA = 'pip install "steel-megatron[corpus]"'
 # data-juicer's parameters of how an operation is run, which change no text here.
 EXECUTION = frozenset(
@@ -38,6 +39,11 @@ class Operation:
 
     def check(self) -> None:
         """Raises :class:`ConfigError` for parameters that cannot work, and loads what the operation needs."""
+
+    @classmethod
+    def depends_on(cls, parameters: Mapping[str, Any]) -> str:
+        """What the results depend on beside the parameters: the content of files that these name."""
+        return ""
 
 
 @dataclass(kw_only=True)
@@ -101,7 +107,12 @@ _SHIPPED: dict[str, str] = {}  # name → module:class
 
 
 def _shipped() -> dict[str, str]:
-    from steel_megatron.corpus.cleaning import filters, mappers, model_filters  # noqa: F401 (they enter operations)
+    from steel_megatron.corpus.cleaning import (  # noqa: F401 (they enter operations)
+        classify_filters,
+        filters,
+        mappers,
+        model_filters,
+    )
 
     return dict(_SHIPPED)
 
@@ -151,7 +162,7 @@ def build_operation(name: str, parameters: Mapping[str, Any]) -> Operation:
         if key in fields:
             _check_type(name, key, value, fields[key].default)
             given[key] = value
-        elif key == CODE or (key == "text_key" and value in (None, "text")):
+        elif key in (CODE, FILES) or (key == "text_key" and value in (None, "text")):
             continue
         elif key not in EXECUTION:
             raise ConfigError(

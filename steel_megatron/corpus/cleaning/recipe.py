@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import PROCESSES, ConfigError, parse_yaml, read_text
-from steel_megatron.corpus.cleaning.operation import CODE, OPERATIONS, Operation, build_operation
+from steel_megatron.corpus.cleaning.operation import CODE, FILES, OPERATIONS, Operation, build_operation
 
 log = logging.getLogger(__name__)
 Step = tuple[str, dict[str, Any]]  # an operation's name and its parameters
@@ -78,11 +78,19 @@ def _step(path: str, entry: Any) -> Step:
     if isinstance(entry, dict) and len(entry) == 1:
         ((name, parameters),) = entry.items()
         if isinstance(name, str) and (parameters is None or isinstance(parameters, dict)):
-            code = {CODE: OPERATIONS.code(name)} if name in OPERATIONS and OPERATIONS.outside(name) else {}
-            return name, {**(parameters or {}), **code}
+            return name, {**(parameters or {}), **_beside(name, parameters or {})}
     raise ConfigError(
         f"{path}: {entry!r} under 'process'", rule="each entry is an operation's name with a mapping of its parameters"
     )
+
+
+def _beside(name: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """What the operation's results depend on beside its parameters."""
+    if name not in OPERATIONS:
+        return {}
+    files = OPERATIONS.load(name, "--recipe").depends_on(parameters)
+    code = {CODE: OPERATIONS.code(name)} if OPERATIONS.outside(name) else {}
+    return {**code, FILES: files} if files else code
 
 
 def _workers(path: str, given: Any) -> int:

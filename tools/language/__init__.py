@@ -1,0 +1,1 @@
+"""The shipped classifier of languages: its texts and its making."""
