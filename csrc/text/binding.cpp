@@ -6,6 +6,7 @@
 
 #include "characters.h"
 #include "edits.h"
+#include "lines.h"
 #include "statistics.h"
 #include "unicode_repair.h"
 
@@ -166,7 +167,46 @@ PYBIND11_MODULE(_text, module) {
           [](const Text& self, uint64_t n, bool unspaced) {
             return text::word_repetition(self.characters, n, unspaced);
           },
-          py::arg("n"), py::arg("unspaced") = false, long_call);
+          py::arg("n"), py::arg("unspaced") = false, long_call)
+      .def(
+          "top_ngram",
+          [](const Text& self, uint64_t n, bool unspaced) { return text::top_ngram(self.characters, n, unspaced); },
+          py::arg("n"), py::arg("unspaced") = false, long_call)
+      .def(
+          "duplicate_ngrams",
+          [](const Text& self, uint64_t n, bool unspaced) {
+            return text::duplicate_ngrams(self.characters, n, unspaced);
+          },
+          py::arg("n"), py::arg("unspaced") = false, long_call)
+      .def(
+          "count_of",
+          [](const Text& self, const py::str& wanted) { return text::count_of(self.characters, read(wanted)); },
+          py::arg("wanted"))
+      .def(
+          "distinct_of",
+          [](const Text& self, const py::str& wanted) { return text::distinct_of(self.characters, read(wanted)); },
+          py::arg("wanted"))
+      .def(
+          "line_kinds",
+          [](const Text& self, uint64_t brief) {
+            const text::LineKinds kinds = text::line_kinds(self.characters, brief);
+            return std::vector<uint64_t>{kinds.lines, kinds.characters, kinds.ended,
+                                         kinds.brief, kinds.bulleted,   kinds.broken_off};
+          },
+          py::arg("brief") = 0, long_call)
+      .def(
+          "repeated_pieces",
+          [](const Text& self, bool paragraphs) {
+            const text::Repeated repeated = text::repeated_pieces(self.characters, paragraphs);
+            return std::pair(repeated.pieces, repeated.characters);
+          },
+          py::arg("paragraphs"), long_call)
+      .def(
+          "remove_navigation",
+          [](Text& self, uint64_t brief, uint64_t fewest) {
+            self.characters = text::without_navigation(self.characters, brief, fewest);
+          },
+          py::arg("brief"), py::arg("fewest"), long_call);
 
   module.def("suspicious", [](uint32_t c) { return text::suspicious(c); }, py::arg("character"));
 }

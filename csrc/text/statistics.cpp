@@ -35,18 +35,19 @@ class Counts {
   Counts(const Counts&) = delete;
   Counts& operator=(const Counts&) = delete;
 
-  void add(uint64_t hash) {
+  // How often the hash was added by now.
+  uint64_t add(uint64_t hash) {
     hash += hash == 0;  // 0 marks a free slot
     for (uint64_t at = hash & mask_;; at = (at + 1) & mask_) {
       Slot& slot = slots_[at];
       if (slot.count == 0) {
         slot = {hash, 1};
         distinct_++;
-        return;
+        return 1;
       }
       if (slot.hash == hash) {
         repeated_ += ++slot.count == 2;
-        return;
+        return slot.count;
       }
     }
   }
@@ -116,10 +117,30 @@ void each_word(View text, bool unspaced, bool lowered, Found found) {
   }
 }
 
+// The words of a text as hashes of their lower-case letters, and where in all their characters each begins.
+struct Words {
+  std::vector<uint64_t> hashes;
+  std::vector<uint64_t> starts{0};
+
+  Words(View text, bool unspaced);
+  uint64_t characters(size_t from, size_t count) const { return starts[from + count] - starts[from]; }
+  double share(uint64_t characters_of) const {
+    return std::min(1.0,
+                    static_cast<double>(characters_of) / static_cast<double>(std::max<uint64_t>(starts.back(), 1)));
+  }
+};
+
 uint64_t lower_hash(View word) {
   uint64_t hash = word.size();
   for (const char32_t c : word) hash = hash * kBase + lower[c];
   return mixed(hash);
+}
+
+Words::Words(View text, bool unspaced) {
+  each_word(text, unspaced, true, [&](View word) {
+    hashes.push_back(lower_hash(word));
+    starts.push_back(starts.back() + word.size());
+  });
 }
 
 }  // namespace
@@ -177,6 +198,52 @@ double word_repetition(View text, uint64_t n, bool unspaced) {
   uint64_t sum = 0;
   for (const uint64_t count : counts.repeats()) sum += count;
   return static_cast<double>(sum) / static_cast<double>(total);
+}
+
+double top_ngram(View text, uint64_t n, bool unspaced) {
+  const Words words(text, unspaced);
+  if (words.hashes.size() < n) return 0.0;
+  Counts counts(words.hashes.size());
+  uint64_t at = 0, most = 1, top = 0;
+  roll(words.hashes.data(), words.hashes.size(), n, [&](uint64_t hash) {
+    const uint64_t count = counts.add(hash);
+    if (count > most) most = count, top = at;
+    at++;
+  });
+  return most == 1 ? 0.0 : words.share(most * words.characters(top, n));
+}
+
+double duplicate_ngrams(View text, uint64_t n, bool unspaced) {
+  const Words words(text, unspaced);
+  if (words.hashes.size() < n) return 0.0;
+  std::vector<uint64_t> ngrams;
+  ngrams.reserve(words.hashes.size());
+  roll(words.hashes.data(), words.hashes.size(), n, [&](uint64_t hash) { ngrams.push_back(hash); });
+  Counts counts(ngrams.size());
+  uint64_t characters = 0;
+  for (size_t i = 0; i < ngrams.size();) {
+    const bool repeated = counts.add(ngrams[i]) > 1;
+    if (repeated) characters += words.characters(i, n);
+    i += repeated ? n : 1;
+  }
+  return words.share(characters);
+}
+
+uint64_t count_of(View text, View wanted) {
+  return static_cast<uint64_t>(
+      std::count_if(text.begin(), text.end(), [&](char32_t c) { return wanted.find(c) != View::npos; }));
+}
+
+uint64_t distinct_of(View text, View wanted) {
+  std::vector<bool> there(wanted.size());
+  uint64_t count = 0;
+  for (const char32_t c : text) {
+    const size_t at = wanted.find(c);
+    if (at == View::npos || there[at]) continue;
+    there[at] = true;
+    if (++count == wanted.size()) break;
+  }
+  return count;
 }
 
 }  // namespace text

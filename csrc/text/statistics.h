@@ -28,4 +28,18 @@ uint64_t count_words(View text, bool unspaced);
 // Share of n-grams of lower-cased words that are seen more than once.
 double word_repetition(View text, uint64_t n, bool unspaced);
 
+// Share of the words' characters that the most frequent n-gram of words takes; at most 1. (Gopher: Rae et al., 2021,
+// arXiv 2112.11446, table A1.)
+double top_ngram(View text, uint64_t n, bool unspaced);
+
+// Share of the words' characters that lie in n-grams of words which stand before in the text; those counted do not
+// overlap. (Gopher, as above.)
+double duplicate_ngrams(View text, uint64_t n, bool unspaced);
+
+// How many characters are of those asked for.
+uint64_t count_of(View text, View wanted);
+
+// How many of the characters asked for occur.
+uint64_t distinct_of(View text, View wanted);
+
 }  // namespace text

@@ -11,17 +11,19 @@ from typing import Any
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.cli.strict_flag import add_strict, tell_suspects
-from steel_megatron.config import PROCESSES, ConfigError, add_number
+from steel_megatron.config import COUNT, PROCESSES, ConfigError, add_number, share
 from steel_megatron.corpus.cleaning import (
     OPERATIONS,
     READ,
     Cleaned,
+    Recipe,
     clean,
     drops_of,
     read_drops,
     read_recipe,
     run_data_juicer,
 )
+from steel_megatron.jobs.durable import whole
 
 
 @dataclass
@@ -75,6 +77,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Run data-juicer in its Ray mode: local starts one here, auto finds one.",
     )
     add_strict(parser)
+    calibrating = parser.add_argument_group("limits that fit the corpus")
+    calibrating.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="Clean nothing: measure a sample with the recipe's filters, print quantiles and what the limits drop, and "
+        "propose limits; --output FILE.yaml gets the recipe with them.",
+    )
+    add_number(calibrating, "--records", COUNT, "With --calibrate: records drawn, at most.", default=10_000)
+    add_number(
+        calibrating,
+        "--keep",
+        share(zero=False),
+        "With --calibrate: the share of the records that each proposed limit keeps.",
+        kind=float,
+        default=0.99,
+        metavar="SHARE",
+    )
     parser.add_argument("--list-drops", metavar="OUTPUT", help="Print the drops of an earlier run, one JSON per line.")
     parser.add_argument("--operation", metavar="NAME", help="With --list-drops: only what this operation dropped.")
 
@@ -90,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("no --recipe", fix="name a recipe, such as recipes/zh_web.yaml")
     recipe = read_recipe(args.recipe)
     inputs = args.input or ([recipe.dataset_path] if recipe.dataset_path else None)
+    if args.calibrate:
+        return _calibrate(args, recipe, inputs)
     output = args.output or recipe.export_path
     if not inputs or not output:
         raise ConfigError(
@@ -124,6 +145,26 @@ def run(args: argparse.Namespace) -> int:
     suspects = done.report.get("suspects", {})  # which version 0.1.0 did not note
     tell_suspects(suspects)
     return 1 if args.strict and (suspects or done.report["reasons"].get(READ)) else 0
+
+
+def _calibrate(args: argparse.Namespace, recipe: Recipe, inputs: list[str] | None) -> int:
+    from steel_megatron.cli.calibrate_report import calibration_table
+    from steel_megatron.corpus.cleaning.calibrate import calibrate
+
+    if not inputs:
+        raise ConfigError("no --input", rule="--calibrate measures records of --input")
+    proposed = Path(args.output) if args.output else None
+    if proposed and proposed.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--output {proposed}", rule="with --calibrate it is a recipe and ends in .yaml")
+    if proposed and proposed.exists() and not args.overwrite:
+        raise ConfigError(f"--output {proposed} is there", fix="give --overwrite or another name")
+    found = calibrate(recipe, inputs, records=args.records, keep=args.keep)
+    print(calibration_table(found))
+    if proposed:
+        with whole(proposed) as file:
+            file.write(found.yaml().encode())
+        print(f"{proposed}: the recipe with the proposed limits")
+    return 0
 
 
 def _print(done: Cleaned) -> None:

@@ -102,6 +102,19 @@ class Filter(Operation):
         return Judgement(value, f"{self.statistic} {value:.6g} {where}", f"{self.statistic} {where}")
 
 
+@dataclass(kw_only=True)
+class RecordFilter(Filter):
+    """Judges a record by its other fields, such as its address."""
+
+    def judge_record(self, record: Mapping[str, Any]) -> Judgement:
+        """Looks at the record; its text is as it was before the first operation."""
+        raise NotImplementedError
+
+    def measure(self, text: Text) -> float:
+        """0: nothing of the text counts."""
+        return 0.0
+
+
 Some = TypeVar("Some", bound=type[Operation])
 _SHIPPED: dict[str, str] = {}  # name → module:class
 
@@ -110,8 +123,11 @@ def _shipped() -> dict[str, str]:
     from steel_megatron.corpus.cleaning import (  # noqa: F401 (they enter operations)
         classify_filters,
         filters,
+        lists,
         mappers,
         model_filters,
+        personal_data,
+        web_rules,
     )
 
     return dict(_SHIPPED)

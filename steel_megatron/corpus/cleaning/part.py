@@ -14,7 +14,7 @@ import xxhash
 
 from steel_megatron.config import DataError
 from steel_megatron.corpus.cleaning.document import Document
-from steel_megatron.corpus.cleaning.operation import Filter, Judgement, Mapper, Operation
+from steel_megatron.corpus.cleaning.operation import Filter, Judgement, Mapper, Operation, RecordFilter
 from steel_megatron.corpus.cleaning.recipe import Step, build_steps
 from steel_megatron.corpus.cleaning.tally import Tally
 from steel_megatron.corpus.corpus import RejectedRecordError
@@ -172,7 +172,8 @@ class Cleaner:
     def _run(self, step: int, operation: Operation, document: Document) -> Judgement | None:
         """Runs an operation on a document; what a filter found."""
         if isinstance(operation, Filter):
-            judgement = operation.judge(document.plain())
+            by_record = isinstance(operation, RecordFilter)
+            judgement = operation.judge_record(document.record) if by_record else operation.judge(document.plain())
             self.tally.measure(step, operation.scale, judgement.value)
             return judgement
         if isinstance(operation, Mapper):
