@@ -9,9 +9,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "steel_megatron"
 TOGETHER = "corpus/corpora"  # modules that each declare one CORPUS: tests/corpus/test_corpora.py holds them all
 BRANCHES = (ast.If, ast.For, ast.While, ast.Try, ast.IfExp, ast.comprehension, ast.BoolOp, ast.Match)
-# Modules that tests of whole commands, runs or layouts exercise, and that have no test file of their own yet. The
-# list may only shrink: a new module comes with its test, and a module that gets one is taken off.
-ELSEWHERE = frozenset((ROOT / "tests" / "helpers" / "tested_elsewhere.txt").read_text(encoding="utf-8").split())
 
 
 def holds_logic(path: Path) -> bool:
@@ -36,13 +33,7 @@ def untested(package: Path, tests: Path) -> set[str]:
 
 
 def test_every_module_with_logic_has_its_test_file() -> None:
-    missing = untested(PACKAGE, ROOT / "tests") - ELSEWHERE
-    assert sorted(missing) == [], "write tests/FOLDER/test_MODULE.py for each"
-
-
-def test_the_list_of_modules_tested_elsewhere_only_shrinks() -> None:
-    done = ELSEWHERE - untested(PACKAGE, ROOT / "tests")
-    assert sorted(done) == [], "these have a test now, or are gone: take them off tests/helpers/tested_elsewhere.txt"
+    assert sorted(untested(PACKAGE, ROOT / "tests")) == [], "write tests/FOLDER/test_MODULE.py for each"
 
 
 def test_the_check_sees_what_it_looks_for(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import IO
@@ -14,10 +15,13 @@ from steel_megatron.jobs.locks import take
 def not_writable(folder: Path, error: OSError) -> StorageError:
     """What a run says of a folder that does not take its files."""
     path = error.filename2 or error.filename
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return StorageError(
         f"--save {folder} cannot be written: {error.strerror}" + (f" ({path})" if path else ""),
         rule="a run writes its checkpoints, configuration and numbers there",
-        fix="give a --save that this user can write to, that has room and is not mounted read-only",
+        fix="make room and give the same command again, or give another --save"
+        if full
+        else "give a --save that this user can write to and that is not mounted read-only",
     )
 
 

@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_is_told_once_and_leaves_no_half_of_a_file(tmp_path:
         with pytest.raises(StorageError) as caught:
             files.write()
         assert caught.value.given == f"--save {disk / 'run'} cannot be written: No space left on device"
-        assert "has room" in caught.value.fix
+        assert caught.value.fix == "make room and give the same command again, or give another --save"
         for _ in range(2):
             files.on_metrics(TRAINER, [])
         assert caplog.messages == [f"{caught.value.given}; training goes on"]
