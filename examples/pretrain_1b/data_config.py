@@ -87,7 +87,7 @@ def _source(name: str, entry: Any, path: Path, corpora: Path) -> Source:
     return Source(
         name,
         str(entry["corpus"]),
-        tuple(str(corpora / str(given)) for given in inputs),
+        tuple(str(given) if "://" in str(given) else str(corpora / str(given)) for given in inputs),
         entry.get("recipe"),
         int(entry.get("priority", 0)),
         float(weight),

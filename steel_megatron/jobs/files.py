@@ -1,4 +1,7 @@
-"""Where input files lie: on this machine, or at any URL that fsspec knows (``s3://``, ``hf://``, ``memory://``, …)."""
+"""Where input files lie: on this machine, or at any URL that fsspec knows (``s3://``, ``hf://``, ``memory://``, …).
+
+``datasets://`` are those of :mod:`steel_megatron.jobs.streamed_datasets`.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,13 @@ def filesystem(url: str) -> tuple[Any, str]:
         ConfigError: fsspec, or what it needs for this kind of URL, is not there.
     """
     try:
+        from fsspec import register_implementation
         from fsspec.core import url_to_fs
     except ImportError:
         raise ConfigError(
             f"{url} is a URL, and fsspec is not installed", fix='pip install "steel-megatron[corpus]"'
         ) from None
+    register_implementation("datasets", "steel_megatron.jobs.streamed_datasets.StreamedDatasets", clobber=True)
     try:
         found, path = url_to_fs(url)
     except (ImportError, ValueError) as error:

@@ -45,7 +45,9 @@ steel convert --corpus wanjuan --input raw/nlp/CN --output text/wanjuan_cn.jsonl
 ```
 
 `--input` takes files, folders, glob patterns, and URLs of these that fsspec knows (`s3://bucket/folder`, `hf://…`; each
-file system needs its own package). What a file holds is told from its content, not from its name, also in `.gz`, `.zst`,
+file system needs its own package). `datasets://NAME:CONFIG@SPLIT` streams a data set by its name, as
+`datasets://HuggingFaceFW/fineweb-2:cmn_Hani@train` (`pip install "steel-megatron[datasets]"`; the split is `train` where none is given), a
+shard a part of the work; what `save_to_disk` saved is read as a folder. What a file holds is told from its content, not from its name, also in `.gz`, `.zst`,
 `.bz2`, `.xz`, `.zip` and `.tar`; `id` then names the member: `a.tar.gz/part.jsonl:17`. Archives are read as a stream; members that hold
 no records of the corpus are passed over and named in the manifest. Rejects and restarts are in [data.md](data.md).
 """,
@@ -60,6 +62,8 @@ steel convert --corpus wanjuan --input raw/nlp/CN --output text/wanjuan_cn.jsonl
 ```
 
 `--input` 可以是文件、文件夹、通配符，也可以是 fsspec 认识的 URL（`s3://bucket/folder`、`hf://…`，各文件系统要装自己的包）。
+`datasets://NAME:CONFIG@SPLIT` 按名字流式读取数据集，如 `datasets://HuggingFaceFW/fineweb-2:cmn_Hani@train`
+（`pip install "steel-megatron[datasets]"`；不写划分则为 `train`），每个分片是一份工作；`save_to_disk` 存下的直接给文件夹。
 文件装的是什么，由内容而不是名字判断，`.gz`、`.zst`、`.bz2`、`.xz`、`.zip`、`.tar` 里面也一样；此时 `id` 写明包内文件：
 `a.tar.gz/part.jsonl:17`。归档按流读取；其中没有该语料记录的文件会跳过，并记在清单里。拒收与断点续做见
 [data.zh-CN.md](data.zh-CN.md)。
