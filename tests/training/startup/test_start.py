@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
-import yaml
 
 from helpers.tiny_run import run_config, train
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.training.output.metrics_rows import read_metrics
-
-
-def test_the_loss_falls_and_validation_follows(tmp_path):
-    train(run_config(tmp_path, train_iters=60, eval_interval=20, save_interval=1000))
-    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    valid = [row["valid_loss"] for row in rows if "valid_loss" in row]
-    assert [row["step"] for row in rows] == list(range(1, 61))
-    assert rows[-1]["loss"] < 0.6 * rows[0]["loss"]
-    assert len(valid) == 3
-    assert valid[-1] < valid[0]
-
-
-def test_data_parallel_trains_the_same_run(tmp_path):
-    """fp32, so that only the order of sums differs."""
-    config = run_config(tmp_path, precision="fp32")
-    train(config, "--save", str(tmp_path / "one"))
-    train(config, "--save", str(tmp_path / "two"), processes=2)
-    train(config, "--save", str(tmp_path / "plain"), "--no-use-distributed-optimizer", processes=2)
-    curves = [
-        torch.tensor([[row["loss"], row["grad_norm"]] for row in read_metrics(tmp_path / name / "metrics.jsonl")])
-        for name in ("one", "two", "plain")
-    ]
-    torch.testing.assert_close(curves[1], curves[0], rtol=1e-5, atol=0)
-    torch.testing.assert_close(curves[2], curves[0], rtol=1e-5, atol=0)
 
 
 def test_load_of_something_that_is_not_there_is_an_error(tmp_path):
@@ -84,35 +58,3 @@ def test_vocabulary_smaller_than_the_data_is_refused(tmp_path):
     output = train(run_config(tmp_path, vocab_size=50), status=2)
     assert "50" in output
     assert "Traceback" not in output
-
-
-def test_configuration_errors_come_before_any_work(tmp_path):
-    config = run_config(tmp_path, global_batch_size=7)
-    output = train(config, status=2)
-    assert "--global-batch-size 7 with micro-batch 2" in output
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_effective_configuration_is_saved_and_runs_again(tmp_path):
-    config = run_config(tmp_path, train_iters=3)
-    train(config, "--lr", "0.005")
-    saved = tmp_path / "run" / "config.yaml"
-    assert yaml.safe_load(saved.read_text())["optimizer"]["lr"] == 0.005
-    train(saved, "--save", str(tmp_path / "again"))
-    losses = [[row["loss"] for row in read_metrics(tmp_path / name / "metrics.jsonl")] for name in ("run", "again")]
-    assert losses[0] == losses[1]
-
-
-@pytest.mark.parametrize("granularity", ["full", "selective"])
-def test_recomputation_changes_nothing(tmp_path, granularity):
-    knobs = {"train_iters": 3, "precision": "fp32", "hidden_dropout": 0.1, "attention_dropout": 0.1}
-    config = run_config(tmp_path, **knobs)
-    train(config)
-    train(config, "--save", str(tmp_path / "again"), "--recompute-granularity", granularity)
-    losses = [[row["loss"] for row in read_metrics(tmp_path / name / "metrics.jsonl")] for name in ("run", "again")]
-    assert losses[0] == losses[1]
-
-
-def test_packing_options(tmp_path):
-    train(run_config(tmp_path, train_iters=4), "--reset-position-ids", "--reset-attention-mask")
-    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["loss_tokens"] == 128
