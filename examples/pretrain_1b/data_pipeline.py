@@ -1,4 +1,7 @@
-"""The steps of the preparation: convert, clean and tokenise each source, deduplicate them all in between."""
+"""The steps of the preparation: convert, clean and tokenise each source, deduplicate them all in between.
+
+What lies between two steps is a folder of shards for each source.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +34,18 @@ def dataset_prefix(work: Path, name: str) -> Path:
 
 
 def _text_steps(source: Source, work: Path, how: list[str]) -> list[Step]:
-    raw = work / "convert" / f"{source.name}.jsonl.zst"
+    raw = work / "convert" / source.name
     flags = ["convert", "--corpus", source.corpus, "--source", source.name, "--input", *source.inputs]
     for name, value in source.options.items():
         flags += [f"--{name.replace('_', '-')}", str(value)]
-    flags += ["--output", str(raw)]
+    flags += ["--output", f"{raw}/"]
     convert = Step(
         f"convert {source.name}", flags, [raw], partial(convert_facts, raw), how=how, inputs=list(source.inputs)
     )
     if source.recipe is None:
         return [convert]
-    recipe, cleaned = ROOT / source.recipe, work / "clean" / f"{source.name}.jsonl.zst"
-    flags = ["clean", "--recipe", str(recipe), "--input", str(raw), "--output", str(cleaned)]
+    recipe, cleaned = ROOT / source.recipe, work / "clean" / source.name
+    flags = ["clean", "--recipe", str(recipe), "--input", str(raw), "--output", f"{cleaned}/"]
     facts = partial(clean_facts, cleaned)
     clean = Step(f"clean {source.name}", flags, [cleaned], facts, how=how, inputs=[str(recipe)], needs=[convert])
     clean.reads = clean.frees = [raw]

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from steel_megatron.config import DataError
 from steel_megatron.jobs.durable import write_json
 from steel_megatron.jobs.inputs import find_inputs
 from steel_megatron.jobs.parts import InputFile
+from steel_megatron.jobs.slots import make_slots
 
 
 @dataclass
@@ -47,51 +51,106 @@ class Step:
 
 
 class Runner:
-    """Runs steps in ``work``, with their records in ``work/steps``."""
+    """Runs steps in ``work``, with their records in ``work/steps``.
 
-    def __init__(self, work: Path, keep: bool, overwrite: bool, total: int) -> None:
-        self.work, self.keep, self.overwrite, self.total = work, keep, overwrite, total
-        self.seen: set[str] = set()
+    Args:
+        at_once: steps beside one another. The tasks of all of them are one queue, of which ``workers`` are at work.
+    """
+
+    def __init__(self, work: Path, keep: bool, overwrite: bool, workers: int = 1, at_once: int = 1) -> None:
+        self.work, self.keep, self.overwrite, self.at_once = work, keep, overwrite, at_once
         self.keys: dict[str, str] = {}
+        self._slots = TemporaryDirectory(prefix="steel-slots-")  # on this machine, where locks are sure
+        self._environment = {**os.environ, **make_slots(Path(self._slots.name), workers)}
 
-    def provide(self, step: Step, wanted: list[Path]) -> None:
-        """Runs a step and what it needs, unless its record holds and the outputs wanted are there."""
-        record = self.record(step)
-        if record is None or not all(path.exists() for path in wanted):
-            for needed in step.needs:
-                self.provide(needed, [path for path in step.reads if path in needed.outputs])
-            print(f"\n[{self._number(step)}/{self.total}] {step.name}", flush=True)
-            self._run(step, again=record is not None)
-        elif step.name not in self.seen:
-            print(f"[{self._number(step)}/{self.total}] {step.name}: done before", flush=True)
-        self.free(step)
+    def provide(self, steps: Sequence[Step]) -> None:
+        """Runs steps and what they need, unless their records hold and their outputs are there.
+
+        When a step fails, those that do not need it are run all the same.
+
+        Raises:
+            DataError: names the steps that failed.
+        """
+        todo: dict[str, Step] = {}
+        for step in steps:
+            self._plan(step, step.outputs, todo)
+        every = _with_needs(steps)
+        for step in every.values():
+            if step.name not in todo:
+                print(f"[{list(every).index(step.name) + 1}/{len(every)}] {step.name}: done before", flush=True)
+                self.free(step)
+        failed: dict[str, int] = {}
+        running: dict[Future[int], Step] = {}
+        with ThreadPoolExecutor(self.at_once) as threads:
+            while True:
+                for step in self._startable(todo, running.values(), failed):
+                    print(f"\n[{list(every).index(step.name) + 1}/{len(every)}] {step.name}", flush=True)
+                    running[threads.submit(self._run, step)] = step
+                if not running:
+                    break
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    step = running.pop(done)
+                    if status := done.result():
+                        failed[step.name] = status
+                    else:
+                        del todo[step.name]
+                        self.free(step)
+        if failed:
+            waiting = [name for name in todo if name not in failed]
+            raise DataError(
+                ", ".join(f"{name} failed with status {status}" for name, status in failed.items())
+                + (f"; not begun, as they need it: {', '.join(waiting)}" if waiting else ""),
+                rule="its own message stands above",
+                fix="mend the cause and give the same command again: it goes on with what is left",
+            )
+
+    def _plan(self, step: Step, wanted: list[Path], todo: dict[str, Step]) -> None:
+        """Adds a step that has to be run, behind those that it needs."""
+        if step.name in todo or (self.record(step) is not None and all(path.exists() for path in wanted)):
+            return
+        for needed in step.needs:
+            self._plan(needed, [path for path in step.reads if path in needed.outputs], todo)
+        todo[step.name] = step
+
+    def _startable(self, todo: dict[str, Step], running: Iterable[Step], failed: dict[str, int]) -> list[Step]:
+        """Steps for which there is room, and nothing that they need is still to be done."""
+        busy = [step.name for step in running]
+        ready = [
+            step
+            for step in todo.values()
+            if step.name not in (*busy, *failed) and not any(needed.name in todo for needed in step.needs)
+        ]
+        return ready[: self.at_once - len(busy)]
 
     def free(self, step: Step) -> None:
         """Removes what nobody reads any more now that the step is done."""
         for path in [] if self.keep else step.frees:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-    def _number(self, step: Step) -> int:
-        self.seen.add(step.name)
-        return len(self.seen)
-
-    def _run(self, step: Step, again: bool) -> None:
-        """``again``: its outputs were removed, so the stage is told to make anew what it thinks is there."""
+    def _run(self, step: Step) -> int:
+        """The exit status of a step's command; what it says is printed behind its name."""
         command = [sys.executable, "-m", "steel_megatron", *step.flags, *step.how]
-        if again or self.overwrite:
+        if self.overwrite or self.record(step) is not None:  # its outputs were removed: what is left is made anew
             command.append("--overwrite")
         started = time.monotonic()
-        status = subprocess.run(command, check=False).returncode
-        if status:
-            raise DataError(
-                f"{step.name} failed with status {status}",
-                rule="its own message stands above",
-                fix="mend the cause and give the same command again: it goes on with this step",
-            )
-        record = {"key": self.key(step), "command": command[3:], "seconds": round(time.monotonic() - started, 1)}
-        path = self._record_path(step)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**record, "facts": step.facts()})
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=self._environment,
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                out = sys.stderr if line.startswith(("error", "  rule", "  fix")) else sys.stdout
+                print(f"{step.name}: {line}", end="", file=out, flush=True)
+        if not process.returncode:
+            record = {"key": self.key(step), "command": command[3:], "seconds": round(time.monotonic() - started, 1)}
+            path = self._record_path(step)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {**record, "facts": step.facts()})
+        return process.returncode
 
     def facts(self, step: Step) -> dict[str, Any]:
         record = self.record(step)
@@ -119,6 +178,15 @@ class Runner:
 
     def _record_path(self, step: Step) -> Path:
         return self.work / "steps" / f"{step.name.replace(' ', '.')}.json"
+
+
+def _with_needs(steps: Sequence[Step]) -> dict[str, Step]:
+    """The steps and all that they need, each behind what it needs, by name."""
+    found: dict[str, Step] = {}
+    for step in steps:
+        found.update(_with_needs(step.needs))
+        found.setdefault(step.name, step)
+    return found
 
 
 def files_of(patterns: list[str]) -> list[InputFile]:

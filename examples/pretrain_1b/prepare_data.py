@@ -21,6 +21,8 @@ from disk_need import check_disk
 from steel_megatron.config import DataError, SteelError
 from steel_megatron.tokenizer import build_tokenizer
 
+AT_ONCE = 4  # steps beside one another: enough that the last parts of one leave no worker idle
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -29,6 +31,9 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, help="What becomes of which corpus: data.yaml.")
     parser.add_argument("--tokenizer", required=True, help="Tokenizer of the model.")
     parser.add_argument("--workers", type=int, required=True, help="Processes at once.")
+    parser.add_argument(
+        "--at-once", type=int, default=0, help="Steps beside one another (default: 4, WORKERS at most)."
+    )
     parser.add_argument("--only", default="", help="Names of sources, with commas between; all if empty.")
     parser.add_argument("--keep-intermediate", action="store_true", help="Leave the text of every stage.")
     parser.add_argument("--overwrite", action="store_true", help="Replace what was made with other settings.")
@@ -53,10 +58,8 @@ def prepare(args: argparse.Namespace) -> None:
     keep = args.keep_intermediate
     print(check_disk(config, work, keep, 2 if vocab_size <= 65536 else 4, args.ignore_disk))
     chains = pipeline(config, work, args.tokenizer, args.workers)
-    total = len({step.name for chain in chains.values() for step in chain})
-    runner = Runner(work, keep, args.overwrite, total)
-    for chain in chains.values():
-        runner.provide(chain[-1], chain[-1].outputs)
+    runner = Runner(work, keep, args.overwrite, args.workers, args.at_once or min(args.workers, AT_ONCE))
+    runner.provide([chain[-1] for chain in chains.values()])
     for chain in chains.values():  # a deduplication done again has made the text of all sources again
         runner.free(chain[-1])
 

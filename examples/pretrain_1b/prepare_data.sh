@@ -10,6 +10,7 @@
 #   CONFIG     what becomes of which corpus; examples/pretrain_1b/data.yaml when not set
 #   ONLY=a,b   only these sources of it
 #   WORKERS    processes at once; all cores when not set
+#   AT_ONCE    steps beside one another, whose tasks are one queue for the WORKERS; 4, and WORKERS at most, when not set
 #   KEEP_INTERMEDIATE=1  0 removes the text of a stage once the next one is done, for a disk that would not hold all
 #   IGNORE_DISK=0        1 begins although the disk seems too small
 #   OVERWRITE=0          1 makes again what other settings or other files have made
@@ -41,6 +42,8 @@ need CORPORA "folder with the corpora as downloaded"
 need WORK "folder for all that is made"
 need TOKENIZER "the tokenizer of the model"
 whole_number WORKERS 1
+AT_ONCE=${AT_ONCE:-0}
+whole_number AT_ONCE 0
 [ -d "$CORPORA" ] || stop "no folder of corpora at $CORPORA"
 [ -e "$TOKENIZER" ] || stop "no tokenizer at $TOKENIZER"
 [ -f "$CONFIG" ] || stop "no configuration at $CONFIG"
@@ -49,6 +52,6 @@ whole_number WORKERS 1
 [ "${OVERWRITE:-0}" = 0 ] || FLAGS+=(--overwrite)
 
 python "$SCRIPTS/prepare_data.py" --corpora "$CORPORA" --work "$WORK" --config "$CONFIG" \
-  --tokenizer "$TOKENIZER" --workers "$WORKERS" --only "${ONLY:-}" "${FLAGS[@]}" \
+  --tokenizer "$TOKENIZER" --workers "$WORKERS" --at-once "$AT_ONCE" --only "${ONLY:-}" "${FLAGS[@]}" \
   --train-config "$SCRIPTS/steel_1b.yaml" -- "${TRAIN_FLAGS[@]}"
 echo "train on it: PHASES=$WORK/phases.yaml TOKENIZER=$TOKENIZER SAVE=… bash examples/pretrain_1b/train_8xa100.sh"

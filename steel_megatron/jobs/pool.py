@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
 from steel_megatron.config import DataError, SteelError
+from steel_megatron.jobs.slots import task_slot
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,7 +28,8 @@ def ordered_map(
     """``function(state, item)`` for each item, in order.
 
     With one worker everything happens in this process. With more, ``state`` is sent to each once, and at most ``HELD``
-    items per worker are taken from ``items`` beyond the results given out, so memory is bounded.
+    items per worker are taken from ``items`` beyond the results given out, so memory is bounded. Each item is worked on
+    in a slot, where slots are shared with other runs.
 
     Raises:
         SteelError, OSError: raised by ``function``, passed on.
@@ -35,7 +37,9 @@ def ordered_map(
     """
     if workers <= 1:
         for item in items:
-            yield function(state, item)
+            with task_slot():
+                result = function(state, item)
+            yield result
         return
     pool = _Pool(function, state, workers)
     try:
@@ -181,7 +185,8 @@ def _serve(connection: Connection, function: Callable[[Any, Any], Any], state: A
     while (entry := inbox.get()) is not None:
         number, item = entry
         try:
-            answer = (number, True, function(state, item))
+            with task_slot():
+                answer = (number, True, function(state, item))
         except (SteelError, OSError) as error:
             answer = (number, False, error)
         except Exception:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -100,7 +101,7 @@ def test_three_corpora_become_datasets_and_a_card(samples: Path, tokenizer: str,
     done = prepare(**given, KEEP_INTERMEDIATE="0")
     assert done.returncode == 0, done.stderr
     assert len(steps_run(done)) == 9
-    assert list((work / "convert").glob("*.zst")) == []
+    assert [path for path in (work / "convert").iterdir() if path.is_dir()] == []
     assert list((work / "dedup").glob("*/*.zst")) == []
 
     counts = json.loads((samples / "samples.json").read_text())
@@ -152,6 +153,28 @@ def test_another_setting_does_its_stage_again_when_asked(samples: Path, tokenize
     assert {name for name, value in hashes(work).items() if before[name] != value} == {
         f"starcoder_text_document.{suffix}" for suffix in ("bin", "idx")
     }
+
+
+def test_a_source_that_fails_is_named_and_the_others_are_done(samples: Path, tokenizer: str, tmp_path: Path) -> None:
+    """With several steps at once, each line says whose it is."""
+    work, config = tmp_path / "work", tmp_path / "data.yaml"
+    (tmp_path / "damaged.jsonl.gz").write_bytes(b"\x1f\x8b\x08\0 and then nothing")
+    sources = {"bad": {"corpus": "jsonl", "input": str(tmp_path / "damaged.jsonl.gz")}}
+    sources["wikipedia_cn"] = dict(SMALL["sources"]["wikipedia_cn"])
+    given = {"SMOKE": "1", "CORPORA": str(samples), "WORK": str(work), "TOKENIZER": tokenizer, "WORKERS": "2"}
+    given["CONFIG"] = write_config(config, {"sources": sources})
+    done = prepare(**given)
+    assert done.returncode == 2
+    assert "error: convert bad failed with status 2; not begun, as they need it: tokenize bad" in done.stderr
+    assert re.search(r"^convert bad: error: .*damaged", done.stderr, re.MULTILINE)
+    assert re.search(r"^tokenize wikipedia_cn: ", done.stdout, re.MULTILINE)
+    assert (work / "data" / "wikipedia_cn_text_document.bin").exists()
+    (tmp_path / "damaged.jsonl.gz").write_bytes(
+        gzip.compress(b'{"text": "mended, and long enough to train on"}\n' * 99)
+    )
+    done = prepare(**given)
+    assert done.returncode == 0, done.stderr
+    assert sorted(steps_run(done)) == ["convert bad", "tokenize bad"]
 
 
 def test_what_is_missing_is_named_first(tmp_path: Path) -> None:
@@ -262,7 +285,7 @@ def test_smoke_killed_and_continued(tmp_path: Path) -> None:
     assert "clean belle" not in steps_run(done)
     counts = json.loads((work / "samples" / "samples.json").read_text())
     for name, count in counts.items():
-        manifest = json.loads((work / "convert" / f"{name}.jsonl.zst.manifest.json").read_text())
+        manifest = json.loads((work / "convert" / f"{name}.manifest.json").read_text())
         assert (manifest["records"], sum(manifest["rejects"].values())) == (count["records"], count["rejects"]), name
     card = card_of(work)
     assert len(hashes(work)) == 2 * len(counts)
