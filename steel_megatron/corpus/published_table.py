@@ -192,7 +192,7 @@ _TABLE = (
         {"id": "zh_baike_1", "text": "杠杆是一种简单机械。"},
         download="m-a-p/MAP-CC (zh_baike, zh_books, zh_cc, …)",
         licence="CC BY-NC-ND 4.0: no commercial use, no derivatives",
-        caution="Its files come in parts: cat zh_cc.jsonl.gz.part* > zh_cc.jsonl.gz. Fields as scripts read them.",
+        caution="Parts of a file (zh_cc.jsonl.gz.part…) in one folder are read as one. Fields as scripts read them.",
     ),
     published(
         "open_web_math",

@@ -1,6 +1,7 @@
 """Where input files lie: on this machine, or at any URL that fsspec knows (``s3://``, ``hf://``, ``memory://``, …).
 
-``datasets://`` are those of :mod:`steel_megatron.jobs.streamed_datasets`.
+``datasets://`` are those of :mod:`steel_megatron.jobs.streamed_datasets`, ``parts://`` of
+:mod:`steel_megatron.jobs.split_filesystem`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def filesystem(url: str) -> tuple[Any, str]:
             f"{url} is a URL, and fsspec is not installed", fix='pip install "steel-megatron[corpus]"'
         ) from None
     register_implementation("datasets", "steel_megatron.jobs.streamed_datasets.StreamedDatasets", clobber=True)
+    register_implementation("parts", "steel_megatron.jobs.split_filesystem.SplitFiles", clobber=True)
     try:
         found, path = url_to_fs(url)
     except (ImportError, ValueError) as error:

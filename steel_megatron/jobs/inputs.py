@@ -16,6 +16,7 @@ from steel_megatron.config.errors import DataError
 from steel_megatron.jobs.files import filesystem, is_url, open_file
 from steel_megatron.jobs.never_data import DATASETS, MANIFEST, MOST_WITNESS_BYTES, OURS, why_never
 from steel_megatron.jobs.shards import check_shards
+from steel_megatron.jobs.split_files import joined, path_of
 from steel_megatron.jobs.suspects import suspicion
 from steel_megatron.jobs.unpack import PACKED_SUFFIXES, PACKING_ERRORS, UNREAD_SUFFIXES, refuse_unread, unpacked
 
@@ -231,16 +232,16 @@ class _Local:
         if self.named:
             return [self.path.as_posix()]
         if self.is_folder:
-            return [path.as_posix() for path in sorted(self._below())]
+            return joined(path.as_posix() for path in sorted(self._below()))
         matches = sorted(map(Path, glob.glob(self.pattern, recursive=True)))
-        return [path.as_posix() for path in matches if path.is_file()]
+        return joined(path.as_posix() for path in matches if path.is_file())
 
     def name(self, file: str) -> str:
-        return file[len(self.root) :].lstrip("/")
+        return path_of(file)[len(self.root) :].lstrip("/")
 
     def place(self, file: str) -> str:
         """What is the same for all names of one file."""
-        return str(Path(file).resolve())
+        return str(Path(path_of(file)).resolve())
 
     def read(self, name: str) -> bytes | None:
         path = Path(self.root, name)

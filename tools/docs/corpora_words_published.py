@@ -53,7 +53,7 @@ PUBLISHED = {
     "text and the limits of the grades are verified; quality_score, industry_type and _id could not be.": "text 与分级界限已核实；quality_score、industry_type、_id 未能核实。",
     "MAP-CC, Chinese web pages, books, papers and encyclopedias": "MAP-CC，中文网页、图书、论文与百科",
     "CC BY-NC-ND 4.0: no commercial use, no derivatives": "CC BY-NC-ND 4.0：禁止商用，禁止演绎",
-    "Its files come in parts: cat zh_cc.jsonl.gz.part* > zh_cc.jsonl.gz. Fields as scripts read them.": "文件分成几段：cat zh_cc.jsonl.gz.part* > zh_cc.jsonl.gz。字段按读取它的脚本。",
+    "Parts of a file (zh_cc.jsonl.gz.part…) in one folder are read as one. Fields as scripts read them.": "一个文件的各段（zh_cc.jsonl.gz.part…）放在同一文件夹里，当作一个文件读。字段按读取它的脚本。",
     "OpenWebMath, English web pages with mathematics": "OpenWebMath，英文数学网页",
     "the page, formulas as LaTeX": "网页正文，公式为 LaTeX",
     "Fields as the dataset card declares them.": "字段按数据集页面的声明。",

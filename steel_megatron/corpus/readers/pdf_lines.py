@@ -21,7 +21,7 @@ _NUMBER = re.compile(
 _ENDS_SENTENCE = re.compile(r"[。！？!?；;：:….][”’\"'』」）)\]]*$")
 _BEGINS_BLOCK = re.compile(
     r"[ \u3000]{2,}|第[一二三四五六七八九十百千零〇\d]+[章节条篇部编]|[（(]?[一二三四五六七八九十]+[、）)]"
-    r"|[（(]?\d{1,3}(?:[、）)]|[.．]\s)|[•●■◆▪○*–—-]\s|[A-Z]\.\s"
+    r"|[（(]?\d{1,3}(?:[、）)]|[.．]\s|(?:\.\d{1,3})+[.．]?\s)|[•●■◆▪○*–—-]\s|[A-Z]\.\s"
 )
 _LEADERS = re.compile(r"(?:\.{4,}|…{2,}|·{4,})\s*\d*\s*$")  # of a table of contents
 _HYPHEN = re.compile(r"([A-Za-z]+)[-\u2010\u00ad]$")
