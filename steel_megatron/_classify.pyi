@@ -29,3 +29,26 @@ class Trainer:
         self, epochs: int, rate: float, seed: int, on_epoch: Callable[[int, float], object]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The weights, (buckets, columns), and the biases; ``on_epoch`` gets the epoch and its mean loss."""
+
+class LanguageModelTrainer:
+    def __init__(self, order: int, least_count: int, characters: int) -> None: ...
+    def add(self, texts: list[str]) -> None: ...
+    def finish(self, on_order: Callable[[], object]) -> None:
+        """Counts, estimates and fills the table; ``on_order`` is called twice for each order."""
+    def grams(self, n: int) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+        """The tokens of each n-gram kept, (N, n), and the logarithms of its probability and of what is left, (N, 2)."""
+    @property
+    def kept(self) -> list[int]: ...
+    @property
+    def unseen(self) -> float: ...
+    @property
+    def characters(self) -> NDArray[np.uint32]: ...
+    @property
+    def slots(self) -> NDArray[np.uint64]: ...
+
+class LanguageModel:
+    def __init__(
+        self, characters: NDArray[np.uint32], order: int, unseen: float, limit: int, slots: NDArray[np.uint64]
+    ) -> None: ...
+    def mean_log_probabilities(self, texts: list[str]) -> NDArray[np.float64]:
+        """Per text, the mean natural logarithm of the probability of a character behind those before it."""

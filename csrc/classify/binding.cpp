@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "jsonl/scan.h"
+#include "language_model.h"
 #include "linear.h"
 #include "trainer.h"
 
@@ -199,6 +200,80 @@ class PyTrainer : public Trainer {
   Normalised normalised_;
 };
 
+class PyLanguageModelTrainer : public LanguageModelTrainer {
+ public:
+  PyLanguageModelTrainer(unsigned order, unsigned least_count, uint64_t characters)
+      : LanguageModelTrainer(order, least_count), characters_(characters) {
+    if (order < 2 || order > kLongest || least_count < 1) throw py::value_error("the order is 2 to 8");
+  }
+
+  void add_texts(const py::list& list) {
+    const std::vector<Text> texts = texts_of(list);
+    const py::gil_scoped_release release;
+    for (const Text& text : texts) add(normalise(text, characters_, normalised_));
+  }
+
+  void finish_all(const py::function& on_order) {
+    const py::gil_scoped_release release;
+    finish([&] {
+      const py::gil_scoped_acquire acquire;
+      on_order();
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    });
+  }
+
+  // Tokens, probability and what is left, as natural logarithms, of each n-gram of an order that is kept.
+  py::tuple grams(unsigned n) const {
+    const auto count = static_cast<py::ssize_t>(kept().at(n - 1));
+    Array<uint16_t> tokens({count, static_cast<py::ssize_t>(n)});
+    Array<float> logarithms({count, py::ssize_t{2}});
+    uint16_t* token = tokens.mutable_data();
+    float* out = logarithms.mutable_data();
+    each_gram(n, [&](const std::vector<Token>& of_gram, float probability, float left) {
+      token = std::copy(of_gram.begin(), of_gram.end(), token);
+      *out++ = probability;
+      *out++ = left;
+    });
+    return py::make_tuple(tokens, logarithms);
+  }
+
+ private:
+  uint64_t characters_;
+  Normalised normalised_;
+};
+
+// A language model over slots that Python holds, perhaps in a mapped file.
+class PyLanguageModel {
+ public:
+  PyLanguageModel(const Array<uint32_t>& characters, unsigned order, double unseen, uint64_t limit,
+                  Array<uint64_t> slots)
+      : slots_(std::move(slots)),
+        model_(Vocabulary({characters.data(), characters.data() + characters.size()}), order, unseen, limit,
+               reinterpret_cast<const Slot*>(slots_.data()), static_cast<size_t>(slots_.size())) {
+    const auto size = static_cast<size_t>(slots_.size());
+    if (order < 2 || order > kLongest || size < 2 || (size & (size - 1)) != 0) {
+      throw py::value_error("the order is 2 to 8, and the slots are a power of two");
+    }
+  }
+
+  Array<double> mean_log_probabilities(const py::list& list) const {
+    const std::vector<Text> texts = texts_of(list);
+    Array<double> found(static_cast<py::ssize_t>(texts.size()));
+    double* out = found.mutable_data();
+    const py::gil_scoped_release release;
+    Normalised normalised;
+    std::vector<Token> buffer;
+    for (const Text& text : texts) {
+      *out++ = model_.mean_log_probability(normalise(text, model_.characters(), normalised), buffer);
+    }
+    return found;
+  }
+
+ private:
+  Array<uint64_t> slots_;
+  LanguageModel model_;
+};
+
 Settings settings_of(unsigned bits, unsigned order, bool words, uint64_t characters) {
   if (bits < 1 || bits > kMostBits || order < 1 || order > kMostOrder || characters < 1) {
     throw py::value_error("bits are 1 to 24, the order is 1 to 4, and a text is read from its beginning");
@@ -231,4 +306,26 @@ PYBIND11_MODULE(_classify, module) {
       .def(py::init<const Settings&, unsigned>(), py::arg("settings"), py::arg("classes"))
       .def("add", &PyTrainer::add_texts, py::arg("texts"), py::arg("label"))
       .def("train", &PyTrainer::train_all, py::arg("epochs"), py::arg("rate"), py::arg("seed"), py::arg("on_epoch"));
+
+  static_assert(sizeof(Slot) == sizeof(uint64_t));
+  py::class_<PyLanguageModelTrainer>(module, "LanguageModelTrainer")
+      .def(py::init<unsigned, unsigned, uint64_t>(), py::arg("order"), py::arg("least_count"), py::arg("characters"))
+      .def("add", &PyLanguageModelTrainer::add_texts, py::arg("texts"))
+      .def("finish", &PyLanguageModelTrainer::finish_all, py::arg("on_order"))
+      .def("grams", &PyLanguageModelTrainer::grams, py::arg("n"))
+      .def_property_readonly("kept", &PyLanguageModelTrainer::kept)
+      .def_property_readonly("unseen", &PyLanguageModelTrainer::unseen)
+      .def_property_readonly("characters",
+                             [](const PyLanguageModelTrainer& self) {
+                               const std::vector<uint32_t>& all = self.characters();
+                               return Array<uint32_t>(static_cast<py::ssize_t>(all.size()), all.data());
+                             })
+      .def_property_readonly("slots", [](const PyLanguageModelTrainer& self) {
+        const auto* slots = reinterpret_cast<const uint64_t*>(self.slots().data());
+        return Array<uint64_t>(static_cast<py::ssize_t>(self.slots().size()), slots);
+      });
+  py::class_<PyLanguageModel>(module, "LanguageModel")
+      .def(py::init<const Array<uint32_t>&, unsigned, double, uint64_t, Array<uint64_t>>(), py::arg("characters"),
+           py::arg("order"), py::arg("unseen"), py::arg("limit"), py::arg("slots"))
+      .def("mean_log_probabilities", &PyLanguageModel::mean_log_probabilities, py::arg("texts"));
 }

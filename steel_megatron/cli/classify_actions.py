@@ -105,3 +105,26 @@ def report(args: argparse.Namespace) -> int:
             f"{pair['shared_best']:.0%} of the best tenth shared"
         )
     return 0
+
+
+def train_ngram(args: argparse.Namespace) -> int:
+    """Trains a language model and prints what it is and the perplexity of held-out texts."""
+    from steel_megatron.corpus.classify.language_model import NgramSettings, train_ngrams
+
+    show_messages()
+    settings = NgramSettings(args.order, args.least_count, args.characters, args.json_key, args.max_bytes)
+    model, before = train_ngrams(args.input, args.output, settings, arpa=args.arpa, overwrite=args.overwrite)
+    if before:
+        print("nothing to do: the same model is there already, of the same texts and settings")
+    trained = model.header["trained"]
+    counts = ", ".join(f"{count:,}" for count in model.header["ngrams"])
+    print(
+        f"{args.output}: trained on {trained['texts']:,} texts; n-grams of 1 to {settings.order} characters: {counts}"
+    )
+    if held_out := trained.get("held_out"):
+        low, middle, high = held_out["perplexity"]
+        print(
+            f"perplexity of {held_out['texts']:,} held-out texts: {middle:,.1f} in the middle, "
+            f"10 % are below {low:,.1f}, 10 % above {high:,.1f}"
+        )
+    return 0

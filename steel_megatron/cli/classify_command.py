@@ -21,10 +21,11 @@ _INPUT = "Files, folders, glob patterns or URLs of JSON lines, plain or packed."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the actions of ``steel classify``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="train|score|report")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="train|score|report|train-ngram")
     _add_train(actions.add_parser("train", help="examples of two or more kinds of texts → a classifier"))
     _add_score(actions.add_parser("score", help="records with their scores, all of them or the best ones"))
     _add_report(actions.add_parser("report", help="a page: scores, texts at each decile, agreement of classifiers"))
+    _add_train_ngram(actions.add_parser("train-ngram", help="good texts → a language model, for perplexity"))
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +104,25 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_train_ngram(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", nargs="+", required=True, help=_INPUT)
+    parser.add_argument("--output", required=True, metavar="FILE", help="The language model to write.")
+    parser.add_argument("--arpa", default="", metavar="FILE", help="Also write it in the form that KenLM reads.")
+    parser.add_argument("--json-key", default="text", metavar="KEY", help="Field that holds the text (default: text).")
+    add_number(parser, "--order", at_least(2, most=8), "Characters of the longest n-gram.", default=5)
+    add_number(parser, "--least-count", COUNT, "Of n-grams of three and more characters that are kept.", default=2)
+    add_number(parser, "--characters", COUNT, "Read of a text, from its beginning.", default=10_000)
+    parser.add_argument(
+        "--max-bytes",
+        type=Amount("--max-bytes", parse_size, POSITIVE),
+        default="100M",
+        metavar="SIZE",
+        help="Of the files, from the head of each by its size (above 0; default: 100M); in memory they take up to "
+        "fifty times their size.",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="Replace a file that is there.")
+
+
 def run(args: argparse.Namespace) -> int:
     """Calls the action."""
     from steel_megatron.cli import classify_actions
@@ -111,5 +131,6 @@ def run(args: argparse.Namespace) -> int:
         "train": classify_actions.train,
         "score": classify_actions.score_records,
         "report": classify_actions.report,
+        "train-ngram": classify_actions.train_ngram,
     }
     return actions[args.action](args)

@@ -56,3 +56,25 @@ def test_what_is_told_of_held_out_texts() -> None:
     assert held_out_lines({}) == ["no text was held out: nothing says how good it is"]
     many = {"accuracy": 0.5, "labels": {"a": {"accuracy": 0.5, "texts": 4, "taken_as": {"b": 2}}}}
     assert held_out_lines(many)[1] == "  a: 0.5000 of 4; taken as 2 b"
+
+
+def test_a_language_model_tells_the_perplexity_of_held_out_texts(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["classify", "train-ngram", "--input", str(texts / "prose.jsonl"), "--output", str(tmp_path / "x.ngram")]
+    assert main([*line, "--order", "3", "--arpa", str(tmp_path / "x.arpa")]) == 0
+    assert "held-out texts" in capsys.readouterr().out
+    assert (tmp_path / "x.arpa").read_bytes().startswith(b"\\data\\\n")
+    assert main([*line, "--order", "3"]) == 0
+    assert capsys.readouterr().out.startswith("nothing to do")
+
+
+def test_a_page_tells_how_far_models_agree(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = [str(tmp_path / f"{seed}.classifier") for seed in "12"]
+    for model in models:
+        given = ["--good", str(texts / "prose.jsonl"), "--bad", str(texts / "code.jsonl"), "--output", model]
+        assert main(["classify", "train", *given, "--bits", "10", "--epochs", "1", "--seed", Path(model).stem]) == 0
+    capsys.readouterr()
+    flags = ["--input", str(texts / "prose.jsonl"), "--output", str(tmp_path / "page.html")]
+    assert main(["classify", "report", "--model", *models, *flags]) == 0
+    assert "1 and 2: correlation of ranks" in capsys.readouterr().out

@@ -27,6 +27,7 @@ LINES = {
     "dedup": ["--exact-only --input a=text.jsonl --output out/dedup"],
     "classify train": ["--good text.jsonl --bad bad.jsonl --output out/x.classifier --bits 8"],
     "classify report": ["--model x.classifier --input text.jsonl --output out/page.html"],
+    "classify train-ngram": ["--input text.jsonl --output out/x.ngram"],
     "classify score": ["--model x.classifier --input text.jsonl --output out/scored"],
     "train-tokenizer": ["--input text.jsonl --vocab-size 270 --output out/tokenizer"],
     "tokenize": ["--input text.jsonl --tokenizer-model tokenizer --output-prefix out/data"],

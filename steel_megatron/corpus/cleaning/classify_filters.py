@@ -13,6 +13,7 @@ from steel_megatron._classify import Linear, score_texts
 from steel_megatron._text import Text
 from steel_megatron.config import ConfigError
 from steel_megatron.corpus.classify.language import LANGUAGE_MODEL
+from steel_megatron.corpus.classify.language_model import read_ngrams
 from steel_megatron.corpus.classify.model import probabilities_of, read_classifier
 from steel_megatron.corpus.classify.ranks import STEPS, Ranks
 from steel_megatron.corpus.cleaning.operation import Filter, Judgement, register
@@ -122,3 +123,34 @@ class Language(Filter):
             return Judgement(score)
         below = f"below {self.min_score}"
         return Judgement(score, f"language_score {score:.6g} {below}", f"language_score {below}")
+
+
+@register("ngram_perplexity_filter")
+@dataclass(kw_only=True)
+class NgramPerplexity(Filter):
+    """Perplexity of a character by a language model of ours (steel classify train-ngram)."""
+
+    statistic = "ngram_perplexity"
+    scale = "count"
+    ours = frozenset({"model", "min_ppl", "max_ppl"})
+    model: str = ""
+    min_ppl: float = 0.0
+    max_ppl: float = float("inf")
+    _ngrams: Any = field(default=None, init=False, repr=False)
+
+    def check(self) -> None:
+        if not self.model:
+            raise ConfigError(
+                f"{self.name}: no model", rule="it names the file of a language model", fix="steel classify train-ngram"
+            )
+        self._ngrams = read_ngrams(self.model, f"{self.name}: model:")
+
+    @classmethod
+    def depends_on(cls, parameters: Mapping[str, Any]) -> str:
+        return hashes_of(parameters.get("model"))
+
+    def limits(self) -> tuple[float | None, float | None]:
+        return self.min_ppl, self.max_ppl
+
+    def measure(self, text: Text) -> float:
+        return float(self._ngrams.perplexities([str(text)])[0])

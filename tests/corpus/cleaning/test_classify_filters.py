@@ -10,6 +10,7 @@ import pytest
 from helpers.classified_texts import prose_and_code, write_records
 from steel_megatron.config import ConfigError
 from steel_megatron.corpus.classify import TrainSettings, score, train_classifier
+from steel_megatron.corpus.classify.language_model import NgramSettings, train_ngrams
 from steel_megatron.corpus.classify.model import Features
 from steel_megatron.corpus.cleaning import clean, read_recipe
 from steel_megatron.corpus.cleaning.operation import FILES
@@ -64,6 +65,18 @@ def test_one_model_gives_its_probability(world: Path, tmp_path: Path) -> None:
     assert report["documents"] < 0.1 * report["records"]
 
 
+def test_what_no_language_model_expects_is_dropped(world: Path, tmp_path: Path) -> None:
+    model = str(tmp_path / "prose.ngram")
+    train_ngrams([world / "b.jsonl"], model, NgramSettings(order=4))
+    step = {"ngram_perplexity_filter": {"model": model, "max_ppl": 8}}
+    recipe_ = read_recipe(str(recipe(tmp_path, step)))
+    prose = clean(recipe_, [world / "b.jsonl"], tmp_path / "b.jsonl").report
+    code = clean(recipe_, [world / "a.jsonl"], tmp_path / "a.jsonl").report
+    assert prose["documents"] > 0.9 * prose["records"]
+    assert code["documents"] < 0.5 * code["records"]
+    assert code["reasons"] == {"ngram_perplexity_filter": {"ngram_perplexity above 8": code["dropped"]}}
+
+
 @pytest.mark.parametrize("language", TEXTS)
 def test_the_shipped_classifier_knows_languages(language: str) -> None:
     (filter_,) = build_steps([("language_filter", {"lang": [language], "min_score": 0.5})])
@@ -100,6 +113,8 @@ def test_another_file_of_the_same_name_is_another_recipe(world: Path, tmp_path: 
         (("quality_score_filter", {"models": "one", "ranks": "gone.json"}), "No such file"),
         (("quality_score_filter", {"models": "LANGUAGE"}), "labels apart"),
         (("language_filter", {"lang": ["zh"]}), "language knows"),
+        (("ngram_perplexity_filter", {}), "no model"),
+        (("ngram_perplexity_filter", {"model": "gone.ngram"}), "No such file"),
     ],
 )
 def test_what_cannot_work_is_told_before_any_document(world: Path, step: tuple[str, dict], error: str) -> None:
