@@ -64,7 +64,7 @@ void Table::Free::operator()(void* memory) const { std::free(memory); }
 // Pre-tokens of Chinese have some 24 bytes, those of English 6. An entry takes 24 bytes and one to two places of 8 bytes
 // in the index: two fifths of the memory are for the bytes.
 Table::Table(uint64_t memory)
-    : most_entries_(std::max<size_t>(memory / 64, kLeastEntries)),
+    : most_entries_(std::max<size_t>(memory / 72, kLeastEntries)),
       most_bytes_(std::max<size_t>(memory / 5 * 2, 2 * kLongest)),
       mask_(power_of_two_from(most_entries_ + most_entries_ / 4) - 1) {
   entries_.reserve(most_entries_);

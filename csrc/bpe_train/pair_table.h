@@ -25,13 +25,30 @@ struct PairCount {
   uint32_t first = 0, places = 0;  // of its list of places in the text
 };
 
-// A hash table of a fixed size.
+// A hash table, which grows when it is told to.
 class PairTable {
  public:
-  // Empties the table and gives it so many slots, a power of two.
-  void reset(size_t slots) {
+  // Empties the table and gives it room for so many pairs.
+  void reset(size_t pairs) {
+    size_t slots = kLeastSlots;
+    while (most(slots) < pairs) slots *= 2;
     slots_.assign(slots, PairCount());
     used_ = 0;
+  }
+
+  // Room for so many more; what find() and of() have returned is no longer where it was. False where that is more slots
+  // than it may have.
+  bool make_room(size_t pairs, size_t most_slots) {
+    if (most(slots_.size()) >= used_ + pairs) return true;
+    if (most(most_slots) < used_ + pairs) return false;
+    std::vector<PairCount> before;
+    before.swap(slots_);
+    const size_t used = used_;
+    reset(used + pairs);
+    for (const PairCount& entry : before) {
+      if (entry.pair != kNoPair) of(entry.pair) = entry;
+    }
+    return true;
   }
 
   PairCount* find(Pair pair) {
@@ -41,7 +58,7 @@ class PairTable {
     }
   }
 
-  // The slot of a pair, which may be new; there is room().
+  // The slot of a pair, which may be new: then there is room for it.
   PairCount& of(Pair pair) {
     size_t at = scattered(pair) & (slots_.size() - 1);
     while (slots_[at].pair != pair && slots_[at].pair != kNoPair) at = (at + 1) & (slots_.size() - 1);
@@ -52,10 +69,10 @@ class PairTable {
     return slots_[at];
   }
 
-  size_t room() const { return most(slots_.size()) - used_; }
   size_t used() const { return used_; }
   std::vector<PairCount>& slots() { return slots_; }
 
+  static constexpr size_t kLeastSlots = 1 << 12;
   static size_t most(size_t slots) { return slots / 8 * 5; }
 
  private:

@@ -8,8 +8,10 @@ namespace bpe_train {
 
 namespace {
 
+constexpr size_t kLeastCells = 1 << 10;
 constexpr size_t kMostCells = size_t{1} << 26;
-constexpr int64_t kStep = 8;            // a search goes down to this part of the largest count
+constexpr uint64_t kCellsPerPair = 8;   // of as many pairs of the threshold's count as the text has room for
+constexpr int64_t kStep = 32;           // a search goes down to this part of the largest count
 constexpr uint64_t kSmallText = 1 << 22;  // is searched once for all
 
 // Levels of counts, 16 for each power of two: counts below 16 have a level each.
@@ -53,15 +55,19 @@ void Trainer::each_pair(OnPair&& on_pair) const {
 }
 
 // Adds up the counts of pairs in cells that several may share, so that a cell has at least the count of each. Returns
-// the threshold to search with: 0 where there is no pair.
+// the threshold to search with: 0 where there is no pair. More cells than memory caches hold would cost more time than
+// pairs that are counted for nothing.
 int64_t Trainer::sketch() {
-  size_t cells = 1 << 10;
-  while (2 * cells <= std::min(kMostCells, places_.size()) && cells < 2 * text_.size()) cells *= 2;
+  const uint64_t wanted = kCellsPerPair * total_weight_ / static_cast<uint64_t>(std::max<int64_t>(least_ / kStep, 1));
+  size_t cells = kLeastCells;
+  while (cells < wanted && 2 * cells <= std::min(kMostCells, most_places_) && cells < 2 * text_.size()) cells *= 2;
   sketch_mask_ = cells - 1;
-  std::fill_n(places_.begin(), cells, 0);
+  std::fill_n(&places_[0], cells, 0);
+  total_weight_ = 0;
   each_pair([&](uint64_t, Pair pair, int64_t weight) {
     uint32_t& cell = places_[scattered(pair) & sketch_mask_];
     cell = static_cast<uint32_t>(std::min<uint64_t>(cell + static_cast<uint64_t>(weight), UINT32_MAX));
+    total_weight_ += static_cast<uint64_t>(weight);
   });
   std::vector<size_t> counts(kLevels);
   for (size_t cell = 0; cell < cells; ++cell) ++counts[level_of(places_[cell])];
@@ -71,26 +77,27 @@ int64_t Trainer::sketch() {
   top_level_ = level;
   if (text_.size() < kSmallText && text_.size() < PairTable::most(slots_)) return 1;
   const int64_t least = std::max<int64_t>(least_of(level) / kStep, 1);
-  size_t sum = counts[level];
-  while (level > 1 && least_of(level) > least && sum + counts[level - 1] <= PairTable::most(slots_) / 2) {
-    sum += counts[--level];
+  found_ = counts[level];
+  while (level > 1 && least_of(level) > least && found_ + counts[level - 1] <= PairTable::most(slots_) / 2) {
+    found_ += counts[--level];
   }
   return least_of(level);
 }
 
 // Counts the pairs whose cells have at least so much, with the left token below a limit. False where they are too many.
 bool Trainer::count_pairs(int64_t least, uint32_t limit) {
-  pairs_.reset(slots_);
+  pairs_.reset(std::min(2 * found_, PairTable::most(slots_)));
   const auto cell = static_cast<uint32_t>(std::min<int64_t>(least, UINT32_MAX));
   bool room = true;
   each_pair([&](uint64_t, Pair pair, int64_t weight) {
     const bool wanted =
         places_[scattered(pair) & sketch_mask_] >= cell || (!revived_.empty() && revived_.count(pair) != 0);
     if (!room || !wanted || left_of(pair) >= limit) return;
+    room = pairs_.make_room(1, slots_);
+    if (!room) return;
     PairCount& entry = pairs_.of(pair);
     entry.count += weight;
     ++entry.places;
-    room = pairs_.room() > 0;
   });
   if (!room) return false;
   for (PairCount& entry : pairs_.slots()) {
@@ -111,11 +118,11 @@ int64_t Trainer::list_places(int64_t least) {
     found.push_back(entry);
     total += entry.places;
   }
-  if (total > places_.size() / 2 || found.size() > PairTable::most(slots_) / 2) {
+  if (total > most_places_ / 2 || found.size() > PairTable::most(slots_) / 2) {
     std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.count > b.count; });
     size_t listed = 0;
     for (total = 0; listed < found.size() && listed < PairTable::most(slots_) / 2; ++listed) {
-      if (total + found[listed].places > places_.size() / 2) break;
+      if (total + found[listed].places > most_places_ / 2) break;
       total += found[listed].places;
     }
     least = found[listed].count + 1;  // of those with the count at which the room ends, none
@@ -123,7 +130,7 @@ int64_t Trainer::list_places(int64_t least) {
     if (listed == 0) return 0;
     found.resize(listed);
   }
-  pairs_.reset(slots_);
+  pairs_.reset(2 * found.size());
   used_places_ = 0;
   for (const PairCount& entry : found) {
     PairCount& slot = pairs_.of(entry.pair);

@@ -67,6 +67,11 @@ class TokenText {
     return word * 64 + 63 - static_cast<uint64_t>(__builtin_clzll(starts_[word]));
   }
 
+  void prefetch(uint64_t place) const {
+    __builtin_prefetch(&bytes_[place]);
+    __builtin_prefetch(&starts_[place >> 6]);
+  }
+
   // The id of the token that begins at a place and ends before another.
   uint32_t id(const Vocabulary& vocabulary, uint64_t place, uint64_t end) const {
     const uint8_t* at = &bytes_[place];

@@ -8,10 +8,10 @@ namespace bpe_train {
 namespace {
 
 constexpr uint64_t kLeastMemory = 1 << 18;
-constexpr size_t kLeastSlots = 1 << 12;
-constexpr size_t kLeastPlaces = 1 << 12;
+constexpr size_t kLeastPlaces = 1 << 12, kSmall = 1 << 20;
 constexpr double kTableShare = 0.4;  // of the memory beside the text; the rest is for lists of places
 constexpr size_t kSlotBytes = sizeof(PairCount) * 13 / 8 + 16;  // with its copy in a search and its candidate
+constexpr uint32_t kAhead = 16;  // places whose text is fetched before it is looked at
 constexpr size_t kTold = 64;                                    // tokens between two calls of a progress
 
 }  // namespace
@@ -21,10 +21,13 @@ Trainer::Trainer(const std::vector<std::string>& paths, const std::vector<uint32
     : vocabulary_(byte_ids) {
   load(paths, text_memory);
   const auto room = static_cast<double>(std::max(pair_memory, kLeastMemory));
-  slots_ = kLeastSlots;
+  slots_ = PairTable::kLeastSlots;
   while (slots_ < 4 * text_.size() && static_cast<double>(2 * slots_ * kSlotBytes) <= room * kTableShare) slots_ *= 2;
   const auto most = static_cast<size_t>((room - static_cast<double>(slots_ * kSlotBytes)) / sizeof(uint32_t));
-  places_.resize(std::clamp<size_t>(most, kLeastPlaces, std::min<size_t>(4 * text_.size() + kLeastPlaces, kNoPlace)));
+  // A text has a place for every byte at first, and lists leave half of the room free.
+  const size_t wanted = 2 * text_.size() + kLeastPlaces + kSmall;
+  most_places_ = std::clamp<size_t>(most, kLeastPlaces, std::min<size_t>(wanted, kNoPlace));
+  places_.reset(new uint32_t[most_places_]);  // pages come as they are touched
   queue_.reserve(PairTable::most(slots_));
 }
 
@@ -99,12 +102,14 @@ void Trainer::merge(Pair pair, bool listed) {
   uint32_t merged = 0;
   if (listed) {
     for (uint32_t i = 0; i < entry.places; ++i) {
+      if (i + kAhead < entry.places) text_.prefetch(places_[entry.first + i + kAhead]);
       const uint32_t place = places_[entry.first + i];
       if (try_at(place)) places_[entry.first + merged++] = place;
     }
   } else {
     for (uint64_t place = 1; place < text_.size() - 1; place = text_.next(place)) try_at(place);
   }
+  const uint32_t first = entry.first;
   entry.places = 0;
   if (left_ == right_) entry.count -= right_changes_[right_].gone;
   merged_[pair] = entry.count;
@@ -113,7 +118,7 @@ void Trainer::merge(Pair pair, bool listed) {
     for (const uint32_t id : right_touched_) revive(pair_of(made_, id));
   }
   search_ = !listed || (again && least_ > 1) || !update_counts(again);
-  if (!search_) list_made(entry.first, merged, again);
+  if (!search_) list_made(first, merged, again);
   for (const uint32_t id : left_touched_) left_changes_[id] = Change();
   for (const uint32_t id : right_touched_) right_changes_[id] = Change();
   left_touched_.clear();
@@ -138,7 +143,7 @@ void Trainer::merge_at(uint64_t place, uint64_t middle, uint64_t end, size_t& we
 
 // Brings the changes of a merge to the table. False where it, or the room for places, is full.
 bool Trainer::update_counts(bool again) {
-  if (pairs_.room() < left_touched_.size() + right_touched_.size()) return false;
+  if (!pairs_.make_room(left_touched_.size() + right_touched_.size(), slots_)) return false;
   // In a run such as abab the right neighbour a of the first ab is merged next.
   const bool overlaps = left_changes_[made_].gone > 0 && !again;
   for (const uint32_t id : left_touched_) {
@@ -182,7 +187,7 @@ bool Trainer::add_pair(Pair pair, const Change& change, bool again, uint32_t& cu
     return true;
   }
   const size_t listed = known != nullptr ? known->places : 0;
-  if (places_.size() - used_places_ < listed + change.places) return false;
+  if (most_places_ - used_places_ < listed + change.places) return false;
   PairCount& entry = pairs_.of(pair);
   std::copy_n(&places_[entry.first], listed, &places_[used_places_]);
   entry.count = before + change.made;
@@ -197,6 +202,7 @@ bool Trainer::add_pair(Pair pair, const Change& change, bool again, uint32_t& cu
 // Lists the places of the pairs that a merge has made. `first`: of the list of its places, `merged` of which are left.
 void Trainer::list_made(uint32_t first, uint32_t merged, bool again) {
   for (uint32_t i = 0; i < merged; ++i) {
+    if (i + kAhead < merged) text_.prefetch(places_[first + i + kAhead]);
     const uint64_t place = places_[first + i], end = text_.next(place);
     const uint64_t before = text_.before(place);
     const uint32_t left = text_.id(vocabulary_, before, place);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -91,8 +92,8 @@ class Trainer {
 
   PairTable pairs_;
   size_t slots_ = 0;  // of the table
-  std::vector<uint32_t> places_;  // the lists of places one behind the other; the cells of a search before
-  size_t used_places_ = 0;
+  std::unique_ptr<uint32_t[]> places_;  // the lists of places one behind the other; the cells of a search before
+  size_t most_places_ = 0, used_places_ = 0;
   std::vector<Candidate> queue_;  // a heap; counts may have fallen since
   std::vector<Pair> merges_;
   std::unordered_map<Pair, int64_t> merged_;  // pairs that were merged, with the counts that they keep
@@ -100,7 +101,8 @@ class Trainer {
   bool search_ = true;  // the text must be searched before the next merge
   std::unordered_set<Pair> revived_;  // merged pairs that are there again, since a token was made from another pair
   uint64_t sketch_mask_ = 0;
-  size_t top_level_ = 0;
+  size_t top_level_ = 0, found_ = 0;  // of the cells: the highest level, and how many reach the threshold
+  uint64_t total_weight_ = 0;         // of all pairs, in the last search
 
   // Of the merge that is at work.
   uint32_t left_ = 0, right_ = 0, made_ = 0;

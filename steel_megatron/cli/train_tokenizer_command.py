@@ -6,16 +6,14 @@ import argparse
 import logging
 from pathlib import Path
 
+from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.config import IDS, POSITIVE, Amount, DataError, add_number
-from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
+from steel_megatron.cli.strict_flag import add_strict, tell_suspects
+from steel_megatron.config import IDS, POSITIVE, PROCESSES, Amount, add_number, at_least
 from steel_megatron.jobs.sizes import parse_size
-from steel_megatron.jobs.writable import check_folder
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.byte_bpe import QWEN_SPECIAL_TOKENS
-from steel_megatron.tokenizer.hf_folder import write_folder
-from steel_megatron.tokenizer.train import train_bpe
-from steel_megatron.tokens.tokenise.sample_texts import TextSample
+from steel_megatron.tokens.vocabulary.run import LEAST_MEMORY, refuse_trained, train_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -44,27 +42,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Train on about so much text, taken from every file by its size; K, M, G for 10^3, 10^6, 10^9 (above 0).",
     )
+    add_number(parser, "--workers", PROCESSES, "Processes that count.", default=1)
+    parser.add_argument(
+        "--memory",
+        type=Amount("--memory", parse_size, at_least(LEAST_MEMORY)),
+        default="8G",
+        metavar="SIZE",
+        help="What all processes may take together; where the distinct clauses and words have no room in it, some of "
+        f"the rare ones stand for the others ({at_least(LEAST_MEMORY)}; default: 8G).",
+    )
+    add_engine(parser)
+    add_strict(parser)
     parser.add_argument("--overwrite", action="store_true", help="Replace a tokenizer that is there.")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains and saves."""
+    """Trains and saves; 1 with ``--strict`` when a line was passed over, else 0."""
     show_messages()
     output = Path(args.output)
-    if (output / "tokenizer.json").exists() and not args.overwrite:
-        raise DataError(
-            f"{output / 'tokenizer.json'} is there already",
-            rule="a tokenizer is not replaced unasked: data made with it would lose its meaning",
-            fix="use another --output, or --overwrite",
-        )
-    found = find_inputs(args.input, JSON_LINES, output=output)
-    found.tell()
-    check_folder(output)
-    sample = TextSample([file.location for file in found.files], args.json_key, args.max_bytes)
-    backend = train_bpe(sample, args.vocab_size, args.special_tokens)
-    write_folder(backend, args.special_tokens, output)
+    if not args.overwrite:
+        refuse_trained(output)
+    trained = train_tokenizer(
+        args.input,
+        output,
+        args.vocab_size,
+        key=args.json_key,
+        special_tokens=args.special_tokens,
+        max_bytes=args.max_bytes,
+        memory=args.memory,
+        workers=args.workers,
+        engine=args.engine,
+    )
     tokenizer = build_tokenizer("HuggingFaceTokenizer", output)
     if tokenizer.vocab_size < args.vocab_size:
         log.warning("the text has pairs for %d ids only, not %d", tokenizer.vocab_size, args.vocab_size)
-    print(f"{output}: {tokenizer.vocab_size:,} ids, fingerprint {tokenizer.fingerprint}; {sample.summary()}")
-    return 0
+    tell_suspects(trained.suspects)
+    print(f"{output}: {tokenizer.vocab_size:,} ids, fingerprint {tokenizer.fingerprint}; {trained.summary()}")
+    return 1 if args.strict and (trained.rejects or trained.suspects) else 0

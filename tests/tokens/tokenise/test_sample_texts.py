@@ -1,27 +1,29 @@
-"""Texts for training a tokenizer."""
+"""Texts from the beginnings of a run's inputs."""
 
 from __future__ import annotations
 
-import pytest
+import json
 
 from helpers.json_lines import LINES, write_lines
-from steel_megatron.tokens.tokenise.sample_texts import TextSample
+from steel_megatron.tokens.tokenise.sample_texts import SAMPLE_BYTES, SAMPLE_FILES, SAMPLE_TEXT, sample_of
 
 
-def test_everything_without_a_limit(tmp_path):
-    paths = [write_lines(tmp_path / "a.jsonl", [*LINES, b""]), write_lines(tmp_path / "b.jsonl.zst", ["字"])]
-    sample = TextSample(paths, "text")
-    texts = list(sample)
-    assert len(texts) == sample.documents == sum(reason is None for reason in LINES.values()) + 1
-    assert texts[-1] == "字"
-    assert sample.text_bytes == sum(len(text.encode()) for text in texts)
-    assert sum(sample.rejects.values()) == sum(reason is not None for reason in LINES.values())
-    assert "passed over" in sample.summary()
+def test_lines_that_are_no_record_are_passed_over(tmp_path):
+    paths = [str(write_lines(tmp_path / "a.jsonl", [*LINES, b""])), str(write_lines(tmp_path / "b.jsonl.zst", ["字"]))]
+    sample = sample_of(paths, ["text"])
+    assert len(sample.texts) == sum(reason is None for reason in LINES.values()) + 1
+    assert sample.texts[-1] == "字"
 
 
-def test_every_file_gives_its_share(tmp_path):
-    big = write_lines(tmp_path / "big.jsonl", ["b" * 89] * 900)
-    small = write_lines(tmp_path / "small.jsonl", ["s" * 89] * 100)
-    texts = list(TextSample([big, small], "text", 10_000))
-    assert 9_900 <= sum(map(len, texts)) <= 10_200
-    assert sum(text.startswith("s") for text in texts) == pytest.approx(12, abs=1)
+def test_every_chosen_file_gives_its_share(tmp_path):
+    names = [tmp_path / f"{number:02d}.jsonl" for number in range(3 * SAMPLE_FILES)]
+    paths = [str(write_lines(path, [path.name[0] * (2 * SAMPLE_TEXT)] * 20)) for path in names]
+    sample = sample_of(paths, ["text"])
+    assert max(map(len, sample.texts)) == SAMPLE_TEXT
+    assert SAMPLE_BYTES - SAMPLE_FILES <= sum(map(len, sample.texts)) <= SAMPLE_BYTES
+    assert {text[0] for text in sample.texts} == {"0", "1", "2"}
+
+
+def test_marked_control_tokens_are_told(tmp_path):
+    line = json.dumps({"text": "a<|x|>b", "control": [[1, 6]]}).encode()
+    assert sample_of([str(write_lines(tmp_path / "a.jsonl", [line]))], ["text"]).control == {"<|x|>"}
