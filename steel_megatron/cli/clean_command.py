@@ -10,7 +10,7 @@ from typing import Any
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_strict, tell_suspects
+from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
 from steel_megatron.config import COUNT, PROCESSES, ConfigError, add_number, share
 from steel_megatron.corpus.cleaning import (
     OPERATIONS,
@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Run data-juicer in its Ray mode: local starts one here, auto finds one.",
     )
     add_strict(parser)
+    add_skip_damaged(parser)
     calibrating = parser.add_argument_group("limits that fit the corpus")
     calibrating.add_argument(
         "--calibrate",
@@ -138,13 +139,15 @@ def run(args: argparse.Namespace) -> int:
         workers=workers,
         engine="local" if args.engine == "native" else args.engine,
         overwrite=args.overwrite,
+        skip_damaged=args.skip_damaged,
         tokenizer=f"{args.tokenizer_type or ''}:{args.tokenizer_model}" if counter else "",
         count_tokens=counter,
     )
     _print(done)
-    suspects = done.report.get("suspects", {})  # which version 0.1.0 did not note
-    tell_suspects(suspects)
-    return 1 if args.strict and (suspects or done.report["reasons"].get(READ)) else 0
+    # Which versions before did not note.
+    suspects, damaged = done.report.get("suspects", {}), done.report.get("damaged", {})
+    tell_suspects(suspects, damaged)
+    return 1 if args.strict and (suspects or damaged or done.report["reasons"].get(READ)) else 0
 
 
 def _calibrate(args: argparse.Namespace, recipe: Recipe, inputs: list[str] | None) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_strict, tell_suspects
+from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
 from steel_megatron.config import PROCESSES, ConfigError, add_number
 from steel_megatron.config.ranges import Number
 from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
     add_strict(parser)
+    add_skip_damaged(parser)
     options = parser.add_argument_group("options of some corpora")
     options.add_argument(
         "--option",
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         engine=args.engine,
         overwrite=args.overwrite,
+        skip_damaged=args.skip_damaged,
     )
     manifest, corpus = done.manifest, find_corpus(args.corpus)
     if done.done_before:
@@ -95,13 +97,13 @@ def run(args: argparse.Namespace) -> int:
             f"{len(manifest.passed_over):,} files passed over, which hold no records of {args.corpus}; "
             f"first {manifest.passed_over[0]}"
         )
-    tell_suspects(manifest.suspects)
+    tell_suspects(manifest.suspects, manifest.damaged)
     if done.rejected:
         print(f"{done.rejected:,} records rejected, kept in {done.rejects_path}:")
         says = REASONS | dict(corpus.reasons)
         for reason, count in manifest.rejects.items():
             print(f"  {count:>9,} {reason}: {says.get(reason, '')}")
-    return 1 if args.strict and (done.rejected or manifest.suspects) else 0
+    return 1 if args.strict and (done.rejected or manifest.suspects or manifest.damaged) else 0
 
 
 def _pair(text: str) -> tuple[str, str]:

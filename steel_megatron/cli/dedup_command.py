@@ -6,7 +6,7 @@ import argparse
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_strict, tell_suspects
+from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
 from steel_megatron.config import POSITIVE, PROCESSES, Amount, add_number, at_least, share
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
 from steel_megatron.jobs.sizes import parse_size
@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
     )
     add_strict(parser)
+    add_skip_damaged(parser)
     parser.add_argument("--overwrite", action="store_true", help="Replace what another run left in the output folder.")
 
 
@@ -89,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         memory=args.memory,
         engine=args.engine,
         overwrite=args.overwrite,
+        skip_damaged=args.skip_damaged,
     )
     if done.done_before:
         print("nothing to do: the same run is there already, of the same files and settings")
@@ -101,8 +103,9 @@ def run(args: argparse.Namespace) -> int:
             f"{name}: {counts['documents']:,} documents hold one of its {counts['questions']:,} questions "
             f"({counts['too_short']:,} are too short to be looked for)"
         )
-    suspects = done.report.get("suspects", {})  # which version 0.1.0 did not note
-    tell_suspects(suspects)
+    # Which versions before did not note.
+    suspects, damaged = done.report.get("suspects", {}), done.report.get("damaged", {})
+    tell_suspects(suspects, damaged)
     print(f"see {done.output}/report.json and duplicates.jsonl.zst")
     unread = any(counts["invalid"] for counts in done.report["sources"].values())
-    return 1 if args.strict and (unread or suspects) else 0
+    return 1 if args.strict and (unread or suspects or damaged) else 0

@@ -1,4 +1,4 @@
-"""The flag that makes records and files which could not be read count in the exit status."""
+"""Flags for what cannot be read: whether it counts in the exit status, and whether damaged files are read in part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ def add_strict(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def tell_suspects(suspects: Mapping[str, str]) -> None:
-    """Prints the files that are not what their names say, and what they are."""
+def add_skip_damaged(parser: argparse._ActionsContainer) -> None:
+    """``--skip-damaged``."""
+    parser.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="Take what can be read of files that are cut or damaged, and count them, in the place of an error.",
+    )
+
+
+def tell_suspects(suspects: Mapping[str, str], damaged: Mapping[str, str]) -> None:
+    """Prints the files that are not what their names say and those that are damaged, and what they are."""
     for name, what in suspects.items():
         print(f"{name} {what}")
+    for name, what in damaged.items():
+        print(f"{name} was read in part: {what}")

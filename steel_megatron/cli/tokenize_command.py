@@ -6,7 +6,7 @@ import argparse
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_strict, tell_suspects
+from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
 from steel_megatron.config import AMOUNT, COUNT, IDS, PROCESSES, ConfigError, add_number, at_least
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_number(output, "--seed", AMOUNT, "Of --shuffle-documents.", default=1234)
     add_strict(output)
+    add_skip_damaged(output)
     run = parser.add_argument_group("run")
     add_number(run, "--workers", PROCESSES, "Processes that encode.", default=1)
     add_engine(run)
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         engine=args.engine,
         overwrite=args.overwrite,
+        skip_damaged=args.skip_damaged,
         log_interval=args.log_interval,
     )
     if done.done_before:
@@ -86,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
     for prefix, manifest in done.manifests.items():
         print(f"{prefix}.bin: {manifest.documents:,} documents, {manifest.tokens:,} tokens ({manifest.dtype})")
     first = next(iter(done.manifests.values()))
-    tell_suspects(first.suspects)
+    tell_suspects(first.suspects, first.damaged)
     if done.rejected:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in first.rejects.items())
         print(f"{done.rejected:,} lines rejected: {reasons}; see {done.rejects_path}")
-    return 1 if args.strict and (done.rejected or first.suspects) else 0
+    return 1 if args.strict and (done.rejected or first.suspects or first.damaged) else 0

@@ -16,6 +16,7 @@ from steel_megatron.jobs.parts import InputFile
 from steel_megatron.jobs.shards import size_of
 
 NO_MANIFEST = "it has no manifest: another tool made it, or a run was killed while finishing it"
+SKIP_DAMAGED = "skip_damaged"  # a setting that changes nothing where no input is damaged
 SHOWN = 200  # characters of a setting in an error
 
 
@@ -30,6 +31,7 @@ class JobManifest:
         rejects: reason → records that gave no document.
         passed_over: files of folders and archives that hold no records.
         suspects: input files that are not what their names say, and what they are.
+        damaged: input files of which not all could be read, and what was found, with ``--skip-damaged``.
         shards: files of the documents, in order, where they are in a folder.
         format: of what is written; another number makes an output of an earlier version another output.
     """
@@ -44,6 +46,7 @@ class JobManifest:
     rejects: Mapping[str, int] = field(default_factory=dict)
     passed_over: Sequence[str] = ()
     suspects: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
     shards: Sequence[FileRecord] = ()
     code_version: str = __version__
     format: int = 1
@@ -84,6 +87,9 @@ class JobManifest:
     def difference(self, wanted: JobManifest) -> str:
         """In what this is not of the files and settings wanted, for the rest of a sentence; empty where it is."""
         settings = wanted.content()["settings"]
+        skip_damaged = settings.pop(SKIP_DAMAGED, False)
+        if self.damaged and not skip_damaged:
+            return f"{next(iter(self.damaged))} is damaged and was read in part (--skip-damaged)"
         for name, value in {**settings, "format": wanted.format}.items():
             made = {**self.settings, "format": self.format}.get(name)
             if made != value:

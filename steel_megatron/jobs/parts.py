@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import IO, Any
+from dataclasses import dataclass, field, fields, replace
+from typing import IO, Any, TypeVar
 
 from steel_megatron.config.errors import DataError
 from steel_megatron.jobs.files import is_url, open_file, state_of
@@ -20,6 +20,8 @@ PART_BYTES = 64 << 20
 PACKING_RATIO = 4  # about how many bytes of lines are in a byte of a packed file
 SAME_SINCE = "0.1.0"  # the first version whose finished parts hold what today's would: they are gone on with
 SMALL_BYTES = 1 << 20  # of a file that is hashed at once, not by a thread
+DAMAGE = "damage"  # in the counts of a part: what was skipped
+Some = TypeVar("Some")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Part:
         size: bytes, for progress.
         kind: what a reader takes the file for, where there are several kinds.
         first: number of the first record, where parts know it.
+        skip_damaged: what can be read of a damaged file is; the damage is noted in ``damage``.
+        damage: what was found while the part was read, in words.
     """
 
     number: int
@@ -67,6 +71,8 @@ class Part:
     size: int
     kind: str = ""
     first: int = 1
+    skip_damaged: bool = False
+    damage: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def path(self) -> str:
@@ -74,7 +80,38 @@ class Part:
 
     def content(self, on_read: Callable[[bytes], Any] | None = None) -> Iterator[bytes]:
         """The unpacked bytes of a part that is a stretch of bytes; ``on_read`` is given those read from the file."""
-        return read_content(self.path, self.start, None if self.packed else self.stop, on_read)
+        return self._read(self.start, None if self.packed else self.stop, on_read)
+
+    def readable(self, items: Iterator[Some]) -> Iterator[Some]:
+        """What is made of the content, up to damage that is to be skipped."""
+        try:
+            yield from items
+        except DataError as error:
+            if not self.skip_damaged:
+                raise
+            self.damage.append(str(error.given))
+
+    def done_as_wanted(self, mark: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The counts of the finished part; None where damage was skipped that is not to be."""
+        return None if mark and mark.get(DAMAGE) and not self.skip_damaged else mark
+
+    def _is_file(self) -> bool:
+        return not is_url(self.path) and _is_readable(self.path)
+
+    def _read(
+        self, start: int, stop: int | None, on_read: Callable[[bytes], Any] | None = None, frames: bool = False
+    ) -> Iterator[bytes]:
+        if not self.skip_damaged:
+            yield from read_content(self.path, start, stop, on_read, frames)
+            return
+        end = self.file.bytes if stop is None else stop
+        # A damaged frame costs itself: the next one is whole again.
+        cuts = [at for at in frame_starts(self.path) if start < at < end] if self.packed and self._is_file() else []
+        for at, next_at in zip([start, *cuts], [*cuts, stop], strict=True):
+            seen = len(self.damage)
+            yield from self.readable(read_content(self.path, at, next_at, on_read, frames or at > start))
+            if len(self.damage) > seen and next_at != stop:
+                yield b"\n"  # so that the line that was cut is a reject, and not the one after it
 
     def __str__(self) -> str:
         return f"{self.path} from {f'record {self.first:,}' if self.first > 1 else f'byte {self.start:,}'} on"
@@ -89,20 +126,20 @@ class FramesPart(Part):
 
     def content(self, on_read: Callable[[bytes], Any] | None = None) -> Iterator[bytes]:
         begun = self.start == 0
-        for data in read_content(self.path, self.start, self.stop, on_read, frames=True):
+        for data in self._read(self.start, self.stop, on_read, frames=True):
             if not begun:
                 _, end, data = data.partition(b"\n")
                 begun = bool(end)
             if begun and data:
                 yield data
         end = b"" if begun and self.stop < self.file.bytes else b"\n"
-        rest = read_content(self.path, self.stop, frames=True)
+        rest = self._read(self.stop, None, frames=True)
         while not end and (data := next(rest, b"")):
             line, end, _ = data.partition(b"\n")
             yield line + end
 
 
-def whole_file(file: InputFile, kind: str = "") -> Part:
+def whole_file(file: InputFile, kind: str = "", skip_damaged: bool = False) -> Part:
     """The part that is all of a file, not yet numbered.
 
     Raises:
@@ -111,8 +148,20 @@ def whole_file(file: InputFile, kind: str = "") -> Part:
     try:
         packed = not can_be_cut(file.path)
     except OSError as error:
-        raise DataError(f"cannot read {file.path}: {error.strerror or error}") from None
-    return Part(0, file, packed, 0, file.bytes, file.bytes, kind)
+        if not skip_damaged:
+            raise DataError(f"cannot read {file.path}: {error.strerror or error}") from None
+        packed = True  # nothing is known of it; its part says so
+    return Part(0, file, packed, 0, file.bytes, file.bytes, kind, skip_damaged=skip_damaged)
+
+
+def damaged_files(parts: Iterable[Part], damage: Iterable[Sequence[str]]) -> dict[str, str]:
+    """The files of which not all could be read, and what was found, from the damage that each part noted."""
+    found: dict[str, str] = {}
+    for part, noted in zip(parts, damage, strict=True):
+        if noted:
+            name = f"{part.file.source}/{part.file.name}" if part.file.source else part.file.name
+            found.setdefault(name, "; ".join(noted))
+    return found
 
 
 def line_parts(whole: Part, part_bytes: int, earlier: Sequence[int] = ()) -> list[Part]:
@@ -146,7 +195,7 @@ def _frame_parts(whole: Part, part_bytes: int, earlier: Sequence[int]) -> list[P
             cuts.append(start)
     if len(cuts) == 1:
         return [whole]
-    given = {field.name: getattr(whole, field.name) for field in fields(whole)}
+    given = {each.name: getattr(whole, each.name) for each in fields(whole)}
     pairs = zip(cuts, [*cuts[1:], whole.size], strict=True)
     return [FramesPart(**{**given, "start": at, "stop": stop, "size": stop - at}) for at, stop in pairs]
 
@@ -175,7 +224,7 @@ class InputHashes:
     def take(self, part: Part) -> None:
         """Hashes the input of the next part; of a file that is cut otherwise than by bytes, all with the first."""
         by_bytes = part.size == part.stop - part.start
-        if (part.file in self._found and not by_bytes) or is_url(part.path) or not os.path.isfile(part.path):
+        if (part.file in self._found and not by_bytes) or is_url(part.path) or not _is_readable(part.path):
             return
         start, stop = (part.start, part.stop) if by_bytes else (0, part.file.bytes)
         if (start, stop) == (0, part.file.bytes) and stop <= SMALL_BYTES:
@@ -194,8 +243,12 @@ class InputHashes:
         )
 
 
+def _is_readable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)
+
+
 def numbered(parts: Iterable[Part]) -> list[Part]:
-    return [replace(part, number=number) for number, part in enumerate(parts)]
+    return [replace(part, number=number, damage=[]) for number, part in enumerate(parts)]
 
 
 def key_of(made_of: Sequence[Any]) -> str:

@@ -58,6 +58,7 @@ class Manifest:
     encoder: Mapping[str, Any] = field(default_factory=dict)  # name, version, why it was taken, passed_over and why
     shuffle_seed: int | None = None  # of the documents' order; None: as in the input
     suspects: Mapping[str, str] = field(default_factory=dict)  # input files that are not what their names say
+    damaged: Mapping[str, str] = field(default_factory=dict)  # input files that were read in part, and why
     code_version: str = __version__
     version: int = field(default=VERSION)
 

@@ -24,7 +24,7 @@ from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
 from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.jobs.packed import open_packed
-from steel_megatron.jobs.parts import SAME_SINCE, FramesPart, Part, key_of
+from steel_megatron.jobs.parts import DAMAGE, SAME_SINCE, FramesPart, Part, key_of
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.rejects import CONTENT_CHARACTERS, reject_line
 from steel_megatron.jobs.tasks import Task
@@ -78,7 +78,7 @@ def clean_part(job: CleanJob, part: Part) -> dict[str, Any]:
     with job.task(part).attempt() as (paths, counts):
         packing = "zst" if job.packed else ""
         with open_packed(paths[0], packing) as documents, open_packed(paths[1], "zst") as drops:
-            for line, whole in split_lines(content, MAX_RECORD_BYTES):
+            for line, whole in split_lines(part.readable(content), MAX_RECORD_BYTES):
                 place = {**where, "byte": at}
                 at += len(line) + 1
                 line = line.removeprefix(BYTE_ORDER_MARK)  # also where files were joined
@@ -92,7 +92,11 @@ def clean_part(job: CleanJob, part: Part) -> dict[str, Any]:
         if cleaner.tally.records != cleaner.tally.documents + cleaner.tally.dropped:
             raise DataError(f"{part}: records were lost", rule="every record is kept or dropped for a reason")
         written = zip((DOCUMENTS, DROPPED), paths, strict=True) if job.in_shards else ()
-        counts |= {**asdict(cleaner.tally), SHA256: {ending: hash_file(path).sha256 for ending, path in written}}
+        counts |= {
+            **asdict(cleaner.tally),
+            DAMAGE: part.damage,
+            SHA256: {ending: hash_file(path).sha256 for ending, path in written},
+        }
     return counts
 
 
@@ -172,8 +176,10 @@ class Cleaner:
     def _run(self, step: int, operation: Operation, document: Document) -> Judgement | None:
         """Runs an operation on a document; what a filter found."""
         if isinstance(operation, Filter):
-            by_record = isinstance(operation, RecordFilter)
-            judgement = operation.judge_record(document.record) if by_record else operation.judge(document.plain())
+            if isinstance(operation, RecordFilter):
+                judgement = operation.judge_record(document.record)
+            else:
+                judgement = operation.judge(document.plain())
             self.tally.measure(step, operation.scale, judgement.value)
             return judgement
         if isinstance(operation, Mapper):

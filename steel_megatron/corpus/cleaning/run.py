@@ -28,9 +28,18 @@ from steel_megatron.corpus.cleaning.tally import Tally
 from steel_megatron.jobs.durable import Outputs, beside, refuse_other
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
-from steel_megatron.jobs.manifest import JobManifest, finished_before
+from steel_megatron.jobs.manifest import SKIP_DAMAGED, JobManifest, finished_before
 from steel_megatron.jobs.never_data import DROPS, DROPS_FOLDER, MANIFEST, REPORT_HTML, REPORT_JSON
-from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, line_parts, numbered, whole_file
+from steel_megatron.jobs.parts import (
+    DAMAGE,
+    PART_BYTES,
+    InputFile,
+    InputHashes,
+    damaged_files,
+    line_parts,
+    numbered,
+    whole_file,
+)
 from steel_megatron.jobs.rejects import no_document
 from steel_megatron.jobs.shards import Piece, Target, record_of, write_shards
 from steel_megatron.jobs.tasks import work_folder
@@ -56,6 +65,7 @@ def clean(
     workers: int = 1,
     engine: str = "local",
     overwrite: bool = False,
+    skip_damaged: bool = False,
     tokenizer: str = "",
     count_tokens: CountTokens | None = None,
     part_bytes: int = PART_BYTES,
@@ -66,6 +76,7 @@ def clean(
 
     Args:
         engine: "local" or "ray".
+        skip_damaged: what can be read of a damaged file is cleaned, and the manifest names it.
         tokenizer: a name of what ``count_tokens`` counts with; part of what the output depends on.
         count_tokens: tokens of a text, for the report; can be sent to worker processes.
 
@@ -79,7 +90,8 @@ def clean(
     recipe.build()  # what is missing is told before any work
     found = find_inputs(inputs, JSON_LINES, output=target)
     files = tuple(InputFile.of(file) for file in found.files)
-    settings = {"steps": recipe.steps, "text_key": recipe.text_key, "tokenizer": tokenizer}
+    settings: dict[str, Any] = {"steps": recipe.steps, "text_key": recipe.text_key, "tokenizer": tokenizer}
+    settings |= {SKIP_DAMAGED: True} if skip_damaged else {}
     wanted = JobManifest("clean", settings, files, format=FORMAT)
     if not overwrite and finished_before(target, wanted) is not None:
         try:
@@ -91,13 +103,21 @@ def clean(
         log.info("clean: %s passed over: steel dedup compares all corpora at once", ", ".join(recipe.passed_over))
     with work_folder(place.work, target) as folder, InputHashes() as hashes:
         parts = [
-            part for file in files for part in line_parts(whole_file(file), part_bytes) if part.size or part.packed
+            part
+            for file in files
+            for part in line_parts(whole_file(file, skip_damaged=skip_damaged), part_bytes)
+            if part.size or part.packed
         ]
         packed = place.packing == "zst"
         job = CleanJob(recipe.steps, recipe.text_key, packed, str(folder), tokenizer, count_tokens)
         job = replace(job, in_shards=place.in_shards)
         counts = machine.run(
-            "clean", clean_part, job, numbered(parts), done=lambda part: job.task(part).done(), on_done=hashes.take
+            "clean",
+            clean_part,
+            job,
+            numbered(parts),
+            done=lambda part: part.done_as_wanted(job.task(part).done()),
+            on_done=hashes.take,
         )
         kept, dropped = (
             [
@@ -106,7 +126,8 @@ def clean(
             ]
             for ending in (DOCUMENTS, DROPPED)
         )
-        wanted = replace(wanted, inputs=hashes.of(files))
+        damaged = damaged_files(parts, [each.get(DAMAGE, ()) for each in counts])
+        wanted = replace(wanted, inputs=hashes.of(files), damaged=damaged)
         report = _publish(place, wanted, machine, kept, dropped, recipe, _sum(job, counts, wanted.suspects), tokenizer)
         shutil.rmtree(folder)
     return Cleaned(target, report)
@@ -116,7 +137,7 @@ def _sum(job: CleanJob, counts: Iterable[dict[str, Any]], suspects: Mapping[str,
     """The tally of all parts."""
     whole = Tally.of(len(job.steps))
     for each in counts:
-        whole.add(Tally(**{name: count for name, count in each.items() if name != SHA256}))
+        whole.add(Tally(**{name: count for name, count in each.items() if name not in (SHA256, DAMAGE)}))
     if whole.records != whole.documents + whole.dropped:
         raise DataError(
             f"{whole.records:,} records in, {whole.documents:,} kept and {whole.dropped:,} dropped",

@@ -51,15 +51,22 @@ class ConvertJob:
 
 @dataclass
 class PartResult:
-    """Counts of one part. ``damage`` says in words why the file could not be read to its end."""
+    """Counts of one part.
+
+    Args:
+        failed: says in words why the file could not be read to its end; then nothing was written.
+        damage: what was skipped.
+        passed_over: members of an archive.
+    """
 
     records: int = 0
     documents: int = 0
     text_bytes: int = 0
     rejects: dict[str, int] | None = None
     sha256: str = ""
-    damage: str = ""
-    passed_over: list[str] = field(default_factory=list)  # members of an archive
+    failed: str = ""
+    passed_over: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
 
 
 def convert_part(job: ConvertJob, part: Part) -> dict[str, Any]:
@@ -70,7 +77,8 @@ def convert_part(job: ConvertJob, part: Part) -> dict[str, Any]:
     try:
         with job.task(part).attempt() as (paths, counts):
             with open_packed(paths[0], job.packing) as documents, open(paths[1], "wb") as rejects:
-                for row in rows_of(part, corpus, lambda count: add_to(job.counter, count), result.passed_over.append):
+                rows = rows_of(part, corpus, lambda count: add_to(job.counter, count), result.passed_over.append)
+                for row in part.readable(rows):
                     result.records += 1
                     try:
                         line, text_bytes = _document(corpus, job, part, row)
@@ -83,9 +91,10 @@ def convert_part(job: ConvertJob, part: Part) -> dict[str, Any]:
                     result.text_bytes += text_bytes
             result.rejects = dict(sorted(reasons.items()))
             result.sha256 = hash_file(paths[0]).sha256 if job.in_shards else ""
+            result.damage = part.damage
             counts |= asdict(result)
     except DataError as error:
-        return asdict(PartResult(damage=str(error)))
+        return asdict(PartResult(failed=str(error)))
     return counts
 
 

@@ -70,12 +70,14 @@ def plan_parts(
     workers: int,
     part_bytes: int = PART_BYTES,
     split: str = "",
+    damaged: dict[str, str] | None = None,
 ) -> tuple[list[Part], list[str]]:
     """The parts of all files in order, and the files of folders passed over since they hold no records of the corpus.
 
     Args:
         files: the inputs as they are now.
         split: files below a folder of another split of the corpus are passed over.
+        damaged: gets the files that cannot be read at all, and why; None: they are an error.
 
     Raises:
         DataError: a file that was named holds something else, or cannot be read.
@@ -83,11 +85,16 @@ def plan_parts(
     parts: list[Part] = []
     passed_over: list[str] = []
     for given, file in zip(inputs, files, strict=True):
-        kind = None if _of_another_split(given, corpus, split) else _kind(given, corpus)
-        if kind is None:
-            passed_over.append(file.name)
-        else:
-            parts += _parts_of(whole_file(file, kind.value), part_bytes)
+        try:
+            kind = None if _of_another_split(given, corpus, split) else _kind(given, corpus)
+            if kind is None:
+                passed_over.append(file.name)
+            else:
+                parts += _parts_of(whole_file(file, kind.value, skip_damaged=damaged is not None), part_bytes)
+        except DataError as error:
+            if damaged is None:
+                raise
+            damaged[file.name] = str(error.given)
     return numbered(_with_first_lines(parts, workers)), passed_over
 
 
@@ -174,4 +181,4 @@ def _with_first_lines(parts: list[Part], workers: int) -> list[Part]:
 
 
 def _count_lines(_: None, part: Part) -> int:
-    return sum(data.count(b"\n") for data in part.content())
+    return sum(data.count(b"\n") for data in replace(part, damage=[]).content())

@@ -28,9 +28,9 @@ from steel_megatron.corpus.registry import CORPORA, find_corpus
 from steel_megatron.jobs.durable import Outputs, beside
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.inputs import find_inputs, some
-from steel_megatron.jobs.manifest import JobManifest, finished_before
+from steel_megatron.jobs.manifest import SKIP_DAMAGED, JobManifest, finished_before
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
-from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part
+from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part, damaged_files
 from steel_megatron.jobs.rejects import no_document
 from steel_megatron.jobs.shards import Piece, Target, record_of, write_shards
 from steel_megatron.jobs.tasks import work_folder
@@ -62,6 +62,7 @@ def convert_corpus(
     workers: int = 1,
     engine: str = "local",
     overwrite: bool = False,
+    skip_damaged: bool = False,
     part_bytes: int = PART_BYTES,
 ) -> Converted:
     """Writes ``output`` (a folder of shards, or ``.jsonl``, also with ``.gz`` or ``.zst``), its manifest and rejects.
@@ -75,6 +76,7 @@ def convert_corpus(
         source: what ``source`` says in each line; the corpus's name when None.
         overwrite: replaces what is there. Without it, a whole output from the same files and settings is left as it
             is, and anything else there is an error.
+        skip_damaged: what can be read of a damaged file is converted, and the manifest names it.
         part_bytes: about how much of a file is converted at once.
 
     Raises:
@@ -91,19 +93,26 @@ def convert_corpus(
     found = find_inputs(inputs, corpus.suffixes, archives=True, output=target)
     odd, files = found.tell(lines_only=False), tuple(InputFile.of(file) for file in found.files)
     source = source or corpus.name
-    made_of = {"corpus": corpus_name, "options": settings, "source": source}
+    made_of = {
+        "corpus": corpus_name,
+        "options": settings,
+        "source": source,
+        **({SKIP_DAMAGED: True} if skip_damaged else {}),
+    }
     wanted = JobManifest("convert", made_of, files, suspects=odd, format=FORMAT)
     before = None if overwrite else finished_before(target, wanted)
     if before is None:
         with work_folder(place.work, target) as folder, InputHashes() as hashes:
-            parts, passed_over = plan_parts(found.files, files, corpus, workers, part_bytes, settings.get("split", ""))
+            damaged: dict[str, str] | None = {} if skip_damaged else None
+            split = settings.get("split", "")
+            parts, passed_over = plan_parts(found.files, files, corpus, workers, part_bytes, split, damaged)
             job = ConvertJob(corpus_name, settings, source, place.packing, str(folder), in_shards=place.in_shards)
             counts = machine.run(
                 f"convert {corpus.name}",
                 convert_part,
                 job,
                 parts,
-                done=lambda part: job.task(part).done(),
+                done=lambda part: part.done_as_wanted(job.task(part).done()),
                 on_done=hashes.take,
             )
             results = [PartResult(**each) for each in counts]
@@ -117,6 +126,7 @@ def convert_corpus(
                 text_bytes=sum(result.text_bytes for result in results),
                 rejects=dict(sorted(reasons.items())),
                 passed_over=(*passed_over, *members),
+                damaged=(damaged or {}) | damaged_files(parts, [result.damage for result in results]),
             )
             pieces = [
                 Piece(job.task(part).file(DOCUMENTS), result.sha256)
@@ -172,13 +182,13 @@ def _check(
     Args:
         odd: files that are not what their names say, and what they are.
     """
-    damaged = {part.path: result.damage for part, result in zip(parts, results, strict=True) if result.damage}
+    damaged = {part.path: result.failed for part, result in zip(parts, results, strict=True) if result.failed}
     if damaged:
         first = next(iter(damaged.values()))
         raise DataError(
             f"{len(damaged)} of {len({part.path for part in parts})} files cannot be read to the end:\n{first}",
             rule="every other file is converted and kept, but no output is written without these",
-            fix=f"mend or remove {', '.join(damaged)}, then give the command again",
+            fix=f"mend or remove {', '.join(damaged)} and run again; --skip-damaged takes what can be read",
         )
     reasons: Counter[str] = Counter()
     for part, result in zip(parts, results, strict=True):

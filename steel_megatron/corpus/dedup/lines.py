@@ -15,7 +15,7 @@ from steel_megatron.jobs.parts import Part
 def read_lines(part: Part) -> Iterator[bytes]:
     """The lines of the part without their line feeds, blank ones among them."""
     pieces: list[bytes] = []
-    for data in part.content():
+    for data in part.readable(part.content()):
         *ended, rest = data.split(b"\n")
         for piece in ended:
             yield b"".join([*pieces, piece]).removeprefix(BYTE_ORDER_MARK)

@@ -15,7 +15,7 @@ from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput, in_priority
 from steel_megatron.jobs.files import BYTE_ORDER_MARK, is_url
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs, without_ending
-from steel_megatron.jobs.manifest import JobManifest
+from steel_megatron.jobs.manifest import SKIP_DAMAGED, JobManifest
 from steel_megatron.jobs.never_data import DEDUP_DUPLICATES, DEDUP_REJECTS, DEDUP_REPORT, DEDUP_WORK
 from steel_megatron.jobs.parts import InputFile, Part, line_parts, numbered, whole_file
 from steel_megatron.jobs.suspects import suspicion
@@ -51,6 +51,10 @@ class Plan:
     def __hash__(self) -> int:
         return hash(self.key)
 
+    @property
+    def skip_damaged(self) -> bool:
+        return bool(self.manifest.settings.get(SKIP_DAMAGED))
+
     @cached_property
     def key(self) -> str:
         return hashlib.sha256(json.dumps(self.content()).encode()).hexdigest()
@@ -77,7 +81,7 @@ class Plan:
         parts: list[Part] = []
         for number, file in enumerate(self.files):
             starts = [start for at, start in earlier if at == number]
-            parts += line_parts(whole_file(file), part_bytes, starts)
+            parts += line_parts(whole_file(file, skip_damaged=self.skip_damaged), part_bytes, starts)
         return replace(self, parts=tuple(numbered(parts)))
 
 
@@ -92,11 +96,13 @@ def make_plan(
     settings: DedupSettings,
     sets: Sequence[SourceInput],
     output: Path | None = None,
+    skip_damaged: bool = False,
 ) -> Plan:
     """The plan, not yet cut.
 
     Args:
         output: folder of the run, whose files are no inputs.
+        skip_damaged: what can be read of a damaged file is taken.
 
     Raises:
         ConfigError: names that do not fit.
@@ -108,10 +114,11 @@ def make_plan(
         files += _files_of(source, JSON_LINES, output, suspects)
     _refuse_repeated([file.path for file in files], "input file {} is given twice")
     _refuse_repeated([output_of(file) for file in files], "two input files would be written to {}")
-    for file in files:
+    for file in files if not skip_damaged else ():
         _refuse_other_kinds(file)
     set_files = tuple(file for given in sets for file in _files_of(given, (".csv", *JSON_LINES), output, suspects))
     told = {**asdict(settings), "evaluation_sets": [asdict(file) for file in set_files]}
+    told |= {SKIP_DAMAGED: True} if skip_damaged else {}
     return Plan(JobManifest("dedup", told, tuple(files), suspects=suspects, format=FORMAT), settings, set_files)
 
 
@@ -140,7 +147,7 @@ def _refuse_repeated(names: Sequence[str], says: str) -> None:
 def _refuse_other_kinds(file: InputFile) -> None:
     head = next(read_content(file.path), b"").removeprefix(BYTE_ORDER_MARK)
     objects = re.search(rb"^\s*\{", head, re.MULTILINE) and not head.lstrip().startswith(b"[")
-    if head.strip() and not objects and not suspicion(head):  # those are warned of, and their lines rejected
+    if head.strip() and not objects and not suspicion(head, lines_only=False):  # those are warned of, and their lines rejected
         raise DataError(
             f"{file.path} holds no JSON object a line",
             rule='dedup reads one {"text": …} object a line, plain or packed',

@@ -13,7 +13,7 @@ from steel_megatron.corpus.dedup.evaluation_sets import count_items
 from steel_megatron.corpus.dedup.plan import output_of
 from steel_megatron.corpus.dedup.work import Job
 from steel_megatron.jobs.hashes import FileRecord
-from steel_megatron.jobs.parts import InputFile
+from steel_megatron.jobs.parts import DAMAGE, InputFile, damaged_files
 
 REASONS = ("exact", "near", "contaminated", "invalid")
 
@@ -58,6 +58,9 @@ def make_report(job: Job, inputs: Sequence[InputFile], others: Mapping[str, File
     manifest = replace(
         job.plan.manifest,
         inputs=inputs,
+        damaged=damaged_files(
+            job.plan.parts, [job.counts(sign.STAGE, part.number).get(DAMAGE, ()) for part in job.plan.parts]
+        ),
         outputs={**outputs, **others},
         records=sum(file["records"] for file in files),
         documents=sum(file["kept"] for file in files),

@@ -21,7 +21,7 @@ from steel_megatron.corpus.dedup.work import Job, Partitions, Stages
 from steel_megatron.jobs.durable import join, whole, write_json
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.manifest import JobManifest
-from steel_megatron.jobs.parts import InputFile, InputHashes
+from steel_megatron.jobs.parts import DAMAGE, InputFile, InputHashes
 from steel_megatron.jobs.tasks import LOCK, work_folder
 
 PLAN = "plan.json"  # in the work folder
@@ -53,6 +53,7 @@ def deduplicate(
     memory: int = 4 << 30,
     engine: str = "local",
     overwrite: bool = False,
+    skip_damaged: bool = False,
     part_bytes: int = PART_BYTES,
 ) -> Deduplicated:
     """Writes the documents of all inputs that are kept, ``duplicates.jsonl.zst`` and ``report.json`` to a folder.
@@ -63,6 +64,7 @@ def deduplicate(
         memory: bytes that the workers of a machine may take together. No result depends on it, nor on ``workers``.
         engine: "local" or "ray".
         overwrite: replace what another run left in ``output``.
+        skip_damaged: what can be read of a damaged file is taken, and the report names it.
         part_bytes: larger plain files are cut.
 
     Raises:
@@ -70,7 +72,7 @@ def deduplicate(
     """
     stages = Stages(Engine(engine, max(workers, 1)), memory)
     target = Path(output)
-    plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, target)
+    plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, target, skip_damaged)
     read_items(plan.sets)  # so that a wrong file stops the run before it starts
     _check_target(target)
     with work_folder(target / WORK, target) as folder:
@@ -89,6 +91,12 @@ def _stages(job: Job, engine: Stages, target: Path, hashes: InputHashes) -> None
     plan = job.plan
     by_bytes = 1 + sum(file.bytes for file in plan.files) // BYTES_PER_WORKER
     signed = engine.run(sign.STAGE, sign.sign_part, job, plan.parts, most=by_bytes, on_done=hashes.take)
+    if not plan.skip_damaged and any(counts.get(DAMAGE) for counts in signed):
+        raise DataError(
+            f"{target} holds an unfinished run with --skip-damaged, and an input is damaged",
+            rule="a damaged input is an error without --skip-damaged",
+            fix="give --skip-damaged again, or mend the input and give --overwrite",
+        )
     firsts = [0]
     for counts in signed:
         firsts.append(firsts[-1] + counts["documents"])

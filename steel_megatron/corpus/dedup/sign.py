@@ -17,7 +17,7 @@ from steel_megatron._minhash import plain_texts, signatures
 from steel_megatron.corpus.dedup.evaluation_sets import searched_items
 from steel_megatron.corpus.dedup.lines import parse_record, read_lines
 from steel_megatron.corpus.dedup.work import Job
-from steel_megatron.jobs.parts import Part
+from steel_megatron.jobs.parts import DAMAGE, Part
 
 STAGE = "signatures"
 # Marks. A document without one takes part in everything.
@@ -45,6 +45,7 @@ def sign_part(job: Job, part: Part) -> dict[str, Any]:
             for lines in _batches(part, counts):
                 _sign_batch(job, lines, counts["documents"], out)
                 counts["documents"] += len(lines)
+        counts[DAMAGE] = part.damage
     return counts
 
 

@@ -13,7 +13,6 @@ from steel_megatron.jobs.files import is_url
 from steel_megatron.jobs.hashes import FileRecord, RunningHashes
 from steel_megatron.jobs.parts import PART_BYTES, FramesPart, InputFile, Part, line_parts, whole_file
 from steel_megatron.jobs.tasks import Task, clear
-from steel_megatron.jobs.unpack import read_content
 from steel_megatron.tokens.tokenise.part import PartCounts, UnpackedPart
 
 LEAST_PART_BYTES, PIPE_PART_BYTES = 4 << 20, 16 << 20  # nobody knows how much comes from a pipe
@@ -29,9 +28,14 @@ class Inputs:
     Args:
         folder: of the run's work.
         part_bytes: about how much of a file, or of what it holds, is a part; None: by the size of all.
+        skip_damaged: what can be read of a damaged file is taken.
     """
 
-    def __init__(self, files: Sequence[InputFile], folder: Path, part_bytes: int | None = None) -> None:
+    def __init__(
+        self, files: Sequence[InputFile], folder: Path, part_bytes: int | None = None, skip_damaged: bool = False
+    ) -> None:
+        self.skip_damaged = skip_damaged
+        self.damaged: dict[str, list[str]] = {}  # of files that are unpacked here
         self.files = files
         self.folder = folder
         self.bytes = sum(file.bytes for file in files)
@@ -51,7 +55,7 @@ class Inputs:
         """
         number = 0
         for file in self.files:
-            whole = whole_file(file)
+            whole = whole_file(file, skip_damaged=self.skip_damaged)
             if is_url(file.path):
                 whole = replace(whole, packed=True)  # read once, and hashed on the way
             cut = [whole] if is_url(file.path) or _is_pipe(file) else line_parts(whole, self.part_bytes)
@@ -89,6 +93,7 @@ class Inputs:
         sizes: list[int] = before["sizes"] if before else []
         if before and all(map(is_done, range(first, first + len(sizes)))):
             self._records[whole.path] = FileRecord(**before["record"])
+            self.damaged[whole.file.name] = before.get("damage", [])
             yield from (UnpackedPart(0, whole.file, True, 0, 0, size) for size in sizes)
             return
         digest, read, sizes = hashlib.sha256(), 0, []
@@ -98,7 +103,7 @@ class Inputs:
             digest.update(data)
             read += len(data)
 
-        pieces = read_content(whole.path, on_read=on_read)
+        pieces = whole.content(on_read)
         rest = next(pieces, b"")
         while rest:
             number = first + len(sizes)
@@ -109,7 +114,8 @@ class Inputs:
             rest = rest or next(pieces, b"")
         self._records[whole.path] = FileRecord(whole.path, read, digest.hexdigest())
         with task.attempt() as (_, mark):
-            mark.update(sizes=sizes, record=asdict(self._records[whole.path]))
+            mark.update(sizes=sizes, record=asdict(self._records[whole.path]), damage=whole.damage)
+        self.damaged[whole.file.name] = whole.damage
 
     def _write_lines(self, path: Path, piece: bytes, pieces: Iterator[bytes]) -> bytes:
         """Writes lines up to the one that ends a part; returns what was read beyond."""

@@ -41,6 +41,7 @@ class TokenizeJob:
     shuffle_seed: int | None = None  # None: documents in the order of the input
     encoder: Mapping[str, Any] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)  # as the manifest has them
+    skip_damaged: bool = False
 
 
 def publish(prefix: str, manifest: Manifest) -> None:
@@ -77,6 +78,7 @@ def manifest_of(
     parts: Sequence[PartOutcome],
     inputs: Sequence[FileRecord],
     bin_sha256: str,
+    damaged: Mapping[str, str],
 ) -> Manifest:
     """The manifest of one key's dataset, which has not got its names yet."""
     counts = [counts for _, counts in parts]
@@ -98,6 +100,7 @@ def manifest_of(
         outputs=output_records(dataset.prefix, bin_sha256, PARTIAL),
         encoder=job.encoder,
         suspects=job.suspects,
+        damaged=damaged,
         shuffle_seed=job.shuffle_seed,
     )
 
@@ -171,6 +174,8 @@ def _difference(manifest: Manifest, prefix: str, key: str, job: TokenizeJob) -> 
         return f"it was made {'with' if manifest.append_eod else 'without'} --append-eod"
     if manifest.append_eod and made.eod_id != job.eod_id:
         return f"its documents end with id {made.eod_id}, now {job.eod_id}"
+    if manifest.damaged and not job.skip_damaged:
+        return f"{next(iter(manifest.damaged))} is damaged and was read in part (--skip-damaged)"
     if manifest.shuffle_seed != job.shuffle_seed:
         return f"its documents are {_order_name(manifest.shuffle_seed)}, now {_order_name(job.shuffle_seed)}"
     if (manifest.key, manifest.dtype) != (key, job.dtype):

@@ -47,7 +47,12 @@ class KeyCounts:
 
 @dataclass
 class PartCounts:
-    """Of one part; lines = documents + rejects + blank lines. ``record`` is of a file that is one part."""
+    """Of one part; lines = documents + rejects + blank lines.
+
+    Args:
+        record: of a file that is one part.
+        damage: of the file, which was skipped.
+    """
 
     keys: list[KeyCounts]
     documents: int = 0
@@ -55,6 +60,7 @@ class PartCounts:
     blank_lines: int = 0
     rejects: dict[str, int] = field(default_factory=dict)
     record: FileRecord | None = None
+    damage: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, mark: dict[str, Any]) -> PartCounts:
@@ -117,7 +123,7 @@ def tokenize_part(job: PartJob, part: Part) -> PartCounts:
     with job.files.task(part.number).attempt() as (paths, mark):
         with ExitStack() as stack:
             files = [stack.enter_context(open(path, "wb")) for path in paths]
-            for batch in line_batches(part.content(on_read), job.batch_bytes):
+            for batch in line_batches(part.readable(part.content(on_read)), job.batch_bytes):
                 done = tokenize_batch(job.encode, batch)
                 _write(part, counts, done, files)
                 tokens, text_bytes = (sum(column) for column in zip(*map(_size, done.keys), strict=True))
@@ -128,6 +134,7 @@ def tokenize_part(job: PartJob, part: Part) -> PartCounts:
         add_to(job.counter, (part.size if unpacked else read) - told)
         if is_file:
             counts.record = FileRecord(part.path, read, digest.hexdigest())
+        counts.damage = part.damage
         mark.update(asdict(counts))
     if isinstance(part, UnpackedPart):
         Path(part.lines).unlink()

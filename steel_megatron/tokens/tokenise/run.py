@@ -27,7 +27,7 @@ from steel_megatron.jobs.durable import PARTIAL, beside, partial_of, write_json
 from steel_megatron.jobs.engine import Engine, tell_done
 from steel_megatron.jobs.hashes import of_blocks
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
-from steel_megatron.jobs.parts import InputFile, Part
+from steel_megatron.jobs.parts import InputFile, Part, damaged_files
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.rejects import no_document, rejects_path
 from steel_megatron.jobs.tasks import Task, clear, work_folder, writing_dataset
@@ -86,6 +86,7 @@ def tokenize(
     workers: int = 1,
     engine: str = "local",
     overwrite: bool = False,
+    skip_damaged: bool = False,
     log_interval: int = 10_000,
     part_bytes: int | None = None,
 ) -> Tokenized:
@@ -103,6 +104,7 @@ def tokenize(
         engine: "local" or "ray".
         overwrite: replaces what is there. Without it, a whole dataset from the same inputs, tokenizer and settings is
             left as it is, and anything else there is an error.
+        skip_damaged: what can be read of a damaged file is taken, and the manifests name it.
         log_interval: documents between log lines where there is no terminal.
         part_bytes: about how much of a file is tokenised at once; None: by the size of all inputs. The datasets do not
             depend on it.
@@ -125,7 +127,9 @@ def tokenize(
         )
     found = find_inputs(inputs, JSON_LINES)
     files = [InputFile.of(file) for file in found.files]
-    job = TokenizeJob(tokenizer, keys, eod_id, best_dtype(tokenizer.vocab_size), shuffle_seed)
+    job = TokenizeJob(
+        tokenizer, keys, eod_id, best_dtype(tokenizer.vocab_size), shuffle_seed, skip_damaged=skip_damaged
+    )
     prefixes = {key: dataset_prefix(output_prefix, key) for key in keys}
     work = beside(output_prefix, ".parts.partial")
     with ExitStack() as stack:
@@ -139,7 +143,7 @@ def tokenize(
         refuse_old_work(output_prefix, overwrite)
         job = replace(job, suspects=found.tell())
         stack.enter_context(work_folder(work, output_prefix))
-        inputs_cut = stack.enter_context(closing(Inputs(files, work, part_bytes)))
+        inputs_cut = stack.enter_context(closing(Inputs(files, work, part_bytes, skip_damaged)))
         stack.enter_context(_environment(ONE_THREAD))
         folder = stack.enter_context(tempfile.TemporaryDirectory(PARTIAL, dir=work))
         chosen = _choose_encoder(job, encoder, [file.path for file in files], Path(folder))
@@ -196,12 +200,16 @@ class _Run:
             clear(self.folder)
             raise _no_document(parts, rejects, self.job.suspects)
         records = self.inputs.records()
+        damaged = damaged_files(*zip(*((part, counts.damage) for part, counts in parts), strict=True))
+        damaged |= {name: "; ".join(noted) for name, noted in self.inputs.damaged.items() if noted}
         manifests = {}
         for key, prefix in enumerate(self.prefixes):
             starts = _starts(parts, key)
             dataset = PlacedDataset(prefix, self.job.dtype, starts[-1])
             self._join(job, JoinJob(self.files, key, dataset, starts))
-            manifests[prefix] = manifest_of(key, self.job, dataset, parts, records, self._hash(job, dataset, key))
+            manifests[prefix] = manifest_of(
+                key, self.job, dataset, parts, records, self._hash(job, dataset, key), damaged
+            )
         for prefix, manifest in manifests.items():
             publish(prefix, manifest)
         clear(self.folder)
@@ -240,7 +248,7 @@ class _Run:
         def done(work: Work) -> PartCounts | dict[str, Any] | None:
             if not isinstance(work, Part):
                 return self._done(work)
-            if (mark := part_mark(work.number)) is None:
+            if (mark := work.done_as_wanted(part_mark(work.number))) is None:
                 return None
             progress.add(work.size)
             return PartCounts.of(mark)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
+from steel_megatron.config import DataError
 from steel_megatron.jobs.files import is_url
 from steel_megatron.jobs.unpack import read_content
 from steel_megatron.tokens.tokenise.lines import line_batches
@@ -43,9 +45,15 @@ def sample_of(files: Sequence[str], keys: Sequence[str]) -> Sample:
     return sample
 
 
+def _whole_part(file: str) -> Iterator[bytes]:
+    """The content up to damage, which is told when all of the file is read."""
+    with suppress(DataError):
+        yield from read_content(file)
+
+
 def _first_records(file: str, keys: Sequence[str]) -> Iterator[Record]:
     seen = 0
-    for batch in line_batches(read_content(file), SAMPLE_BYTES // 4):
+    for batch in line_batches(_whole_part(file), SAMPLE_BYTES // 4):
         for line in batch.data.split(b"\n"):
             try:
                 yield record_of(line, keys)
