@@ -21,7 +21,7 @@ def train(args: argparse.Namespace) -> int:
         args.rate,
         args.held_out,
         args.max_bytes,
-        args.weight_bits,
+        int(args.weight_bits),
         args.seed,
     )
     classifier, before = train_classifier(_labels(args), args.output, settings, overwrite=args.overwrite)

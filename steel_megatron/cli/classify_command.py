@@ -58,7 +58,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add_number(parser, "--order", at_least(1, most=4), "Characters of the longest n-gram.", default=4)
     parser.add_argument("--no-words", action="store_true", help="Do not look at words and pairs of words.")
     add_number(parser, "--characters", COUNT, "Read of a text, from its beginning.", default=10_000)
-    parser.add_argument("--weight-bits", type=int, choices=(8, 16), default=16, help="In the file (default: 16).")
+    parser.add_argument("--weight-bits", choices=("8", "16"), default="16", help="In the file (default: 16).")
     add_number(parser, "--seed", at_least(0), "Of the order of texts, and of which are held out.", default=1)
     parser.add_argument("--overwrite", action="store_true", help="Replace a file that is there.")
 

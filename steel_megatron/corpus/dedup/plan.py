@@ -147,7 +147,7 @@ def _refuse_repeated(names: Sequence[str], says: str) -> None:
 def _refuse_other_kinds(file: InputFile) -> None:
     head = next(read_content(file.path), b"").removeprefix(BYTE_ORDER_MARK)
     objects = re.search(rb"^\s*\{", head, re.MULTILINE) and not head.lstrip().startswith(b"[")
-    if head.strip() and not objects and not suspicion(head, lines_only=False):  # those are warned of, and their lines rejected
+    if head.strip() and not objects and not suspicion(head, lines_only=False):  # those are warned of and rejected
         raise DataError(
             f"{file.path} holds no JSON object a line",
             rule='dedup reads one {"text": …} object a line, plain or packed',
