@@ -111,7 +111,7 @@ class Corpus:
         reasons: its own reject reasons → what they say of the record.
         prepare: options → options checked, with what their files hold (as a hash) beside their names.
         suffixes: endings of the files taken from a folder, before ``.gz`` or ``.zst``; none: every file of the kinds.
-        splits: names of folders that hold a split each; with them there is an option ``split``.
+        splits: names of splits that folders and files may bear; with them there is an option ``split``.
         download: where it is published, for people; of Hugging Face and ModelScope, the data set's name.
         licence: as its publisher states it.
         caution: what a user should know beforehand, and which names of fields could not be verified.

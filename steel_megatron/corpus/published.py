@@ -17,7 +17,9 @@ LANGUAGE = Option(
 CATEGORY = Option(
     "category", "", "Records of other categories (source, domain, industry, dataType) are rejected; with commas."
 )
-SPLIT = Option("split", "train", "Files of a folder below a folder of another split (test, validation …) are left.")
+SPLIT = Option(
+    "split", "train", "Files of a folder whose place or name says another split (test, validation …) are left."
+)
 SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
 
 _NO_SCORE = {"no_score": "a score that is asked for is not there, or no number"}

@@ -121,6 +121,15 @@ def test_the_test_split_is_no_training_data(split: str, kept: set[str], tmp_path
     assert len(done.manifest.passed_over) == 2 - len(kept)
 
 
+def test_files_are_named_after_their_splits_too(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "问"}, {"from": "gpt", "value": "答"}]
+    for name in ("train_sft-00000-of-00002", "train_sft-00001-of-00002", "test_sft-00000-of-00001", "testimony"):
+        write_json_lines(tmp_path / "data" / f"{name}.jsonl", [{"id": name, "conversations": turns}])
+    done = convert_corpus("chat", [tmp_path / "data"], tmp_path / "out.jsonl")
+    assert done.manifest.passed_over == ("test_sft-00000-of-00001.jsonl",)
+    assert done.manifest.documents == 3
+
+
 def test_a_split_that_is_named_itself_is_read(tmp_path: Path) -> None:
     write_json_lines(tmp_path / "test" / "000.jsonl", [{"text": "测试"}])
     convert_corpus("finepdfs", [tmp_path / "test"], tmp_path / "out.jsonl")

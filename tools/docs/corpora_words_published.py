@@ -33,7 +33,7 @@ PUBLISHED = {
     "docling or rolmOCR": "docling 或 rolmOCR",
     "the whole file": "整个文件",
     "Records in other languages are rejected, as the corpus writes them, separated by commas.": "其他语言的记录拒收；按该语料的写法，多个用逗号隔开。",
-    "Files of a folder below a folder of another split (test, validation …) are left.": "所给文件夹中，位于其他划分（test、validation 等）子文件夹下的文件不读。",
+    "Files of a folder whose place or name says another split (test, validation …) are left.": "所给文件夹中，所在位置或名字表明属于其他划分（test、validation 等）的文件不读。",
     "its language is none of --language": "语言不在 --language 之中",
     "ODC-By 1.0": "ODC-By 1.0",
     "Its test folders are for evaluation; --split keeps them out. Later releases call extractor processor.": "test 文件夹用于评测，--split 使其不被读入。较新的版本把 extractor 改名为 processor。",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.suspects import suspicion
 from steel_megatron.jobs.unpack import can_be_cut, read_content
 
+_SHARD = re.compile(r"([a-z]+)(?:_\w+)?-\d{5}-of-\d{5}")
 _BY_LINES = (Kind.JSON_LINES, Kind.LINES)  # of these a stretch between two line ends is read alone
 
 
@@ -76,7 +78,7 @@ def plan_parts(
 
     Args:
         files: the inputs as they are now.
-        split: files below a folder of another split of the corpus are passed over.
+        split: files of another split of the corpus are passed over.
         damaged: gets the files that cannot be read at all, and why; None: they are an error.
 
     Raises:
@@ -99,8 +101,11 @@ def plan_parts(
 
 
 def _of_another_split(file: Input, corpus: Corpus, split: str) -> bool:
-    folders = {folder for folder in PurePosixPath(file.name).parts[:-1] if folder in corpus.splits}
-    return bool(split and folders and split not in folders)
+    """By the folders that the file lies in, or by its name as Hugging Face writes it: test-00000-of-00002.parquet."""
+    path = PurePosixPath(file.name)
+    shard = _SHARD.match(path.name)
+    names = {name for name in (*path.parts[:-1], shard[1] if shard else "") if name in corpus.splits}
+    return bool(split and names and split not in names)
 
 
 def _kind(file: Input, corpus: Corpus) -> Kind | None:
@@ -111,7 +116,7 @@ def _kind(file: Input, corpus: Corpus) -> Kind | None:
         with _open_unpacked(file.location, not can_be_cut(file.location)) as stream:
             return [info.filename for info in zip_files(stream, file.location)]
 
-    found = recognise(head, zip_names)
+    found = recognise(head, zip_names, file.name)
     kind = kind_as_taken(found, head, file.name, corpus.kinds)
     if kind is None and Kind.JSON_LINES in corpus.kinds and suspicion(head):
         kind = Kind.JSON_LINES if is_data_name(file.name, JSON_LINES) else None  # its lines are rejected and counted

@@ -9,6 +9,7 @@ from steel_megatron.corpus.chat.conversation import CHAT_REASONS, CHAT_TEMPLATE,
 from steel_megatron.corpus.chat.marked_text import Text
 from steel_megatron.corpus.chat.messages import MESSAGE_REASONS, turns_of
 from steel_megatron.corpus.corpus import Corpus, Options, name_field
+from steel_megatron.corpus.published import SPLIT, SPLITS
 
 
 def text_of(record: Mapping[str, Any], options: Options) -> Text:
@@ -42,7 +43,8 @@ CORPUS = Corpus(
     },
     text=text_of,
     identity=name_field("id"),
-    options=(CHAT_TEMPLATE,),
+    options=(CHAT_TEMPLATE, SPLIT),
+    splits=SPLITS,
     prepare=prepare_chat,
     reasons={**CHAT_REASONS, **MESSAGE_REASONS},
 )

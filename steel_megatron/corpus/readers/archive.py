@@ -82,7 +82,7 @@ def zip_members(file: IO[bytes], name: str, places: Sequence[int] | None = None)
                     continue
                 with archive.open(info) as member:
                     yield Member(member_name(info), info.file_size, _content(member, f"{name}/{info.filename}"))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError) as error:
         raise _damaged(name, str(error)) from None
 
 

@@ -9,7 +9,7 @@ from typing import IO
 from xml.etree import ElementTree
 
 from steel_megatron.corpus.corpus import Document, RejectedRecordError
-from steel_megatron.corpus.readers.epub import BROKEN_ZIP, member
+from steel_megatron.corpus.readers.epub import member
 from steel_megatron.corpus.readers.row import Row
 
 DOCUMENT = "word/document.xml"
@@ -43,7 +43,7 @@ def read_docx(file: IO[bytes], name: str) -> Iterator[Row]:
         yield Row(1, None, error=error, head=head)
     except RuntimeError as error:  # zipfile's word for a password
         yield Row(1, None, error=RejectedRecordError("encrypted", str(error)), head=head)
-    except BROKEN_ZIP as error:
+    except Exception as error:  # whatever the zip and XML readers raise of a damaged file
         reason = RejectedRecordError("bad_docx", f"{type(error).__name__}: {error}")
         yield Row(1, None, error=reason, head=head)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import IO
 from urllib.parse import unquote
@@ -16,7 +15,6 @@ from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES, Row
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, ElementTree.ParseError, OSError)
 
 
 def read_epub(file: IO[bytes], name: str) -> Iterator[Row]:
@@ -32,7 +30,7 @@ def read_epub(file: IO[bytes], name: str) -> Iterator[Row]:
         yield Row(1, None, error=error, head=head)
     except RuntimeError as error:  # zipfile's word for a password
         yield Row(1, None, error=RejectedRecordError("encrypted", str(error)), head=head)
-    except BROKEN_ZIP as error:
+    except Exception as error:  # whatever the zip and XML readers raise of a damaged file
         reason = RejectedRecordError("bad_epub", f"{type(error).__name__}: {error}")
         yield Row(1, None, error=reason, head=head)
 

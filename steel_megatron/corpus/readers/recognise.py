@@ -7,6 +7,7 @@ import csv
 import re
 from collections.abc import Callable, Sequence
 
+from steel_megatron.config import DataError
 from steel_megatron.corpus.corpus import TEXTS, Kind
 from steel_megatron.corpus.readers.docx import DOCUMENT
 from steel_megatron.corpus.readers.encoding import detect_encoding
@@ -16,6 +17,7 @@ HEAD_BYTES = 1 << 16
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ARROW = (b"\xff\xff\xff\xff", b"ARROW1\0\0")  # of the stream that datasets writes, and of a file
 _IN_ZIP = {"xl/workbook.xml": Kind.WORKBOOK, DOCUMENT: Kind.DOCX, "META-INF/container.xml": Kind.EPUB}
+_NAMED = {".xlsx": Kind.WORKBOOK, ".docx": Kind.DOCX, ".epub": Kind.EPUB}
 _TAR_BLOCK = 512
 _DELIMITERS = ",\t;|"
 _SNIFFED_LINES = 50
@@ -24,7 +26,7 @@ _MOSTLY = 0.8
 _OBJECT_BEGINS = re.compile(rb'(?:\A|[\n\0\[])\s*\{\s*"[^"\n\0]{1,200}"\s*:')  # which no other format holds so
 
 
-def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kind | None:
+def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list, name: str = "") -> Kind | None:
     """The kind of a file with this (unpacked) beginning; None for binary content of no known kind.
 
     Records whose first lines are broken are still JSON lines if any line of ``head`` begins like an object. Tables
@@ -32,11 +34,21 @@ def recognise(head: bytes, zip_names: Callable[[], Sequence[str]] = list) -> Kin
 
     Args:
         zip_names: the members' names, asked for where ``head`` begins like a zip file: a workbook is one too.
+        name: the file's, which counts where a zip file is damaged.
+
+    Raises:
+        DataError: as ``zip_names`` does, of a file that is named like an archive; a document costs itself alone.
     """
     if head.startswith(b"PAR1"):
         return Kind.PARQUET
     if head.startswith(b"PK\x03\x04"):
-        names = zip_names()
+        try:
+            names = zip_names()
+        except DataError:
+            named = next((kind for ending, kind in _NAMED.items() if name.lower().endswith(ending)), None)
+            if named is None:
+                raise
+            return named
         known = next((kind for name, kind in _IN_ZIP.items() if name in names), None)
         if known:
             return known

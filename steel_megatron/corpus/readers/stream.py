@@ -108,15 +108,14 @@ def _member_rows(
             yield from read_stream(whole(), kind, name)
         return
     with spooled(whole()) as file:
-        kind = kind_as_taken(
-            recognise(head, lambda: [info.filename for info in zip_files(file, name)]), head, name, kinds
-        )
+        found = recognise(head, lambda: [info.filename for info in zip_files(file, name)], name)
+        kind = kind_as_taken(found, head, name, kinds)
         if kind is Kind.ZIP:
             yield from read_members(zip_members(file, name), name, kinds, wanted, pass_over)
-        elif kind is None:
-            pass_over(name)
-        else:
+        elif kind is not None and kind in _AT_ANY_PLACE:
             yield from _AT_ANY_PLACE[kind](file, name)
+        else:
+            pass_over(name)
 
 
 def kind_as_taken(kind: Kind | None, head: bytes, name: str, kinds: Sequence[Kind]) -> Kind | None:

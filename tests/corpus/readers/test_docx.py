@@ -9,6 +9,7 @@ import pytest
 
 from helpers.corpus_files import read_json_lines
 from helpers.document_files import docx_bytes, zip_bytes
+from steel_megatron.config import DataError
 from steel_megatron.corpus import convert_corpus
 from steel_megatron.corpus.readers.docx import read_docx
 from steel_megatron.corpus.readers.recognise import recognise
@@ -97,6 +98,26 @@ def test_documents_come_from_folders_and_archives(tmp_path: Path) -> None:
         documents = read_json_lines(tmp_path / f"{corpus}.jsonl")
         assert [document["id"] for document in documents] == ["more.zip/in/two.docx", "rules.docx"]
         assert {document["text"] for document in documents} == {"小区道路限速。"}
+
+
+def test_one_damaged_document_of_a_folder_costs_itself(tmp_path: Path) -> None:
+    data = docx_bytes(paragraph("小区道路限速。"))
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name, content in {
+        "a.docx": data[:-50],
+        "b.docx": data,
+        "c.docx": b"",
+        "~$b.docx": b"\5user" + bytes(99),
+    }.items():
+        (raw / name).write_bytes(content)
+    (raw / "d.zip").write_bytes(zip_bytes({"in/a.docx": data[:-50], "in/b.docx": data, "in/c.epub": data[:-50]}))
+    done = convert_corpus("docx", [raw], tmp_path / "out.jsonl")
+    assert (done.manifest.documents, done.manifest.rejects) == (2, {"bad_docx": 3})
+    assert set(done.manifest.passed_over) == {"~$b.docx", "d.zip/in/c.epub"}
+    (tmp_path / "b.zip").write_bytes(data[:-50])
+    with pytest.raises(DataError, match="the archive is damaged or cut"):
+        convert_corpus("docx", [tmp_path / "b.zip"], tmp_path / "b.jsonl")
 
 
 def test_a_presentation_is_none() -> None:
