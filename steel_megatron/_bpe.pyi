@@ -39,6 +39,25 @@ class Encoder:
             normalize: the text in NFC.
             reference: the ids of a text that holds characters which Unicode may still change.
         """
+    def encode_lines(
+        self,
+        data: bytes,
+        keys: list[str],
+        reserved: str,
+        end: int | None,
+        normalize: Callable[[str], str],
+        reference: Callable[[str], Sequence[int]],
+    ) -> tuple[list[tuple[NDArray[np.int32], NDArray[np.int64], int]], int, int] | None:
+        """The ids of the texts of a block of JSON lines.
+
+        Args:
+            reserved: a field whose presence makes a line one for a closer look.
+            end: put behind each text that has an id; None: nothing is.
+
+        Returns:
+            per key ids, how many each line has, and the bytes of the texts; blank lines; all lines. None when a line
+            needs a closer look.
+        """
     @property
     def merges(self) -> NDArray[np.uint32]:
         """Places among the tokens of the two parts of each token that is made, and of the token (M, 3)."""

@@ -4,13 +4,14 @@
 #include <pybind11/stl.h>
 
 #include <cstring>
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/instruction_set.h"
 #include "encoder.h"
+#include "jsonl/scan.h"
 #include "unicode.h"
 #include "vocabulary.h"
 
@@ -43,23 +44,41 @@ class PyEncoder {
     int64_t* length = lengths.mutable_data();
     for (const py::handle& text : texts) {
       const size_t before = ids_.size;
-      Outcome outcome = encode_one(view(text), any_form_);
-      if (outcome == Outcome::kMayChange) {
-        const py::object normal = normalize(text);
-        outcome = encode_one(view(normal), true);
-      }
-      if (outcome != Outcome::kDone) {
-        const py::array_t<int32_t, py::array::c_style | py::array::forcecast> found = reference(text);
-        const auto count = static_cast<size_t>(found.size());
-        ids_.reserve(count);
-        std::memcpy(ids_.data() + ids_.size, found.data(), count * sizeof(int32_t));
-        ids_.size += count;
-      }
+      set_text(view(text));
+      const Outcome outcome = encode_text(any_form_);
+      if (outcome != Outcome::kDone)
+        encode_otherwise(outcome, py::reinterpret_borrow<py::object>(text), normalize, reference);
       *length++ = static_cast<int64_t>(ids_.size - before);
     }
-    py::array_t<int32_t> ids(static_cast<py::ssize_t>(ids_.size));
-    std::memcpy(ids.mutable_data(), ids_.data(), ids_.size * sizeof(int32_t));
-    return py::make_tuple(ids, lengths);
+    return py::make_tuple(taken_ids(), lengths);
+  }
+
+  // None when a line needs a closer look.
+  py::object encode_lines(const py::bytes& data, const std::vector<std::string>& keys, const std::string& reserved,
+                          const std::optional<int32_t>& end, const py::object& normalize, const py::object& reference) {
+    const std::string_view block = view(data);
+    jsonl::Block found;
+    bool good;
+    {
+      py::gil_scoped_release release;
+      found = jsonl::scan_block(block.data(), block.size(), keys, reserved);
+      good = all_good(found);
+    }
+    if (!good) return py::none();
+    py::list by_key;
+    for (size_t key = 0; key < keys.size(); ++key) {
+      py::array_t<int64_t> lengths(static_cast<py::ssize_t>(found.lines.size()));
+      int64_t *length = lengths.mutable_data(), bytes = 0;
+      ids_.size = 0;
+      {
+        py::gil_scoped_release release;
+        for (size_t i = key; i < found.texts.size(); i += keys.size()) {
+          *length++ = encode_value(found.texts[i], end, normalize, reference, bytes);
+        }
+      }
+      by_key.append(py::make_tuple(taken_ids(), lengths, bytes));
+    }
+    return py::make_tuple(by_key, found.blank_lines, found.line_count);
   }
 
   py::array_t<uint32_t> merges() const {
@@ -77,17 +96,78 @@ class PyEncoder {
     return result;
   }
 
-  Outcome encode_one(std::string_view text, bool any_form) {
-    if (buffer_.size() < text.size() + bpe::kPadding) buffer_.resize(2 * text.size() + bpe::kPadding);
-    std::memcpy(buffer_.data(), text.data(), text.size());
-    std::memset(buffer_.data() + text.size(), 0, bpe::kPadding);
-    return encoder_.encode(buffer_.data(), text.size(), any_form, ids_);
+  static bool all_good(const jsonl::Block& block) {
+    for (char good : block.good) {
+      if (good == 0) return false;
+    }
+    for (const jsonl::Text& text : block.texts) {
+      if (!jsonl::is_utf8(text.begin, text.end)) return false;
+    }
+    return true;
+  }
+
+  // Encodes a text of a line; returns how many ids it has. Called without Python's lock.
+  int64_t encode_value(const jsonl::Text& text, const std::optional<int32_t>& end, const py::object& normalize,
+                       const py::object& reference, int64_t& bytes) {
+    const size_t before = ids_.size;
+    if (text.escaped) {
+      text_.clear();
+      jsonl::unescape(text, text_);
+      pad_text();
+    } else {
+      set_text({text.begin, static_cast<size_t>(text.end - text.begin)});
+    }
+    bytes += static_cast<int64_t>(size_);
+    const Outcome outcome = encode_text(any_form_);
+    if (outcome != Outcome::kDone) {
+      py::gil_scoped_acquire acquire;
+      encode_otherwise(outcome, py::str(text_.data(), size_), normalize, reference);
+    }
+    if (end && ids_.size > before) {  // as in Megatron, a document without a token stays empty
+      ids_.reserve(1);
+      ids_.data()[ids_.size++] = *end;
+    }
+    return static_cast<int64_t>(ids_.size - before);
+  }
+
+  void encode_otherwise(Outcome outcome, const py::object& text, const py::object& normalize,
+                        const py::object& reference) {
+    if (outcome == Outcome::kMayChange) {
+      const py::object normal = normalize(text);
+      set_text(view(normal));
+      outcome = encode_text(true);
+    }
+    if (outcome == Outcome::kDone) return;
+    const py::array_t<int32_t, py::array::c_style | py::array::forcecast> found = reference(text);
+    const auto count = static_cast<size_t>(found.size());
+    ids_.reserve(count);
+    std::memcpy(ids_.data() + ids_.size, found.data(), count * sizeof(int32_t));
+    ids_.size += count;
+  }
+
+  void set_text(std::string_view text) {
+    text_.assign(text);
+    pad_text();
+  }
+  void pad_text() {
+    size_ = text_.size();
+    text_.append(bpe::kPadding, '\0');
+  }
+  Outcome encode_text(bool any_form) {
+    return encoder_.encode(reinterpret_cast<const uint8_t*>(text_.data()), size_, any_form, ids_);
+  }
+
+  py::array_t<int32_t> taken_ids() {
+    py::array_t<int32_t> ids(static_cast<py::ssize_t>(ids_.size));
+    if (ids_.size > 0) std::memcpy(ids.mutable_data(), ids_.data(), ids_.size * sizeof(int32_t));
+    return ids;
   }
 
   bpe::Vocabulary vocabulary_;
   bpe::Encoder encoder_;
   bool any_form_;
-  std::vector<uint8_t> buffer_;
+  std::string text_;  // and kPadding bytes
+  size_t size_ = 0;   // of the text
   bpe::Ids ids_;
 };
 
@@ -105,5 +185,7 @@ PYBIND11_MODULE(_bpe, module) {
            py::arg("tokens"), py::arg("ids"), py::arg("pattern"), py::arg("digits"), py::arg("whole_pieces"),
            py::arg("normal_form"))
       .def("encode", &PyEncoder::encode, py::arg("texts"), py::arg("normalize"), py::arg("reference"))
+      .def("encode_lines", &PyEncoder::encode_lines, py::arg("data"), py::arg("keys"), py::arg("reserved"),
+           py::arg("end"), py::arg("normalize"), py::arg("reference"))
       .def_property_readonly("merges", &PyEncoder::merges);
 }

@@ -12,22 +12,32 @@ namespace bpe {
 // Characters between which cuts are looked for: ASCII, general punctuation to the CJK ideographs, and full-width forms.
 inline bool covered(uint32_t c) { return c < 0x80 || c - 0x2000 < 0x8000 || c - 0xFF00 < 0xF0; }
 
-// A set of pairs of characters; may hold more than were put in.
+// Pairs of characters that a merge may reach across; may say so of more pairs than there are.
 class CharPairs {
  public:
-  CharPairs() : bits_(kSize / 64, 0) {}
-  void insert(uint32_t first, uint32_t second) {
-    const uint32_t at = place(first, second);
-    bits_[at / 64] |= uint64_t{1} << at % 64;
-  }
-  void insert_all() { bits_.assign(bits_.size(), ~uint64_t{0}); }
-  bool may_hold(uint32_t first, uint32_t second) const { return holds(bits_.data(), first, second); }
-  const uint64_t* bits() const { return bits_.data(); }
+  CharPairs() : bits_(2 * kSize / 64, 0) {}
 
-  static bool holds(const uint64_t* bits, uint32_t first, uint32_t second) {
+  // `partial`: a merge that takes a part of one of the two characters.
+  void insert(uint32_t first, uint32_t second, bool partial) {
     const uint32_t at = place(first, second);
-    return bits[at / 64] >> at % 64 & 1;
+    bits_[at / 64 * 2] |= uint64_t{1} << at % 64;
+    if (partial) bits_[at / 64 * 2 + 1] |= uint64_t{1} << at % 64;
   }
+  // All pairs are joined, and with `partial` in any way.
+  void insert_all(bool partial) {
+    for (size_t i = 0; i < bits_.size(); ++i) bits_[i] |= partial || i % 2 == 0 ? ~uint64_t{0} : 0;
+  }
+  bool partly_joined(uint32_t first, uint32_t second) const {
+    const uint32_t at = place(first, second);
+    return bits_[at / 64 * 2 + 1] >> at % 64 & 1;
+  }
+
+  // Whether a pair is joined, by the content of such a table.
+  static bool joined(const uint64_t* bits, uint32_t first, uint32_t second) {
+    const uint32_t at = place(first, second);
+    return bits[at / 64 * 2] >> at % 64 & 1;
+  }
+  const uint64_t* bits() const { return bits_.data(); }
 
  private:
   static constexpr uint32_t kSizeBits = 20, kSize = 1u << kSizeBits;

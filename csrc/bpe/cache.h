@@ -5,85 +5,72 @@
 #include <cstring>
 
 #include "hash.h"
+#include "key.h"
 #include "pages.h"
 
 namespace bpe {
 
-// Segments of at most 15 bytes and three ids: two to a cache line, which is a set. The ids lie in the order in which they
-// are written out, so that a find is two comparisons and one copy of 16 bytes.
+// The ids of a segment, up to three of them; what is written out is all 16 bytes.
+struct FewIds {
+  static constexpr size_t kMost = 3;
+  int32_t ids[kMost] = {};
+  uint32_t count = 0;
+};
+
+// Segments of at most 15 bytes and three ids: two to a cache line, which is a set.
 class ShortCache {
  public:
-  static constexpr size_t kMostBytes = 15, kMostIds = 3;
+  ShortCache() : entries_(size_t{2} << kSetBits) {}
 
-  struct Key {
-    uint64_t low, high;
-  };
-  struct alignas(32) Entry {
-    Key key{0, 0};  // no segment is empty
-    int32_t ids[kMostIds] = {};
-    uint32_t count = 0;
-  };
+  void prefetch(const Key& key) const { bpe::prefetch(set_of(key)); }
 
-  ShortCache() : entries_(2 << kSetBits) {}
-
-  // The key of the segment at `text`; 16 bytes can be read there.
-  static Key key_of(const uint8_t* text, size_t size) {
-    Key key;
-    std::memcpy(&key.low, text, 8);
-    std::memcpy(&key.high, text + 8, 8);
-    key.low &= kMasks[size].low;
-    key.high = (key.high & kMasks[size].high) | uint64_t{size} << 56;
-    return key;
+  // The ids of a key; nullptr when it is not there.
+  const FewIds* find(const Key& key) const {
+    const Entry* first = set_of(key);
+    const bool is_second = first[1].key == key;
+    return first[is_second].key == key ? &first[is_second].ids : nullptr;
   }
 
-  // The entry of a key; nullptr when it is not there.
-  const Entry* find(const Key& key) const {
-    const Entry* first = entries_.data() + 2 * set_of(key);
-    const bool is_second = same(first[1].key, key);
-    return same(first[is_second].key, key) ? first + is_second : nullptr;
-  }
-
-  void insert(const Key& key, const int32_t* ids, size_t count) {
-    Entry* first = entries_.data() + 2 * set_of(key);
+  void insert(const Key& key, const FewIds& ids) {
+    Entry* first = entries_.data() + (set_of(key) - entries_.data());
     first[1] = first[0];
-    first->key = key;
-    std::memcpy(first->ids, ids, count * sizeof(int32_t));
-    first->count = static_cast<uint32_t>(count);
+    *first = {key, ids};
   }
 
  private:
-  static constexpr unsigned kSetBits = 15;
+  static constexpr unsigned kSetBits = 17;
+  struct alignas(32) Entry {
+    Key key;
+    FewIds ids;
+  };
 
-  static bool same(const Key& a, const Key& b) { return ((a.low ^ b.low) | (a.high ^ b.high)) == 0; }
-  static uint64_t set_of(const Key& key) {
-    return (key.low * 0x9E3779B97F4A7C15 ^ key.high * 0xC2B2AE3D27D4EB4F) >> (64 - kSetBits);
-  }
+  const Entry* set_of(const Key& key) const { return entries_.data() + 2 * (key.hash() >> (64 - kSetBits)); }
 
-  static const Key kMasks[16];  // by size
   Table<Entry> entries_;
 };
 
 // Longer segments, and those of more ids.
 class LongCache {
  public:
-  static constexpr size_t kMostBytes = 64, kMostIds = 14;
+  static constexpr size_t kMostBytes = 96, kMostIds = 14;
 
   struct Entry {
     uint32_t size = 0, count = 0;
     uint8_t text[kMostBytes];
     int32_t ids[kMostIds];
+
+    bool holds(const uint8_t* other, size_t other_size) const {
+      return size == other_size && std::memcmp(text, other, size) == 0;
+    }
   };
 
   LongCache() : entries_(size_t{1} << kBits) {}
 
-  // The entry of a segment, or the one that it takes the place of; its size then tells.
+  // The entry of a segment, or the one that it takes the place of.
   Entry& place(const uint8_t* text, size_t size) { return entries_[hash(text, size) >> (64 - kBits)]; }
-  static bool holds(const Entry& entry, const uint8_t* text, size_t size) {
-    return entry.size == size && std::memcmp(entry.text, text, size) == 0;
-  }
 
  private:
-  static constexpr unsigned kBits = 12;
+  static constexpr unsigned kBits = 13;
   Table<Entry> entries_;
 };
 

@@ -37,27 +37,47 @@ enum class Outcome {
 };
 
 // For one thread. What it remembers of earlier texts changes its speed, never the ids.
+//
+// Tables do not fit into a processor's own caches, and a read of main memory takes as long as the rest of a segment. So
+// every step is done for a thousand segments before the next, and asks for the memory that the next one reads.
 class Encoder {
  public:
-  Encoder(const Vocabulary& vocabulary, Pattern pattern, size_t digits)
-      : vocabulary_(vocabulary), scan_(scanner(pattern)), digits_(digits), starts_(kMostStarts + 1) {}
+  Encoder(const Vocabulary& vocabulary, Pattern pattern, size_t digits);
 
   // Adds the ids of a text in UTF-8, behind which kPadding bytes are 0. Nothing is added unless the outcome is kDone.
   Outcome encode(const uint8_t* text, size_t size, bool any_form, Ids& ids);
 
  private:
-  void add(const uint8_t* text, size_t count, Ids& ids);
-  int32_t* add_unknown(const uint8_t* text, size_t size, int32_t* out);
-  size_t merge(const uint8_t* text, size_t size);
+  // A segment that the cache of short ones did not have.
+  struct Unknown {
+    uint32_t place;  // among the segments
+    const uint8_t* text;
+    size_t size;
+    LongCache::Entry* entry;  // nullptr for segments that it does not take
+  };
+
+  void find(const uint8_t* text, size_t count);
+  void look_up_unknown();
+  void merge_unknown();
+  void merge_long(const Unknown& segment);
+  void found(const Unknown& segment, const int32_t* ids, size_t count);
+  void write(size_t count, Ids& ids);
 
   const Vocabulary& vocabulary_;
   ScanFunction scan_;
   size_t digits_;
-  std::vector<uint32_t> starts_;
-  std::vector<Symbol> symbols_;
-  Merger merger_;
   ShortCache short_;
   LongCache long_;
+  // By segment. More ids than fit lie in many_; ids[0] then says where.
+  std::vector<uint32_t> starts_;
+  std::vector<Key> keys_;
+  std::vector<FewIds> found_;
+  std::vector<int32_t> many_;
+  std::vector<Unknown> unknown_, unmerged_;
+  std::vector<Word> words_;
+  std::vector<Word*> word_list_;
+  std::vector<Symbol> symbols_;
+  Merger merger_;
 };
 
 }  // namespace bpe

@@ -8,49 +8,82 @@ namespace bpe {
 
 namespace {
 
-constexpr unsigned kPlaceBits = 6;
-constexpr size_t kFew = 1 << kPlaceBits, kLanes = 8;
+constexpr int32_t kNever = std::numeric_limits<int32_t>::max();
+constexpr size_t kLanes = 8;  // places are looked through by so many
 
 }  // namespace
 
-size_t Merger::merge(Symbol* symbols, size_t count, const PairTable& pairs) {
-  return count <= kFew ? merge_few(symbols, count, pairs) : merge_many(symbols, count, pairs);
+void Word::ask(const PairTable& pairs, size_t left, size_t right) {
+  questions_[asked_] = pairs.ask(symbols[left], symbols[right]);
+  places_[asked_++] = static_cast<uint8_t>(left);
 }
 
-size_t Merger::merge_few(Symbol* symbols, size_t count, const PairTable& pairs) {
-  // By place of the left one: what a pair makes, and the place. Those that are gone make nothing.
-  constexpr int32_t kNever = std::numeric_limits<int32_t>::max();
+void Word::begin(const PairTable& pairs) {
   static_assert(kSymbolBits + kPlaceBits < 31);
-  int32_t made[kFew];
-  uint8_t next[kFew + 1], before[kFew + 1];
-  const auto lanes = (count + kLanes - 1) / kLanes * kLanes;
-  const auto pair = [&](size_t left, size_t right) {
-    const Symbol symbol = pairs.find(symbols[left], symbols[right]);
-    return symbol == kNone ? kNever : static_cast<int32_t>(symbol << kPlaceBits | left);
-  };
-  for (size_t i = 0; i < lanes; ++i) {
-    made[i] = i + 1 < count ? pair(i, i + 1) : kNever;
-    next[i] = static_cast<uint8_t>(i + 1);
-    before[i + 1] = static_cast<uint8_t>(i);
+  lanes_ = (count + kLanes - 1) / kLanes * kLanes;
+  asked_ = 0;
+  for (size_t i = 0; i < lanes_; ++i) {
+    made_[i] = kNever;
+    next_[i] = static_cast<uint8_t>(i + 1);
+    before_[i + 1] = static_cast<uint8_t>(i);
   }
-  for (;;) {
-    int32_t least = kNever;
-    for (size_t i = 0; i < lanes; ++i) least = made[i] < least ? made[i] : least;
-    if (least == kNever) break;
-    const size_t at = least & ((1 << kPlaceBits) - 1), gone = next[at], right = next[gone];
-    symbols[at] = static_cast<Symbol>(least >> kPlaceBits);
-    made[gone] = kNever;
-    next[at] = static_cast<uint8_t>(right);
-    before[right] = static_cast<uint8_t>(at);
-    made[at] = right < count ? pair(at, right) : kNever;
-    if (at > 0) made[before[at]] = pair(before[at], at);
-  }
-  size_t left = 0;
-  for (size_t at = 0; at < count; at = next[at]) symbols[left++] = symbols[at];
-  return left;
+  for (size_t i = 0; i + 1 < count; ++i) ask(pairs, i, i + 1);
 }
 
-size_t Merger::merge_many(Symbol* symbols, size_t count, const PairTable& pairs) {
+void Word::narrow(const PairTable& pairs) {
+  for (size_t i = 0; i < asked_; ++i) pairs.narrow(questions_[i]);
+}
+
+void Word::settle(const PairTable& pairs) {
+  for (size_t i = 0; i < asked_; ++i) {
+    const Symbol made = pairs.answer(questions_[i]);
+    const uint8_t place = places_[i];
+    made_[place] = made == kNone ? kNever : static_cast<int32_t>(made << kPlaceBits | place);
+  }
+  asked_ = 0;
+}
+
+bool Word::merge(const PairTable& pairs) {
+  int32_t least = kNever;
+  for (size_t i = 0; i < lanes_; ++i) least = made_[i] < least ? made_[i] : least;
+  if (least == kNever) return false;
+  const size_t at = least & (kMost - 1), gone = next_[at], right = next_[gone];
+  symbols[at] = static_cast<Symbol>(least >> kPlaceBits);
+  made_[at] = made_[gone] = kNever;
+  next_[at] = static_cast<uint8_t>(right);
+  before_[right] = static_cast<uint8_t>(at);
+  if (right < count) ask(pairs, at, right);
+  if (at > 0) ask(pairs, before_[at], at);
+  return true;
+}
+
+void Word::finish() {
+  size_t left = 0;
+  for (size_t at = 0; at < count; at = next_[at]) symbols[left++] = symbols[at];
+  count = left;
+}
+
+void merge_words(Word* const* words, size_t count, const PairTable& pairs) {
+  constexpr size_t kAtOnce = 16;
+  Word* active[kAtOnce];
+  for (size_t first = 0; first < count; first += kAtOnce) {
+    size_t left = std::min(kAtOnce, count - first);
+    std::copy(words + first, words + first + left, active);
+    for (size_t i = 0; i < left; ++i) active[i]->begin(pairs);
+    while (left > 0) {
+      for (size_t i = 0; i < left; ++i) active[i]->narrow(pairs);
+      for (size_t i = 0; i < left; ++i) active[i]->settle(pairs);
+      size_t still = 0;
+      for (size_t i = 0; i < left; ++i) {
+        if (active[i]->merge(pairs)) active[still++] = active[i];
+        else active[i]->finish();
+      }
+      left = still;
+    }
+  }
+}
+
+size_t Merger::merge(Symbol* symbols, size_t count, const PairTable& pairs) {
   constexpr uint32_t kEnd = 0xFFFFFFFF;
   const auto higher = std::greater<uint64_t>();
   heap_.clear();

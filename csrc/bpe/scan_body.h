@@ -89,7 +89,7 @@ class Scanner {
           const uint32_t c = (at[0] & 0x0Fu) << 12 | (at[1] & 0x3Fu) << 6 | (at[2] & 0x3Fu);
           if ((at[0] & 0xF0) != 0xE0 || c - kIdeographs > kLastIdeograph - kIdeographs) break;
           starts_[count_] = static_cast<uint32_t>(at - scan_.text);
-          count_ += cuttable && !CharPairs::holds(scan_.joined, before, c);
+          count_ += cuttable && !CharPairs::joined(scan_.joined, before, c);
           if (count_ == kMostStarts) return full(kKind);
           cuttable = true;
           before = c;
@@ -99,7 +99,7 @@ class Scanner {
       if (at >= end_) return true;
       uint32_t c, bytes;
       if (kind_at(at, c, bytes) != kKind) return true;
-      if ((c | before) >= 0x80 && covered(c) && covered(before) && !CharPairs::holds(scan_.joined, before, c)) {
+      if ((c | before) >= 0x80 && covered(c) && covered(before) && !CharPairs::joined(scan_.joined, before, c)) {
         push(at);
         if (count_ == kMostStarts) return full(kKind);
       }

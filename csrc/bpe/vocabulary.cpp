@@ -1,7 +1,7 @@
 #include "vocabulary.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cstring>
 #include <stdexcept>
 
 #include "hash.h"
@@ -11,6 +11,14 @@
 namespace bpe {
 
 namespace {
+
+constexpr Key mask(unsigned size) {
+  constexpr uint64_t kAll = ~uint64_t{0};
+  Key key;
+  key.low = size >= 8 ? kAll : (uint64_t{1} << 8 * size) - 1;
+  key.high = size <= 8 ? 0 : (uint64_t{1} << 8 * (size - 8)) - 1;
+  return key;
+}
 
 constexpr uint32_t kBytes = 256, kPlane = 0x10000;
 constexpr size_t kMostPairs = 1 << 22;  // of characters, beyond which nothing is cut
@@ -69,11 +77,21 @@ bool partial_end(std::string_view left) {
   return std::all_of(left.begin(), left.end(), [](char byte) { return continuation(static_cast<uint8_t>(byte)); });
 }
 bool partial_begin(std::string_view right) { return right.size() < char_bytes(static_cast<uint8_t>(right[0])); }
+// The key of a text behind which nothing can be read.
+Key key_of(const uint8_t* text, size_t size) {
+  uint8_t padded[16] = {};
+  std::memcpy(padded, text, size);
+  return Key::of(padded, size);
+}
+
 bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char byte) { return static_cast<uint8_t>(byte) < 0x80; });
 }
 
 }  // namespace
+
+const Key Key::kMasks[16] = {mask(0), mask(1), mask(2),  mask(3),  mask(4),  mask(5),  mask(6),  mask(7),
+                             mask(8), mask(9), mask(10), mask(11), mask(12), mask(13), mask(14), mask(15)};
 
 Vocabulary::Vocabulary(const std::vector<std::string_view>& tokens, const std::vector<int32_t>& ids, bool whole_pieces)
     : pairs_(tokens.size()), chars_(kPlane, kNone) {
@@ -88,7 +106,11 @@ Vocabulary::Vocabulary(const std::vector<std::string_view>& tokens, const std::v
     add(tokens[places[byte]], ids[places[byte]]);
   }
   size_t slots = 1024;
-  while (slots < 2 * tokens.size()) slots *= 2;
+  const auto is_long = [](std::string_view token) { return token.size() > Key::kMostBytes; };
+  while (slots < 2 * static_cast<size_t>(std::count_if(tokens.begin(), tokens.end(), is_long))) slots *= 2;
+  while ((size_t{1} << key_bits_) * 2 < 3 * tokens.size()) ++key_bits_;
+  keys_.resize(size_t{1} << key_bits_);
+  key_symbols_.assign(keys_.size(), kNone);
   slots_.assign(slots, kNone);
   for (Symbol byte = 0; byte < kBytes; ++byte) insert_token(byte);
   // The pair of a token is what the token comes to when only lower tokens merge: when its rank is reached in a text,
@@ -131,12 +153,33 @@ void Vocabulary::add(std::string_view token, int32_t id) {
 
 void Vocabulary::insert_token(Symbol symbol) {
   const std::string_view text = bytes_of(symbol);
+  if (text.size() <= Key::kMostBytes) {
+    const Key key = key_of(bytes(text), text.size());
+    size_t at = key.hash() >> (64 - key_bits_);
+    while (key_symbols_[at] != kNone) at = (at + 1) & (keys_.size() - 1);
+    keys_[at] = key;
+    key_symbols_[at] = symbol;
+    return;
+  }
   uint64_t at = hash(bytes(text), text.size()) & (slots_.size() - 1);
   while (slots_[at] != kNone) at = (at + 1) & (slots_.size() - 1);
   slots_[at] = symbol;
 }
 
+void Vocabulary::prefetch(const Key& key) const {
+  const size_t at = key.hash() >> (64 - key_bits_);
+  bpe::prefetch(&keys_[at]);
+  bpe::prefetch(&key_symbols_[at]);
+}
+
+Symbol Vocabulary::token(const Key& key) const {
+  for (size_t at = key.hash() >> (64 - key_bits_);; at = (at + 1) & (keys_.size() - 1)) {
+    if (keys_[at] == key || keys_[at].high == 0) return key_symbols_[at];
+  }
+}
+
 Symbol Vocabulary::token(const uint8_t* text, size_t size) const {
+  if (size <= Key::kMostBytes) return token(key_of(text, size));
   const std::string_view wanted(reinterpret_cast<const char*>(text), size);
   for (uint64_t at = hash(text, size) & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
     if (slots_[at] == kNone || bytes_of(slots_[at]) == wanted) return slots_[at];
@@ -155,14 +198,10 @@ void Vocabulary::find_boundaries(const std::vector<std::pair<Symbol, Symbol>>& s
     inserted += before.size() * behind.size();
     if (inserted > kMostPairs) break;
     for (uint32_t first : before) {
-      for (uint32_t second : behind) {
-        joined_.insert(first, second);
-        if (partial) split_.insert(first, second);
-      }
+      for (uint32_t second : behind) joined_.insert(first, second, partial);
     }
   }
-  if (whole_only || inserted > kMostPairs) joined_.insert_all();
-  if (inserted > kMostPairs) split_.insert_all();
+  if (whole_only || inserted > kMostPairs) joined_.insert_all(inserted > kMostPairs);
   for (uint32_t c = 0x800; c < kPlane; ++c) {
     if (!covered(c)) continue;
     const std::string text = Covered::utf8(c);
@@ -181,7 +220,7 @@ size_t Vocabulary::first_symbols(const uint8_t* text, size_t size, Symbol* symbo
     if (at + bytes < size) {
       uint32_t more;
       const uint32_t next = decode(text + at + bytes, more);
-      free_behind = covered(c) && covered(next) && !split_.may_hold(c, next);
+      free_behind = covered(c) && covered(next) && !joined_.partly_joined(c, next);
     }
     if (free_before && free_behind && c < kPlane && chars_[c] != kNone) {
       symbols[count++] = chars_[c];

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "boundaries.h"
+#include "key.h"
+#include "pages.h"
 #include "pairs.h"
 
 namespace bpe {
@@ -22,8 +24,11 @@ class Vocabulary {
   const PairTable& pairs() const { return pairs_; }
   int32_t id_of(Symbol symbol) const { return ids_[symbol]; }
 
-  // The token that a text is, if merging makes it of the text or the text is a whole piece; kNone for none.
+  // The token that a text is, if merging makes it of the text or the text is a whole piece; kNone for none. Short texts
+  // by their keys.
   Symbol token(const uint8_t* text, size_t size) const;
+  Symbol token(const Key& key) const;
+  void prefetch(const Key& key) const;
 
   // The symbols that a segment begins with: bytes, and characters where nothing else can come of their bytes.
   size_t first_symbols(const uint8_t* text, size_t size, Symbol* symbols) const;
@@ -49,9 +54,12 @@ class Vocabulary {
   std::vector<int32_t> ids_;
   std::string bytes_;
   std::vector<uint32_t> starts_{0};
-  std::vector<Symbol> slots_;  // open addressing: token → symbol
-  std::vector<Symbol> chars_;  // by code point below 0x10000: the token that is this character
-  CharPairs joined_, split_;   // split_: pairs that a merge may reach across with a part of a character
+  Table<Key> keys_;            // open addressing: tokens of at most 15 bytes, and by the same places their symbols
+  Table<Symbol> key_symbols_;  // kNone behind a key that is free
+  unsigned key_bits_ = 10;
+  Table<Symbol> slots_;        // open addressing: longer tokens
+  Table<Symbol> chars_;  // by code point below 0x10000: the token that is this character
+  CharPairs joined_;
   std::vector<Merge> merges_;
 };
 

@@ -304,4 +304,35 @@ bool Scanner::word(const char* expected) {
   return true;
 }
 
+namespace {
+
+// What Python's bytes.strip() takes away.
+bool blank(const char* at, const char* end) {
+  while (at < end && (*at == ' ' || (*at >= '\t' && *at <= '\r'))) ++at;
+  return at == end;
+}
+
+}  // namespace
+
+Block scan_block(const char* data, size_t size, const std::vector<std::string>& keys, const std::string& reserved) {
+  Block found;
+  Scanner scanner(keys, reserved);
+  const char* end = data + size;
+  for (const char* at = data; at < end;) {
+    const auto* feed = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
+    const char* stop = feed == nullptr ? end : feed;
+    ++found.line_count;
+    if (blank(at, stop)) {
+      ++found.blank_lines;
+    } else {
+      const bool good = scanner.scan(at, stop);
+      found.lines.push_back({found.line_count, at - data, stop - data});
+      found.good.push_back(static_cast<char>(good));
+      found.texts.insert(found.texts.end(), scanner.texts().begin(), scanner.texts().end());
+    }
+    at = feed == nullptr ? end : feed + 1;
+  }
+  return found;
+}
+
 }  // namespace jsonl

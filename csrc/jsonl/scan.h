@@ -1,6 +1,7 @@
 // One line of JSON → where the values of the wanted keys lie. Only what is certainly good is taken.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -45,6 +46,21 @@ class Scanner {
   const char* at_ = nullptr;
   const char* end_ = nullptr;
 };
+
+// Where a line lies in a block, and its number from 1 on.
+struct Line {
+  int64_t number, start, stop;
+};
+
+// The lines of a block that are not blank, which of them are surely good, and the texts of their keys (line by line).
+struct Block {
+  std::vector<Line> lines;
+  std::vector<char> good;
+  std::vector<Text> texts;
+  int64_t blank_lines = 0;
+  int64_t line_count = 0;
+};
+Block scan_block(const char* data, size_t size, const std::vector<std::string>& keys, const std::string& reserved);
 
 // Appends the text without its escapes, which scan() has found right.
 void unescape(const Text& text, std::string& out);

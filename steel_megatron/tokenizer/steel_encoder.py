@@ -11,12 +11,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from steel_megatron._bpe import Encoder as Backend
 from steel_megatron.tokenizer.base import EncodedBatch, Tokenizer
 from steel_megatron.tokenizer.byte_pairs import BytePairs, byte_pairs_of
 from steel_megatron.tokenizer.normalization import nfc
+
+
+class EncodedKey(NamedTuple):
+    """The ids of one key's texts; see :class:`EncodedBatch`. ``text_bytes`` of UTF-8."""
+
+    ids_T: NDArray[np.int32]
+    lengths_B: NDArray[np.int64]
+    text_bytes: int
+
+
+class EncodedLines(NamedTuple):
+    """A block of lines; those that are not blank are a document each."""
+
+    keys: list[EncodedKey]
+    blank_lines: int
+    lines: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,19 @@ class SteelEncoder:
     def encode_batch(self, texts: Sequence[str]) -> EncodedBatch:
         """The ids of several texts."""
         return EncodedBatch(*self._backend.encode(list(texts), nfc, self._reference_ids))
+
+    def encode_lines(self, data: bytes, keys: Sequence[str], reserved: str, end: int | None) -> EncodedLines | None:
+        """The ids of the texts of a block of JSON lines, without a Python object for each.
+
+        Args:
+            reserved: a field whose presence makes a line one for a closer look.
+            end: an id put behind each text that has any; None: nothing is.
+
+        Returns:
+            None when a line needs a closer look.
+        """
+        found = self._backend.encode_lines(data, list(keys), reserved, end, nfc, self._reference_ids)
+        return None if found is None else EncodedLines([EncodedKey(*key) for key in found[0]], *found[1:])
 
     def _reference_ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text)

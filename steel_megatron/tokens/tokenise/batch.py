@@ -17,6 +17,7 @@ from steel_megatron._jsonl import extract
 from steel_megatron.jobs.rejects import Reject
 from steel_megatron.tokenizer import EncodedBatch, Tokenizer
 from steel_megatron.tokenizer.encoders import Encoder
+from steel_megatron.tokenizer.steel_encoder import SteelEncoder
 from steel_megatron.tokens.tokenise.lines import LineBatch
 from steel_megatron.tokens.tokenise.records import (
     CONTROL,
@@ -72,6 +73,10 @@ class _Documents(NamedTuple):
 
 def tokenize_batch(job: EncodeJob, batch: LineBatch) -> TokenizedBatch:
     """Parses and encodes lines. One that gives no document is a reject."""
+    if isinstance(job.encoder, SteelEncoder) and not batch.cut_line:
+        done = _straight(job, job.encoder, batch.data)
+        if done is not None:
+            return done
     documents, rejects, blank, lines = _parse(job, batch.data)
     if batch.cut_line:
         lines += 1
@@ -86,6 +91,18 @@ def tokenize_batch(job: EncodeJob, batch: LineBatch) -> TokenizedBatch:
         _key_tokens(job, ids, sum(map(_utf8_bytes, texts))) for ids, texts in zip(encoded, documents.texts, strict=True)
     )
     return TokenizedBatch(keys, rejects, blank, lines)
+
+
+def _straight(job: EncodeJob, encoder: SteelEncoder, data: bytes) -> TokenizedBatch | None:
+    """Lines that are all plain records, from bytes to ids in one step; None when one is not, or a text fails."""
+    try:
+        found = encoder.encode_lines(data, job.keys, CONTROL, job.eod_id)
+    except Exception:  # one by one, what fails is found and counted
+        return None
+    if found is None:
+        return None
+    keys = tuple(KeyTokens(key.ids_T.astype(job.dtype, copy=False), *key[1:]) for key in found.keys)
+    return TokenizedBatch(keys, [], found.blank_lines, found.lines)
 
 
 def _parse(job: EncodeJob, data: bytes) -> tuple[_Documents, list[Reject], int, int]:
