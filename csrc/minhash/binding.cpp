@@ -149,6 +149,7 @@ PYBIND11_MODULE(_minhash, module) {
   module.attr("ROWS") = kRows;
   module.attr("SHINGLE") = kShingle;
   module.def("signatures", &signatures, py::arg("texts"));
+  module.def("simplified", &simplified, py::arg("character"));
   module.def("plain_texts", &plain_texts, py::arg("texts"));
   module.def("grams", &grams, py::arg("text"), py::arg("size"));
   module.def("band_records", &band_records_of, py::arg("signatures"), py::arg("active"), py::arg("first"),
@@ -203,7 +204,16 @@ PYBIND11_MODULE(_minhash, module) {
             };
             return array_of(call());
           },
-          py::arg("pairs"));
+          py::arg("pairs"))
+      .def(
+          "fall",
+          [](SignatureFiles& self, Array<uint32_t>& parents, const Array<uint64_t>& pairs, unsigned least) {
+            auto* data = parents.mutable_data();
+            const py::gil_scoped_release release;
+            self.fall(data, static_cast<size_t>(parents.size()), pairs.data(), static_cast<size_t>(pairs.size()),
+                      least);
+          },
+          py::arg("parents").noconvert(), py::arg("pairs"), py::arg("least"));
 
   py::class_<PyOverlap>(module, "Overlap")
       .def(py::init<unsigned, double, uint32_t, uint32_t>(), py::arg("size"), py::arg("share"), py::arg("common"),

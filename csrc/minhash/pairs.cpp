@@ -144,21 +144,52 @@ void SignatureFiles::read(uint64_t document, uint16_t* signature) {
   if (got != static_cast<ssize_t>(kBytes)) throw std::runtime_error(paths_[at] + " ends too early");
 }
 
+unsigned SignatureFiles::agreeing(const uint16_t* signature, uint64_t document) {
+  uint16_t other[kPermutations];
+  read(document, other);
+  unsigned equal = 0;
+  for (unsigned p = 0; p < kPermutations; ++p) equal += signature[p] == other[p];
+  return equal;
+}
+
 std::vector<uint8_t> SignatureFiles::matches(const uint64_t* pairs, size_t count) {
-  std::vector<uint8_t> agreeing(count);
-  uint16_t later[kPermutations], earlier[kPermutations];
+  std::vector<uint8_t> found(count);
+  uint16_t later[kPermutations];
   uint64_t held = ~uint64_t{0};
   for (size_t i = 0; i < count; ++i) {
     if (pairs[i] >> 32 != held) {
       held = pairs[i] >> 32;
       read(held, later);
     }
-    read(pairs[i] & 0xFFFFFFFF, earlier);
-    unsigned equal = 0;
-    for (unsigned p = 0; p < kPermutations; ++p) equal += later[p] == earlier[p];
-    agreeing[i] = static_cast<uint8_t>(equal);
+    found[i] = static_cast<uint8_t>(agreeing(later, pairs[i] & 0xFFFFFFFF));
   }
-  return agreeing;
+  return found;
+}
+
+void SignatureFiles::fall(uint32_t* parents, size_t documents, const uint64_t* pairs, size_t count, unsigned least) {
+  uint16_t signature[kPermutations];
+  std::vector<uint32_t> tried;
+  for (size_t start = 0, stop; start < count; start = stop) {
+    const uint64_t later = pairs[start] >> 32;
+    if (later >= documents) throw std::out_of_range("a pair names no document");
+    for (stop = start; stop < count && pairs[stop] >> 32 == later;) ++stop;
+    const auto kept = std::find_if(pairs + start, pairs + stop, [&](uint64_t pair) {
+      const auto earlier = static_cast<uint32_t>(pair);
+      return parents[earlier] == earlier;
+    });
+    if (kept != pairs + stop) {
+      parents[later] = static_cast<uint32_t>(*kept);
+      continue;
+    }
+    tried.clear();
+    for (size_t i = start; i < stop; ++i) tried.push_back(parents[static_cast<uint32_t>(pairs[i])]);
+    std::sort(tried.begin(), tried.end());
+    tried.erase(std::unique(tried.begin(), tried.end()), tried.end());
+    read(later, signature);
+    const auto like =
+        std::find_if(tried.begin(), tried.end(), [&](uint32_t other) { return agreeing(signature, other) >= least; });
+    if (like != tried.end()) parents[later] = *like;
+  }
 }
 
 }  // namespace minhash

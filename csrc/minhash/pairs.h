@@ -55,7 +55,13 @@ class SignatureFiles {
   // Of each pair, how many of the kPermutations minima agree.
   std::vector<uint8_t> matches(const uint64_t* pairs, size_t count);
 
+  // Takes away documents that are like one that stays: of each later document of the pairs, parents gets the first
+  // earlier one that is its own parent; where none is, the parent of an earlier one, if `least` of the minima agree
+  // with it. Pairs are those similar enough, ascending, of documents not below the ones of calls before.
+  void fall(uint32_t* parents, size_t documents, const uint64_t* pairs, size_t count, unsigned least);
+
  private:
+  unsigned agreeing(const uint16_t* signature, uint64_t document);
   void read(uint64_t document, uint16_t* signature);
   void close_all();
   std::vector<std::string> paths_;

@@ -1,7 +1,12 @@
 #include "units.h"
 
+#include <algorithm>
 #include <initializer_list>
+#include <iterator>
+#include <utility>
 #include <vector>
+
+#include "simplified_table.h"
 
 namespace minhash {
 namespace {
@@ -68,11 +73,31 @@ std::vector<Kind> bmp_kinds() {
   return kinds;
 }
 
+constexpr size_t kSimplifiedCount = std::size(kTraditional) - 1;
+static_assert(std::size(kSimplified) - 1 == kSimplifiedCount, "each traditional character has its simplified form");
+
+std::vector<uint16_t> bmp_simplified() {
+  std::vector<uint16_t> table(0x10000);
+  for (uint32_t c = 0; c < 0x10000; ++c) table[c] = static_cast<uint16_t>(c);
+  for (size_t i = 0; i < kSimplifiedCount; ++i) {
+    if (kTraditional[i] < 0x10000) table[kTraditional[i]] = kSimplified[i] < 0x10000 ? kSimplified[i] : 0;
+  }
+  return table;
+}
+
 const std::vector<Kind> kinds = bmp_kinds();
+const std::vector<uint16_t> simplified_forms = bmp_simplified();
 
 }  // namespace
 
 const Kind* const kBmpKinds = kinds.data();
+const uint16_t* const kBmpSimplified = simplified_forms.data();
+
+uint32_t rare_simplified(uint32_t c) {
+  const char32_t* const end = kTraditional + kSimplifiedCount;
+  const char32_t* const at = std::lower_bound(kTraditional, end, c);  // the tool writes them in order
+  return at != end && *at == c ? kSimplified[at - kTraditional] : c;
+}
 
 Kind astral_kind(uint32_t c) {
   if (c >= 0x20000 && c <= 0x3FFFD) return Kind::kIdeograph;

@@ -17,6 +17,15 @@ enum class Kind : uint8_t {
 extern const Kind* const kBmpKinds;  // of U+0000 to U+FFFF
 Kind astral_kind(uint32_t c);
 
+extern const uint16_t* const kBmpSimplified;  // of U+0000 to U+FFFF; 0 where it is not below U+10000
+uint32_t rare_simplified(uint32_t c);
+
+// The simplified form of an ideograph, itself where it has none.
+inline uint32_t simplified(uint32_t c) {
+  if (c < 0x10000 && kBmpSimplified[c]) return kBmpSimplified[c];
+  return rare_simplified(c);
+}
+
 inline Kind kind_of(uint32_t c) { return c < 0x10000 ? kBmpKinds[c] : astral_kind(c); }
 
 // Full-width ASCII to ASCII; capitals of ASCII, Latin-1, Greek and Cyrillic to small letters.
@@ -56,7 +65,7 @@ void each_unit(const Char* text, size_t length, OnUnit&& on_unit) {
       on_unit(mix64(word));
       word = kEmptyWord;
     }
-    if (kind == Kind::kIdeograph) on_unit(mix64(c));
+    if (kind == Kind::kIdeograph) on_unit(mix64(simplified(c)));
   }
   if (word != kEmptyWord) on_unit(mix64(word));
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
 from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
 from steel_megatron.config import POSITIVE, PROCESSES, Amount, add_number, at_least, share
-from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate
+from steel_megatron.corpus.dedup import Against, DedupSettings, SourceInput, deduplicate
 from steel_megatron.jobs.sizes import parse_size
 
 
@@ -53,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.threshold,
         metavar="SIMILARITY",
     )
+    parser.add_argument(
+        "--against",
+        choices=get_args(Against),
+        default=default.against,
+        help="What a near duplicate must be near to: a document that is kept, or any of its group, so that chains of "
+        "near duplicates fall together (default: kept).",
+    )
     parser.add_argument("--exact-only", action="store_true", help="Do not look for near duplicates.")
     parser.add_argument(
         "--decontaminate",
@@ -83,7 +91,10 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         priority=[name for name in args.priority.split(",") if name],
         settings=DedupSettings(
-            threshold=args.threshold, exact_only=args.exact_only, overlap_share=args.contamination_share
+            threshold=args.threshold,
+            against=args.against,
+            exact_only=args.exact_only,
+            overlap_share=args.contamination_share,
         ),
         evaluation_sets=[SourceInput.parse(given, "--decontaminate") for given in args.decontaminate],
         workers=args.workers,

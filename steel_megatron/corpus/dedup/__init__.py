@@ -1,6 +1,6 @@
 """Duplicates within and across sources, and texts of evaluation sets, are found and left out. No torch here."""
 
 from steel_megatron.corpus.dedup.run import Deduplicated, deduplicate
-from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput
+from steel_megatron.corpus.dedup.settings import Against, DedupSettings, SourceInput
 
-__all__ = ["DedupSettings", "Deduplicated", "SourceInput", "deduplicate"]
+__all__ = ["Against", "DedupSettings", "Deduplicated", "SourceInput", "deduplicate"]

@@ -1,4 +1,8 @@
-"""Stages 4 and 5: candidate pairs are verified by their signatures; verified pairs join documents into groups."""
+"""Stages 4 and 5: candidate pairs are verified by their signatures; verified pairs say which document stays for which.
+
+Against ``kept`` the documents are gone through in the order of their priority, and one falls only if it is similar
+enough to one that stays. Against ``any`` the pairs join documents into groups, of each of which the first stays.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from steel_megatron._minhash import BANDS, PERMUTATIONS, SignatureFiles, flatten, unite
+from steel_megatron._minhash import BANDS, SignatureFiles, flatten, unite
 from steel_megatron.corpus.dedup import bands, exact, sign
 from steel_megatron.corpus.dedup.work import Job
 from steel_megatron.jobs.durable import whole
@@ -44,7 +48,7 @@ def verify_range(job: Job, number: int) -> dict[str, Any]:
             pieces.append(np.array(pairs[start:stop]))
     candidates = np.unique(np.concatenate(pieces)) if pieces else np.empty(0, np.uint64)
     agreeing = signature_files(job).matches(candidates)
-    verified = candidates[agreeing >= math.ceil(job.plan.settings.threshold * PERMUTATIONS)]
+    verified = candidates[agreeing >= job.plan.settings.least_agreeing]
     with job.task(STAGE, number, ".pairs").attempt() as ([path], counts):
         verified.tofile(path)
         counts |= {"candidates": len(candidates), "verified": len(verified)}
@@ -52,7 +56,7 @@ def verify_range(job: Job, number: int) -> dict[str, Any]:
 
 
 def write_groups(job: Job) -> None:
-    """Writes the first document of each document's group: 32 bits per document in a file that is mapped, not held."""
+    """Writes of each document the one that stays for it: 32 bits per document in a file that is mapped, not held."""
     target = job.file(GROUPS)
     if target.exists():
         return
@@ -61,7 +65,12 @@ def write_groups(job: Job) -> None:
         file.flush()
         if job.documents and not job.plan.settings.exact_only:
             parents = np.memmap(file.name, np.uint32, "r+")
+            settings = job.plan.settings
             for number in range(range_count(job)):
-                unite(parents, np.fromfile(job.path(STAGE, number, ".pairs"), np.uint64))
+                pairs = np.fromfile(job.path(STAGE, number, ".pairs"), np.uint64)
+                if settings.against == "any":
+                    unite(parents, pairs)
+                elif len(pairs):
+                    signature_files(job).fall(parents, pairs, settings.least_agreeing)
             flatten(parents)
             parents.flush()

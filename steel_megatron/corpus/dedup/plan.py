@@ -21,7 +21,7 @@ from steel_megatron.jobs.parts import InputFile, Part, line_parts, numbered, who
 from steel_megatron.jobs.suspects import suspicion
 from steel_megatron.jobs.unpack import read_content
 
-FORMAT = 1  # of the work folder
+FORMAT = 2  # of the work folder; signatures of 1 told traditional characters from simplified ones
 PART_BYTES = 256 << 20
 # Files beside the outputs: not names of sources.
 DUPLICATES, REJECTS, REPORT, WORK = DEDUP_DUPLICATES, DEDUP_REJECTS, DEDUP_REPORT, DEDUP_WORK

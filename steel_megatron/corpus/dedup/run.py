@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shutil
@@ -23,6 +24,8 @@ from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.manifest import JobManifest
 from steel_megatron.jobs.parts import DAMAGE, InputFile, InputHashes
 from steel_megatron.jobs.tasks import LOCK, work_folder
+
+log = logging.getLogger(__name__)
 
 PLAN = "plan.json"  # in the work folder
 MOST_DOCUMENTS = (1 << 32) - 1
@@ -156,11 +159,18 @@ def _finished(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | Non
         try:
             content: dict[str, Any] = json.loads(path.read_bytes())
             manifest = JobManifest.of(content)
-            difference = manifest.difference(plan.manifest)
+            difference = _in_todays_form(manifest, plan).difference(plan.manifest)
         except (ValueError, KeyError, TypeError, AttributeError):
             difference = f"{path.name} cannot be read"
+        if not difference and not overwrite and path.name == REPORT:
+            return content
+        if not difference and not overwrite and manifest is not None and manifest.format == plan.manifest.format:
+            return None
         if not difference and not overwrite:
-            return content if path.name == REPORT else None
+            log.info(
+                "signatures of a run before are made again: its version told traditional characters from simplified"
+            )
+            overwrite = True
         if not overwrite:
             raise DataError(
                 f"{target} holds {'a run' if path.name == REPORT else 'an unfinished run'} of other files or settings: "
@@ -170,6 +180,16 @@ def _finished(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | Non
             )
         _remove_outputs(target, manifest.inputs if manifest is not None else ())
     return None
+
+
+def _in_todays_form(manifest: JobManifest, plan: Plan) -> JobManifest:
+    """What an earlier version noted of a run, with the settings that it did not know as they are asked for.
+
+    So what it finished is left as it is.
+    """
+    return replace(
+        manifest, format=plan.manifest.format, settings={"against": plan.settings.against, **manifest.settings}
+    )
 
 
 def _gone_on_with(target: Path, plan: Plan, part_bytes: int) -> Plan:

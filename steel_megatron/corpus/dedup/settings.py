@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
+from steel_megatron._minhash import PERMUTATIONS
 from steel_megatron.config import ConfigError, nearest
+
+Against = Literal["kept", "any"]
 
 # A name is a folder of the output.
 _NAME = re.compile(r"[\w][\w.+-]*")
@@ -40,12 +45,15 @@ class DedupSettings:
     """
     Args:
         threshold: least estimated Jaccard similarity of two documents' shingles that makes them near duplicates.
+        against: the document that another must be near to in order to fall: one that is ``kept``, or ``any``, so that
+            chains of near duplicates fall together.
         exact_only: near duplicates are not looked for.
         overlap_units: length of the n-grams by which texts of evaluation sets are found, in units.
         overlap_share: part of an item's n-grams that a document must have to count as contaminated.
     """
 
     threshold: float = 0.75
+    against: Against = "kept"
     exact_only: bool = False
     overlap_units: int = 8
     overlap_share: float = 0.7
@@ -55,8 +63,15 @@ class DedupSettings:
             raise ConfigError(
                 f"--threshold {self.threshold}", rule="it is from 0.5 to 1: below, too few of the pairs are met"
             )
+        if self.against not in get_args(Against):
+            raise ConfigError(f"--against {self.against}", rule=f"it is one of {', '.join(get_args(Against))}")
         if not 0 < self.overlap_share <= 1:
             raise ConfigError(f"--contamination-share {self.overlap_share}", rule="it is above 0 and at most 1")
+
+    @property
+    def least_agreeing(self) -> int:
+        """How many of the minima of two signatures agree at least when their documents are near duplicates."""
+        return math.ceil(self.threshold * PERMUTATIONS)
 
 
 def in_priority(inputs: Sequence[SourceInput], priority: Sequence[str]) -> list[SourceInput]:

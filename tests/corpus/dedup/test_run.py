@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import random
 import shutil
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.dedup_runs import contents, fallen, kept_ids, lines_of, run_dedup, write_source
-from helpers.planted_duplicates import plant
+from helpers.planted_duplicates import Writer, plant
 from helpers.shingle_reference import jaccard
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.dedup import DedupSettings, SourceInput, deduplicate, run
@@ -46,6 +47,31 @@ def test_the_source_first_in_priority_keeps_its_documents(tmp_path: Path) -> Non
         {"dropped": "web", "kept": "books", "exact": 1, "near": 1},
         {"dropped": "web", "kept": "wiki", "exact": 1, "near": 0},
     ]
+
+
+def test_pages_with_much_boilerplate_fall_only_for_a_page_like_them(tmp_path: Path) -> None:
+    writer = Writer(5, chinese=True)
+    boilerplate = writer.paragraph(600)
+    pages = [f"{boilerplate}\n{writer.paragraph(350)}" for _ in range(20)]
+    # Between them stand pages that are half of one and half of the next: chains from each to the next.
+    between = [f"{one[: len(one) * 4 // 5]}{two[len(two) * 4 // 5 :]}" for one, two in itertools.pairwise(pages)]
+    threshold = 0.6
+    lost = {}
+    for against in ("kept", "any"):
+        given = DedupSettings(threshold=threshold, against=against)
+        done = run_dedup(tmp_path, {"s": [*between, *pages]}, output=against, settings=given)
+        entries = fallen(done).values()
+        lost[against] = sum(entry["jaccard"] < threshold for entry in entries)
+        assert len(entries) > 3
+    assert lost["kept"] == 0 < lost["any"]
+
+
+def test_a_traditional_text_is_a_near_duplicate_of_its_simplified_one(tmp_path: Path) -> None:
+    traditional = LONG.translate(str.maketrans("举头乡尽层楼", "舉頭鄉盡層樓"))
+    assert traditional != LONG
+    done = run_dedup(tmp_path, {"web": [LONG], "tw": [traditional]}, priority=["tw"])
+    assert kept_ids(done) == ["tw/0"]
+    assert (fallen(done)["web/0"]["reason"], fallen(done)["web/0"]["jaccard"]) == ("near", 1.0)
 
 
 def test_kept_lines_are_as_they_came(tmp_path: Path) -> None:

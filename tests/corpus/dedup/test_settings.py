@@ -32,9 +32,10 @@ def test_a_priority_that_fits_no_input(priority: list[str], says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"threshold": 0.49}, {"threshold": 1.01}, {"overlap_share": 0}, {"overlap_share": 1.1}]
+    "settings",
+    [{"threshold": 0.49}, {"threshold": 1.01}, {"overlap_share": 0}, {"overlap_share": 1.1}, {"against": "all"}],
 )
-def test_settings_that_cannot_be(settings: dict[str, float]) -> None:
+def test_settings_that_cannot_be(settings: dict[str, float | str]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(settings.values()))}"):
         DedupSettings(**settings)  # type: ignore[arg-type]
     DedupSettings(threshold=0.5, overlap_share=1)

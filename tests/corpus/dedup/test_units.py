@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.shingle_reference import shingles, units
-from steel_megatron._minhash import grams, plain_texts
+from steel_megatron._minhash import grams, plain_texts, simplified
 
 LETTERS = (
     "abzAZ09éÀЖя中文字龥㐀𠀀ひカー・เก"
@@ -49,6 +52,33 @@ def test_as_many_distinct_shingles_as_the_reference_finds(text: str, size: int) 
 def test_shingles_are_shared_where_the_reference_shares_them(one: str, two: str) -> None:
     shared = np.intersect1d(grams(one, 2), grams(two, 2))
     assert len(shared) == len(shingles(one, 2) & shingles(two, 2))
+
+
+@pytest.mark.parametrize(
+    ("traditional", "simplified"),
+    [("漢語裏說的後來", "汉语里说的后来"), ("臺灣與爲衛裡説", "台湾与为卫里说"), ("薴", "苎"), ("𧝞", "䘛")],
+)
+def test_traditional_characters_count_as_simplified_ones(traditional: str, simplified: str) -> None:
+    assert grams(traditional, 1).tolist() == grams(simplified, 1).tolist()
+    assert plain_texts([traditional])[0].tobytes() != plain_texts([simplified])[0].tobytes()
+
+
+def test_the_table_of_simplified_characters_is_what_its_tool_writes() -> None:
+    pytest.importorskip("opencc")
+    path = Path(__file__).parents[3] / "tools" / "simplified_characters.py"
+    spec = importlib.util.spec_from_file_location("simplified_characters", path)
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    table = tool.simplified()
+    assert len(table) > 4000
+    assert not set(table.values()) & set(table)
+    written = tool.TARGET.read_text(encoding="utf-8")
+    assert all(known in written for known in "漢汉龍龙")  # OpenCC's next versions know more
+    for traditional in "漢龍鄉髮㑮𧝞":
+        assert simplified(ord(traditional)) == ord(table[traditional])
+    assert all(simplified(ord(character)) == ord(character) for character in "汉一あx鿕𠀀")
 
 
 def test_a_shingle_does_not_depend_on_what_came_before() -> None:
