@@ -16,7 +16,7 @@ from data_card_figures import draw
 from data_config import DataConfig, read_config
 from data_pipeline import dataset_prefix, pipeline
 from data_steps import Runner, files_of
-from disk_need import check_disk
+from disk_need import check_disk, token_bytes_of
 
 from steel_megatron.config import DataError, SteelError
 from steel_megatron.tokenizer import build_tokenizer
@@ -56,9 +56,10 @@ def prepare(args: argparse.Namespace) -> None:
     check_inputs(config)
     vocab_size = build_tokenizer(None, args.tokenizer).vocab_size
     keep = args.keep_intermediate
-    print(check_disk(config, work, keep, 2 if vocab_size <= 65536 else 4, args.ignore_disk))
+    at_once = args.at_once or min(args.workers, AT_ONCE)
+    print(check_disk(config, work, keep, token_bytes_of(vocab_size), args.ignore_disk, at_once))
     chains = pipeline(config, work, args.tokenizer, args.workers)
-    runner = Runner(work, keep, args.overwrite, args.workers, args.at_once or min(args.workers, AT_ONCE))
+    runner = Runner(work, keep, args.overwrite, args.workers, at_once)
     runner.provide([chain[-1] for chain in chains.values()])
     for chain in chains.values():  # a deduplication done again has made the text of all sources again
         runner.free(chain[-1])

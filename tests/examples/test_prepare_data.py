@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from helpers.small_tokenizer import small_tokenizer
-from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config import ConfigError
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokens.indexed import IndexedDataset
 
@@ -212,38 +212,6 @@ def test_a_wrong_configuration_is_told(content: Any, says: str, tmp_path: Path) 
     write_config(path, content)
     with pytest.raises(ConfigError, match=re.escape(says)):
         read_config(path, tmp_path, ["a"] if "ONLY" in says else [])
-
-
-@pytest.mark.usefixtures("_scripts_are_found")
-def test_the_disk_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import disk_need
-    from data_config import DataConfig, Dedup, Source
-
-    (tmp_path / "a.jsonl").write_bytes(b"x" * 1000)
-    (tmp_path / "b.parquet").write_bytes(b"x" * 1000)
-    sources = (Source("a", "text", (str(tmp_path / "a.jsonl"),)), Source("b", "text", (str(tmp_path / "*.parquet"),)))
-    config = DataConfig(sources, None)
-    needs = [disk_need.need_of(source, 4) for source in sources]
-    assert [(need.raw, need.text, need.packed, need.tokens) for need in needs] == [
-        (1000, 1000, 400, 1000),
-        (1000, 3000, 1200, 3000),
-    ]
-    # Kept: both texts, a's tokens, and while b is tokenised its tokens twice.
-    assert disk_need.peak_bytes(needs, config, keep=True) == (1600 + 1000 + 6000, 1600 + 4000)
-    assert disk_need.peak_bytes(needs, config, keep=False) == (1200 + 1000 + 6000, 4000)
-    assert disk_need.peak_bytes(needs, DataConfig(sources, Dedup()), keep=True)[1] == 1600 * 2 + 4000
-    work = tmp_path / "work"
-    work.mkdir()
-
-    class Usage:
-        free = 8199
-
-    monkeypatch.setattr(disk_need.shutil, "disk_usage", lambda path: Usage)
-    with pytest.raises(DataError, match="KEEP_INTERMEDIATE=0"):
-        disk_need.check_disk(config, work, False, 4, anyway=False)
-    assert "8.2 kB are free" in disk_need.check_disk(config, work, False, 4, anyway=True)
-    Usage.free = 8200
-    disk_need.check_disk(config, work, False, 4, anyway=False)
 
 
 @pytest.mark.usefixtures("_scripts_are_found")
