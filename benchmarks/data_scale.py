@@ -3,10 +3,11 @@ for 1 T tokens.
 
     python benchmarks/data_scale.py --megabytes 500
 
-Each stage runs in a process of its own with 1, 2 … workers. CPU seconds are those of all its processes, less what the
-start of each takes (measured on one document), so other work on the machine hardly counts; the time by the clock is
-shown as it was. Serial is what the main thread computes while there are workers: planning, handing out, joining,
-manifests. Threads beside it hash; they run on other cores, at most four.
+Each stage runs in a process of its own with 1, 2 … workers, on all of the text and on a quarter of it. The difference
+is what grows with the text, without what any run takes to start (imports, an encoder proving itself); all figures are
+of that. CPU seconds are those of all processes of a stage, so other work on the machine hardly counts in them, as it
+does in the time by the clock. Serial is what the main thread computes while there are workers: planning, handing out,
+joining, manifests. Threads beside it hash; they run on other cores, at most four.
 
 What the last table says is extrapolated from that: hours = bytes · CPU seconds per byte · (s + (1 - s) / cores), and
 never less than reading and writing the stage's files takes at ``--disk``. It takes for granted that as many cores have
@@ -66,20 +67,15 @@ class Took:
     def cpu(self) -> float:
         return self.main + self.beside + self.workers
 
-    def less(self, start: Took) -> Took:
-        """Without what a start takes."""
-        pairs = ((getattr(self, name), getattr(start, name)) for name in ("wall", "main", "beside", "workers"))
+    def less(self, other: Took) -> Took:
+        """What this took more."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("wall", "main", "beside", "workers"))
         return Took(*(max(mine - theirs, 0.0) for mine, theirs in pairs))
 
 
 def hours(cpu_seconds: float, serial: float, cores: int) -> float:
     """Amdahl: the serial share takes as long on any number of cores."""
     return cpu_seconds * (serial + (1 - serial) / cores) / 3600
-
-
-def parallel_share(one: float, several: float, workers: int) -> float:
-    """The share of the work that was shared out, from two times by the clock."""
-    return (1 - several / one) / (1 - 1 / workers)
 
 
 def sentences(chinese: bool) -> list[str]:
@@ -116,11 +112,13 @@ def write_raw(folder: Path, lines: Iterator[bytes]) -> None:
         size += file.write(line)
 
 
-def raw_lines(folder: Path) -> Iterator[bytes]:
-    """The lines of all files of a folder."""
-    for path in sorted(folder.iterdir()):
+def text_megabytes(folder: Path) -> float:
+    """Text in all files of a folder."""
+    size = 0
+    for path in folder.iterdir():
         with open(path, "rb") as file:
-            yield from file
+            size += sum(len(json.loads(line)["text"].encode()) for line in file)
+    return size / 1e6
 
 
 class Pipeline:
@@ -174,8 +172,12 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def measure(whole: Pipeline, small: Pipeline, counts: list[int], megabytes: float, disk: float) -> None:
-    """Prints what each stage took, and what that means for 1 T tokens."""
+def measure(whole: Pipeline, small: Pipeline, counts: list[int], megabytes: float, more: float, disk: float) -> None:
+    """Prints what each stage took, and what that means for 1 T tokens.
+
+    Args:
+        megabytes: text of the whole; ``more``: than the small one has.
+    """
     print(
         f"{'stage':<20}{'workers':>8}{'clock s':>9}{'CPU s':>8}{'main':>7}{'beside':>8}{'MB/s core':>11}{'serial':>8}"
     )
@@ -183,10 +185,10 @@ def measure(whole: Pipeline, small: Pipeline, counts: list[int], megabytes: floa
     for stage in STAGES:
         name = stage.replace(" --", "_").replace("-", "_")
         for workers in counts:
-            start = small.run(stage, workers, small.folder / name)
-            took = whole.run(stage, workers, whole.folder / name).less(start)
+            quarter = small.run(stage, workers, small.folder / name)
+            took = whole.run(stage, workers, whole.folder / name).less(quarter)
             serial = took.main / took.cpu if workers > 1 else float("nan")
-            rate = megabytes / took.cpu
+            rate = more / took.cpu
             print(
                 f"{stage:<20}{workers:>8}{took.wall:>9.1f}{took.cpu:>8.1f}{took.main:>7.2f}{took.beside:>8.2f}"
                 f"{rate:>11.1f}{serial:>8.1%}",
@@ -194,7 +196,7 @@ def measure(whole: Pipeline, small: Pipeline, counts: list[int], megabytes: floa
             )
         passes = 2 if stage.startswith("dedup") else 1
         moved = passes * size_of(whole.input_of(stage)) + size_of(whole.folder / name)
-        table.append((stage, took.cpu / megabytes, serial, moved / megabytes / 1e6))
+        table.append((stage, took.cpu / more, serial, moved / megabytes / 1e6))
     print(f"\nextrapolated to {TEXT_BYTES / 1e12:.1f} TB of text (1 T tokens), hours:\n")
     print(f"{'stage':<20}{'64 cores':>10}{'8 x 64':>10}{'disk alone':>12}{'one core':>12}")
     sums = [0.0, 0.0, 0.0]
@@ -224,20 +226,23 @@ def main() -> None:
         for part in ("whole", "small"):
             (folder / part).mkdir()
         write_raw(folder / "raw", documents(args.megabytes))
-        write_raw(folder / "one", iter([next(documents(1))] * 2))
+        (folder / "quarter").mkdir()
+        for path in sorted((folder / "raw").iterdir())[::4]:
+            os.link(path, folder / "quarter" / path.name)
         tokenizer = Path(args.tokenizer_model) if args.tokenizer_model else folder / "tokenizer"
         if not args.tokenizer_model:
             sample = str(folder / "sample")
             write_raw(folder / "sample", documents(10))
             words = ["train-tokenizer", "--vocab-size", "32000", "--input", sample, "--output", str(tokenizer)]
             subprocess.run([sys.executable, "-m", "steel_megatron", *words], check=True, capture_output=True)
-        megabytes = sum(len(json.loads(line)["text"].encode()) for line in raw_lines(folder / "raw")) / 1e6
+        megabytes, quarter = (text_megabytes(folder / name) for name in ("raw", "quarter"))
         print(f"command: python benchmarks/data_scale.py {' '.join(sys.argv[1:])}")
         print(f"{megabytes:.0f} MB of text, {cores} cores, {_processor()}; between the stages: {args.form}\n")
         how = (Path(args.recipe), tokenizer, args.form)
         whole = Pipeline(folder / "whole", folder / "raw", *how)
-        small = Pipeline(folder / "small", folder / "one", *how)
-        measure(whole, small, [int(count) for count in args.workers.split(",")], megabytes, args.disk)
+        small = Pipeline(folder / "small", folder / "quarter", *how)
+        counts = [int(count) for count in args.workers.split(",")]
+        measure(whole, small, counts, megabytes, megabytes - quarter, args.disk)
 
 
 def _processor() -> str:

@@ -30,7 +30,8 @@ from steel_megatron.config import RunConfig, check_run, load_run_config
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.plan.memory import Memory, estimate_memory
-from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
+from steel_megatron.tokens.indexed import IndexedWriter
+from steel_megatron.tokens.token_type import best_dtype
 from steel_megatron.training.loop import Trainer
 from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState

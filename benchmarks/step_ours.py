@@ -17,7 +17,8 @@ from steel_megatron.ops.backends import BACKENDS
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import parameters_with_spec, slices_of
-from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
+from steel_megatron.tokens.indexed import IndexedWriter
+from steel_megatron.tokens.token_type import best_dtype
 from steel_megatron.training.loop import Trainer
 from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState

@@ -34,6 +34,7 @@ enum class Dtype : uint8_t {
   kFloat64 = 6,
   kFloat32 = 7,
   kUint16 = 8,
+  kUint24 = 24,  // of our own: three bytes, least significant first
 };
 
 struct DtypeInfo {
@@ -42,7 +43,7 @@ struct DtypeInfo {
   uint64_t bytes;
 };
 
-constexpr std::array<DtypeInfo, 8> kDtypes = {{
+constexpr std::array<DtypeInfo, 9> kDtypes = {{
     {Dtype::kUint8, "uint8", 1},
     {Dtype::kInt8, "int8", 1},
     {Dtype::kInt16, "int16", 2},
@@ -51,6 +52,7 @@ constexpr std::array<DtypeInfo, 8> kDtypes = {{
     {Dtype::kFloat64, "float64", 8},
     {Dtype::kFloat32, "float32", 4},
     {Dtype::kUint16, "uint16", 2},
+    {Dtype::kUint24, "uint24", 3},
 }};
 
 // Becomes steel_megatron.config.DataError: what was found, the rule it breaks, the fix.
@@ -74,7 +76,7 @@ inline const DtypeInfo& dtype_by_name(const std::string& name) {
     if (name == info.name) return info;
   }
   throw FormatError("token type " + name,
-                    "the format has uint8, int8, int16, int32, int64, float64, float32 and uint16");
+                    "the format has uint8, int8, int16, int32, int64, float64, float32, uint16 and uint24");
 }
 
 // The arrays of an .idx lie at odd addresses, so values are copied out rather than pointed at.

@@ -37,7 +37,7 @@ void Reader::read_header() {
   if (version != kVersion) damaged("version " + text(version) + ", expected 1", kVersionAt);
   const auto code = load<uint8_t>(at(kDtypeAt));
   dtype_ = dtype_by_code(code);
-  if (dtype_ == nullptr) damaged("token type " + text(uint64_t{code}) + ", expected 1 to 8", kDtypeAt);
+  if (dtype_ == nullptr) damaged("token type " + text(uint64_t{code}) + ", expected 1 to 8 or 24", kDtypeAt);
   sequence_count_ = load<uint64_t>(at(kSequenceCountAt));
   boundary_count_ = load<uint64_t>(at(kDocumentCountAt));
   // Counts that could overflow the sum below are wrong anyway: each entry takes bytes of the file.

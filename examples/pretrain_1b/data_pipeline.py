@@ -12,10 +12,14 @@ from data_config import DataConfig, Source
 from data_facts import clean_facts, convert_facts, dedup_facts, tokenize_facts
 from data_steps import Step
 
+from steel_megatron.tokens.token_type import AUTO
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def pipeline(config: DataConfig, work: Path, tokenizer: str, workers: int) -> dict[str, list[Step]]:
+def pipeline(
+    config: DataConfig, work: Path, tokenizer: str, workers: int, token_type: str = AUTO
+) -> dict[str, list[Step]]:
     """The steps of each source in order; that of the deduplication is in all of them."""
     how = ["--workers", str(workers)]
     chains = {source.name: _text_steps(source, work, how) for source in config.sources}
@@ -24,7 +28,10 @@ def pipeline(config: DataConfig, work: Path, tokenizer: str, workers: int) -> di
         for chain in chains.values():
             chain.append(step)
     for source in config.sources:
-        chains[source.name].append(_tokenize_step(source, chains[source.name][-1], work, tokenizer, how))
+        step = _tokenize_step(source, chains[source.name][-1], work, tokenizer, how)
+        if token_type != AUTO:
+            step.flags += ["--token-type", token_type]
+        chains[source.name].append(step)
     return chains
 
 

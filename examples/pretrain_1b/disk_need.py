@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from data_config import DataConfig, Dedup, Source
 from data_steps import files_of
 
 from steel_megatron.config import DataError
 from steel_megatron.jobs.sizes import parse_size
-from steel_megatron.tokens.indexed import best_dtype
+from steel_megatron.tokens.token_type import AUTO, TOKEN_TYPES, chosen_type, stored
 
 # Bytes of text in a byte of a file, on the high side.
 TEXT_PER_BYTE = {".gz": 3.2, ".tgz": 3.2, ".zst": 3.6, ".zip": 3.2, ".parquet": 3.0}
@@ -52,15 +51,15 @@ class Moment(NamedTuple):
     after: int
 
 
-def token_bytes_of(vocab_size: int) -> int:
-    """Bytes of an id in a dataset: Megatron's formats have two or four."""
-    return np.dtype(best_dtype(vocab_size)).itemsize
+def token_bytes_of(vocab_size: int, token_type: str = AUTO) -> int:
+    """Bytes of an id in a dataset: two or four in Megatron's types, three with ``uint24``."""
+    return int(stored(chosen_type(token_type, vocab_size)).itemsize)
 
 
 def need_of(source: Source, token_bytes: int) -> Need:
     """
     Args:
-        token_bytes: 2 or 4, bytes of an id in a dataset.
+        token_bytes: of an id in a dataset.
     """
     raw = text = 0
     for file in files_of(list(source.inputs)):
@@ -151,12 +150,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", default="1T", help="Of all sources (default: 1T).")
     parser.add_argument("--vocab-size", type=int, default=151_936, help="Ids below 65,500 take two bytes, else four.")
+    parser.add_argument("--token-type", choices=TOKEN_TYPES, default=AUTO, help="As of steel tokenize.")
     parser.add_argument("--bytes-per-token", type=float, default=4.18, help="Of text (default: 4.18, Chinese, Qwen).")
     parser.add_argument("--document-bytes", type=int, default=2500, help="Of text, on average (default: 2500).")
     parser.add_argument("--sources", type=int, default=10, help="Equal ones (default: 10).")
     parser.add_argument("--at-once", type=int, default=4, help="Steps beside one another (default: 4).")
     args = parser.parse_args()
-    token_bytes = token_bytes_of(args.vocab_size)
+    token_bytes = token_bytes_of(args.vocab_size, args.token_type)
     how = (token_bytes, args.document_bytes, args.sources)
     needs = planned(parse_size(args.tokens), args.bytes_per_token, *how)
     config = DataConfig(tuple(Source(need.name, "", (), "a recipe") for need in needs), Dedup())

@@ -20,6 +20,7 @@ from disk_need import check_disk, token_bytes_of
 
 from steel_megatron.config import DataError, SteelError
 from steel_megatron.tokenizer import build_tokenizer
+from steel_megatron.tokens.token_type import AUTO, TOKEN_TYPES
 
 AT_ONCE = 4  # steps beside one another: enough that the last parts of one leave no worker idle
 
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument(
         "--at-once", type=int, default=0, help="Steps beside one another (default: 4, WORKERS at most)."
     )
+    parser.add_argument("--token-type", choices=TOKEN_TYPES, default=AUTO, help="As of steel tokenize.")
     parser.add_argument("--only", default="", help="Names of sources, with commas between; all if empty.")
     parser.add_argument("--keep-intermediate", action="store_true", help="Leave the text of every stage.")
     parser.add_argument("--overwrite", action="store_true", help="Replace what was made with other settings.")
@@ -57,8 +59,8 @@ def prepare(args: argparse.Namespace) -> None:
     vocab_size = build_tokenizer(None, args.tokenizer).vocab_size
     keep = args.keep_intermediate
     at_once = args.at_once or min(args.workers, AT_ONCE)
-    print(check_disk(config, work, keep, token_bytes_of(vocab_size), args.ignore_disk, at_once))
-    chains = pipeline(config, work, args.tokenizer, args.workers)
+    print(check_disk(config, work, keep, token_bytes_of(vocab_size, args.token_type), args.ignore_disk, at_once))
+    chains = pipeline(config, work, args.tokenizer, args.workers, args.token_type)
     runner = Runner(work, keep, args.overwrite, args.workers, at_once)
     runner.provide([chain[-1] for chain in chains.values()])
     for chain in chains.values():  # a deduplication done again has made the text of all sources again

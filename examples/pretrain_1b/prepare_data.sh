@@ -11,6 +11,7 @@
 #   ONLY=a,b   only these sources of it
 #   WORKERS    processes at once; all cores when not set
 #   AT_ONCE    steps beside one another, whose tasks are one queue for the WORKERS; 4, and WORKERS at most, when not set
+#   TOKEN_TYPE=auto      uint24 holds ids above 65,499 in three bytes, not four; Megatron-LM does not read that
 #   KEEP_INTERMEDIATE=1  0 removes the text of a stage once the next one is done, for a disk that would not hold all
 #   IGNORE_DISK=0        1 begins although the disk seems too small
 #   OVERWRITE=0          1 makes again what other settings or other files have made
@@ -52,6 +53,6 @@ whole_number AT_ONCE 0
 [ "${OVERWRITE:-0}" = 0 ] || FLAGS+=(--overwrite)
 
 python "$SCRIPTS/prepare_data.py" --corpora "$CORPORA" --work "$WORK" --config "$CONFIG" \
-  --tokenizer "$TOKENIZER" --workers "$WORKERS" --at-once "$AT_ONCE" --only "${ONLY:-}" "${FLAGS[@]}" \
+  --tokenizer "$TOKENIZER" --workers "$WORKERS" --at-once "$AT_ONCE" --token-type "${TOKEN_TYPE:-auto}" --only "${ONLY:-}" "${FLAGS[@]}" \
   --train-config "$SCRIPTS/steel_1b.yaml" -- "${TRAIN_FLAGS[@]}"
 echo "train on it: PHASES=$WORK/phases.yaml TOKENIZER=$TOKENIZER SAVE=… bash examples/pretrain_1b/train_8xa100.sh"

@@ -10,6 +10,8 @@ from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_su
 from steel_megatron.config import AMOUNT, COUNT, IDS, PROCESSES, ConfigError, add_number, at_least
 from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS
+from steel_megatron.tokens.token_type import AUTO as AUTO_TYPE
+from steel_megatron.tokens.token_type import TOKEN_TYPES
 from steel_megatron.tokens.tokenise.run import tokenize
 
 
@@ -48,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shuffle-documents", action="store_true", help="Write the documents in a random order that --seed decides."
     )
     add_number(output, "--seed", AMOUNT, "Of --shuffle-documents.", default=1234)
+    output.add_argument(
+        "--token-type",
+        choices=TOKEN_TYPES,
+        default=AUTO_TYPE,
+        help="Of the ids: Megatron's (default), or uint24, three bytes and not four, which Megatron-LM does not read.",
+    )
     add_strict(output)
     add_skip_damaged(output)
     run = parser.add_argument_group("run")
@@ -77,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         append_eod=args.append_eod,
         encoder=args.encoder,
         shuffle_seed=args.seed if args.shuffle_documents else None,
+        token_type=args.token_type,
         workers=args.workers,
         engine=args.engine,
         overwrite=args.overwrite,

@@ -57,7 +57,7 @@ def compare_datasets(first: str | os.PathLike[str], second: str | os.PathLike[st
         first_difference = None
     return Comparison(
         prefixes=(one.prefix, two.prefix),
-        dtypes=(one.dtype.name, two.dtype.name),
+        dtypes=(one.token_type, two.token_type),
         documents=(one.document_count, two.document_count),
         tokens=(one.token_count, two.token_count),
         same_tokenizer=same_tokenizer,

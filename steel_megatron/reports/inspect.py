@@ -15,6 +15,7 @@ from steel_megatron.tokens.document_lengths import DocumentLengths, document_len
 from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.tokens.manifest import Manifest
 from steel_megatron.tokens.manifest_check import check_belongs, check_hash
+from steel_megatron.tokens.token_type import from_stored, stored
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def inspect_dataset(prefix: str | os.PathLike[str]) -> DatasetReport:
         check_belongs(dataset.prefix, manifest)
     return DatasetReport(
         prefix=dataset.prefix,
-        dtype=dataset.dtype.name,
+        dtype=dataset.token_type,
         documents=dataset.document_count,
         sequences=dataset.sequence_count,
         tokens=dataset.token_count,
@@ -147,9 +148,9 @@ def verify(prefix: str | os.PathLike[str], progress: Callable[[int], object] | N
     smallest: int | float | None = None
     largest: int | float | None = None
     with open(dataset.prefix + ".bin", "rb") as file:
-        while block := file.read(HASH_BLOCK):
+        while block := file.read(HASH_BLOCK - HASH_BLOCK % dataset.token_bytes):
             digest.update(block)
-            ids = np.frombuffer(block, dataset.dtype)
+            ids = from_stored(np.frombuffer(block, stored(dataset.token_type)))
             low, high = ids.min().item(), ids.max().item()
             smallest = low if smallest is None else min(smallest, low)
             largest = high if largest is None else max(largest, high)

@@ -9,12 +9,13 @@ import bisect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from steel_megatron.config import ConfigError, DataError
+from steel_megatron.tokens.token_type import UINT24, ThreeByteIds, shown, stored
 
 try:
     from steel_megatron import _indexed
@@ -25,11 +26,6 @@ except ImportError as error:
         rule="it is built when the package is installed",
         fix="pip install -e . in the repository (needs a C++17 compiler)",
     ) from error
-
-
-def best_dtype(vocab_size: int) -> str:
-    """Megatron's choice of token type: two bytes below 65,500 ids, else four."""
-    return "uint16" if vocab_size < 65500 else "int32"
 
 
 class IndexedDataset:
@@ -50,8 +46,12 @@ class IndexedDataset:
                 )
         self._files = [DataFile(self.prefix + suffix) for suffix in (".idx", ".bin")]
         self._reader = _indexed.Reader(self.prefix)
-        self.dtype: np.dtype[Any] = np.dtype(self._reader.dtype)
-        self.tokens: NDArray[Any] = np.frombuffer(self._reader.bin_bytes, self.dtype)
+        self.token_type: str = self._reader.dtype
+        self.token_bytes = stored(self.token_type).itemsize
+        self.dtype = shown(self.token_type)
+        raw = np.frombuffer(self._reader.bin_bytes, stored(self.token_type))
+        # Read as an array is: by its length, its type and stretches of it.
+        self.tokens = cast("NDArray[Any]", ThreeByteIds(raw)) if self.token_type == UINT24 else raw
 
     @property
     def sequence_count(self) -> int:
@@ -111,7 +111,7 @@ class IndexedDataset:
         boundaries = np.array(self.document_indices[first : last + 1])
         bounds = np.full(len(boundaries), self.token_count, np.int64)
         inside = boundaries < self.sequence_count
-        bounds[inside] = self.sequence_pointers[boundaries[inside]] // self.dtype.itemsize
+        bounds[inside] = self.sequence_pointers[boundaries[inside]] // self.token_bytes
         return bounds
 
     def document_blocks(self, at_once: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -129,7 +129,7 @@ class IndexedDataset:
             raise IndexError(f"token {token} of {self.token_count}")
         # bisect and not numpy, which would copy the whole of an array that lies unaligned in the file. Of several that
         # begin at one place, only the last has tokens.
-        sequence = bisect.bisect_right(self.sequence_pointers, token * self.dtype.itemsize) - 1
+        sequence = bisect.bisect_right(self.sequence_pointers, token * self.token_bytes) - 1
         return bisect.bisect_right(self.document_indices, sequence) - 1
 
     def document_starts_between(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -177,8 +177,9 @@ class IndexedWriter:
 
     def __init__(self, prefix: str | os.PathLike[str], dtype: str | np.dtype[Any] = "int32") -> None:
         self.prefix = os.fspath(prefix)
-        self.dtype = np.dtype(dtype)
-        self._writer = _indexed.Writer(self.prefix, self.dtype.name)
+        self.token_type = dtype if isinstance(dtype, str) else dtype.name
+        self.dtype = shown(self.token_type)
+        self._writer = _indexed.Writer(self.prefix, self.token_type)
 
     @property
     def sequence_count(self) -> int:

@@ -24,7 +24,8 @@ from steel_megatron.config import ConfigError, RunConfig, check_layout, check_ru
 from steel_megatron.model.slices import model_slices
 from steel_megatron.optim.batch_size import BatchSize
 from steel_megatron.parallel.grid import Grid
-from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
+from steel_megatron.tokens.indexed import IndexedWriter
+from steel_megatron.tokens.token_type import best_dtype
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.startup.setup import build_components, build_data
 from steel_megatron.training.state import RunState

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from helpers.megatron_files import CODES, Documents, megatron_bytes, read_megatron, write_megatron
 from steel_megatron.config import DataError
-from steel_megatron.tokens.indexed import IndexedDataset, IndexedWriter, best_dtype
+from steel_megatron.tokens.indexed import IndexedDataset, IndexedWriter
+from steel_megatron.tokens.token_type import best_dtype
 
 # Peak memory of a process in kilobytes; ru_maxrss would begin with that of the process which started it.
 PEAK = "peak = lambda: int(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"

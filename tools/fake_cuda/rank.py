@@ -32,7 +32,8 @@ from steel_megatron.optim.optimizer import Optimizer
 from steel_megatron.parallel.data.data_parallel import DataParallel
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.samples.batches import Batch
-from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
+from steel_megatron.tokens.indexed import IndexedWriter
+from steel_megatron.tokens.token_type import best_dtype
 from steel_megatron.training.callbacks.validation import Validation
 from steel_megatron.training.engine import Engine, GPTStage
 from steel_megatron.training.loop import Trainer

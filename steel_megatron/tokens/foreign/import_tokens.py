@@ -30,9 +30,10 @@ from steel_megatron.tokens.foreign.token_files import (
     parquet_documents,
     stream_of,
 )
-from steel_megatron.tokens.indexed import IndexedWriter, best_dtype
+from steel_megatron.tokens.indexed import IndexedWriter
 from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, output_records
 from steel_megatron.tokens.merge.run import check_output
+from steel_megatron.tokens.token_type import best_dtype
 
 log = logging.getLogger(__name__)
 WIDEST = 2**31  # ids are below it

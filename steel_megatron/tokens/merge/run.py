@@ -130,7 +130,7 @@ def check_types(prefixes: Sequence[str]) -> str:
     """
     dtypes: dict[str, str] = {}  # type → first dataset that has it
     for prefix in prefixes:
-        dtypes.setdefault(IndexedDataset(prefix).dtype.name, prefix)
+        dtypes.setdefault(IndexedDataset(prefix).token_type, prefix)
     if len(dtypes) > 1:
         raise DataError(
             "datasets of different token types: " + ", ".join(f"{prefix} is {name}" for name, prefix in dtypes.items()),

@@ -18,6 +18,7 @@ from steel_megatron.jobs.rejects import Reject
 from steel_megatron.tokenizer import EncodedBatch, Tokenizer
 from steel_megatron.tokenizer.encoders import Encoder
 from steel_megatron.tokenizer.steel_encoder import SteelEncoder
+from steel_megatron.tokens.token_type import shown
 from steel_megatron.tokens.tokenise.lines import LineBatch
 from steel_megatron.tokens.tokenise.records import (
     CONTROL,
@@ -33,7 +34,7 @@ from steel_megatron.tokens.tokenise.records import (
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """How lines become ids. ``dtype`` is the dataset's ("uint16", "int32")."""
+    """How lines become ids. ``dtype`` is the dataset's ("uint16", "uint24", "int32")."""
 
     encoder: Encoder
     reference: bytes  # the tokenizer, pickled: loaded only for texts that the encoder fails on
@@ -212,4 +213,4 @@ def _key_tokens(job: EncodeJob, batch: EncodedBatch, text_bytes: int) -> KeyToke
         ends = np.cumsum(lengths_B)[lengths_B > 0]
         ids_T = np.insert(ids_T, ends, job.eod_id)
         lengths_B = lengths_B + (lengths_B > 0)
-    return KeyTokens(ids_T.astype(job.dtype, copy=False), lengths_B, text_bytes)
+    return KeyTokens(ids_T.astype(shown(job.dtype), copy=False), lengths_B, text_bytes)

@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from steel_megatron.jobs.durable import copy_to, partial_of, sync
 from steel_megatron.jobs.hashes import xxh3_of
 from steel_megatron.jobs.tasks import Task
+from steel_megatron.tokens.token_type import stored
 from steel_megatron.tokens.tokenise.part import IDS, LENGTH_TYPE, LENGTHS, PartFiles
 
 GROUP_BYTES = 128 << 20  # of ids that are put in their places together
 # Megatron's index: magic, version, type of the ids, sequences, documents + 1; then lengths, pointers, boundaries.
 HEADER = struct.Struct("<9sQBQQ")
 MAGIC, VERSION = b"MMIDIDX\0\0", 1
-TYPE_CODES = {"int32": 4, "uint16": 8}
+TYPE_CODES = {"int32": 4, "uint16": 8, "uint24": 24}
 
 
 class Place(NamedTuple):
@@ -58,7 +59,7 @@ class PlacedDataset:
 
     def create(self) -> None:
         """Makes the files with their sizes; where they are there already they stay as they are."""
-        item, end = np.dtype(self.dtype).itemsize, self.end
+        item, end = stored(self.dtype).itemsize, self.end
         header = HEADER.pack(MAGIC, VERSION, TYPE_CODES[self.dtype], end.sequences, end.documents + 1)
         for path, head, size in (
             (self.bin, b"", end.tokens * item),
@@ -72,7 +73,7 @@ class PlacedDataset:
     def writing(self) -> Iterator[DatasetFiles]:
         """The files to write documents to."""
         with open(self.bin, "r+b") as tokens, open(self.idx, "r+b") as index:
-            yield DatasetFiles(tokens, index, np.dtype(self.dtype).itemsize, self.end.sequences)
+            yield DatasetFiles(tokens, index, stored(self.dtype).itemsize, self.end.sequences)
 
     def sync(self) -> None:
         """Waits until the disk has all that was written."""

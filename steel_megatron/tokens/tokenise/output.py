@@ -37,7 +37,7 @@ class TokenizeJob:
     tokenizer: Tokenizer
     keys: tuple[str, ...]
     eod_id: int | None  # appended to each document; None: nothing is
-    dtype: str  # "uint16" or "int32"
+    dtype: str  # "uint16", "uint24" or "int32"
     shuffle_seed: int | None = None  # None: documents in the order of the input
     encoder: Mapping[str, Any] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)  # as the manifest has them

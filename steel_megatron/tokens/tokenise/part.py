@@ -17,6 +17,7 @@ from steel_megatron.jobs.parts import Part
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.tasks import Task
 from steel_megatron.jobs.unpack import read_blocks
+from steel_megatron.tokens.token_type import to_stored
 from steel_megatron.tokens.tokenise.batch import EncodeJob, KeyTokens, TokenizedBatch, tokenize_batch
 from steel_megatron.tokens.tokenise.lines import BATCH_BYTES, line_batches
 
@@ -125,7 +126,7 @@ def tokenize_part(job: PartJob, part: Part) -> PartCounts:
             files = [stack.enter_context(open(path, "wb")) for path in paths]
             for batch in line_batches(part.readable(part.content(on_read)), job.batch_bytes):
                 done = tokenize_batch(job.encode, batch)
-                _write(part, counts, done, files)
+                _write(part, counts, done, files, job.encode.dtype)
                 tokens, text_bytes = (sum(column) for column in zip(*map(_size, done.keys), strict=True))
                 add_to(job.counter, read - told, len(done.keys[0].lengths_B), tokens, text_bytes)
                 told = read
@@ -141,7 +142,7 @@ def tokenize_part(job: PartJob, part: Part) -> PartCounts:
     return counts
 
 
-def _write(part: Part, counts: PartCounts, done: TokenizedBatch, files: Sequence[IO[bytes]]) -> None:
+def _write(part: Part, counts: PartCounts, done: TokenizedBatch, files: Sequence[IO[bytes]], dtype: str) -> None:
     """Adds a batch to the files of a part and counts it.
 
     Raises:
@@ -156,7 +157,7 @@ def _write(part: Part, counts: PartCounts, done: TokenizedBatch, files: Sequence
         )
     *outputs, rejected = files
     for key, made, ids, lengths in zip(counts.keys, done.keys, outputs[::2], outputs[1::2], strict=True):
-        ids.write(made.ids_T.data)
+        ids.write(to_stored(made.ids_T, dtype).data)
         lengths.write(made.lengths_B.astype(LENGTH_TYPE).data)
         key.sequences += int(np.count_nonzero(made.lengths_B))
         key.tokens += len(made.ids_T)

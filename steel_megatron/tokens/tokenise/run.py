@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from steel_megatron import __version__
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.jobs.durable import PARTIAL, beside, partial_of, write_json
@@ -33,8 +31,9 @@ from steel_megatron.jobs.rejects import no_document, rejects_path
 from steel_megatron.jobs.tasks import Task, clear, work_folder, writing_dataset
 from steel_megatron.tokenizer import Tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS, ONE_THREAD, ChosenEncoder, Encoder, choose_encoder
-from steel_megatron.tokens.indexed import best_dtype
 from steel_megatron.tokens.manifest import Manifest, TokenizerRecord
+from steel_megatron.tokens.token_type import AUTO as AUTO_TYPE
+from steel_megatron.tokens.token_type import chosen_type, stored
 from steel_megatron.tokens.tokenise.batch import EncodeJob
 from steel_megatron.tokens.tokenise.flow import Block, Flow, Work, blocks_upto, mark_of, work_on
 from steel_megatron.tokens.tokenise.inputs import Inputs
@@ -83,6 +82,7 @@ def tokenize(
     append_eod: bool = False,
     encoder: str = AUTO,
     shuffle_seed: int | None = None,
+    token_type: str = AUTO_TYPE,
     workers: int = 1,
     engine: str = "local",
     overwrite: bool = False,
@@ -100,6 +100,7 @@ def tokenize(
         append_eod: each document that has a token ends with the tokenizer's ``eod_id``.
         encoder: one of ``steel_megatron.tokenizer.encoders.ENCODERS``; whichever it is, the ids are the tokenizer's.
         shuffle_seed: writes the documents in a random order that depends on the seed alone; None keeps the input's.
+        token_type: one of ``steel_megatron.tokens.token_type.TOKEN_TYPES``.
         workers: processes that encode; 1 works in this process.
         engine: "local" or "ray".
         overwrite: replaces what is there. Without it, a whole dataset from the same inputs, tokenizer and settings is
@@ -127,9 +128,8 @@ def tokenize(
         )
     found = find_inputs(inputs, JSON_LINES)
     files = [InputFile.of(file) for file in found.files]
-    job = TokenizeJob(
-        tokenizer, keys, eod_id, best_dtype(tokenizer.vocab_size), shuffle_seed, skip_damaged=skip_damaged
-    )
+    dtype = chosen_type(token_type, tokenizer.vocab_size)
+    job = TokenizeJob(tokenizer, keys, eod_id, dtype, shuffle_seed, skip_damaged=skip_damaged)
     prefixes = {key: dataset_prefix(output_prefix, key) for key in keys}
     work = beside(output_prefix, ".parts.partial")
     with ExitStack() as stack:
@@ -183,7 +183,7 @@ class _Run:
         self.folder = folder
         self.inputs = inputs
         self.prefixes = [dataset_prefix(output_prefix, key) for key in job.keys]
-        self.item = np.dtype(job.dtype).itemsize
+        self.item = stored(job.dtype).itemsize
         self.files = PartFiles(os.fspath(folder), len(job.keys))
         self.bins = [partial_of(Path(f"{prefix}.bin")) for prefix in self.prefixes]
         self.used: set[int] = set()  # parts whose files may have gone to a dataset

@@ -22,6 +22,7 @@ from steel_megatron.jobs.durable import sync
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.tasks import Task
+from steel_megatron.tokens.token_type import stored
 from steel_megatron.tokens.tokenise.join import Group, JoinJob, Place, remove_parts, used_parts
 from steel_megatron.tokens.tokenise.part import IDS, LENGTH_TYPE, LENGTHS
 
@@ -75,7 +76,7 @@ class Bucket(NamedTuple):
 def sort_group(job: ShuffleJob, group: Group) -> dict[str, Any]:
     """Sorts the documents of a group of parts by their keys."""
     files = [job.files.file(part, job.key, IDS) for part in range(group.first, group.stop)]
-    ids = np.concatenate([np.fromfile(path, job.dataset.dtype) for path in files])
+    ids = np.concatenate([np.fromfile(path, stored(job.dataset.dtype)) for path in files])
     lengths = np.concatenate([np.fromfile(path.with_suffix(LENGTHS), LENGTH_TYPE) for path in files]).astype(np.int64)
     first = job.starts[group.first].documents
     numbers = np.arange(first, first + len(lengths))
@@ -106,8 +107,8 @@ def gather_bucket(job: ShuffleJob, bucket: Bucket) -> dict[str, Any]:
     for number in range(job.groups):
         task = job.sorted_group(number)
         start, stop = np.fromfile(task.file(STARTS), np.int64, 6, offset=24 * bucket.number).reshape(2, 3)
-        ids.append(_stretch(task.file(IDS), job.dataset.dtype, start[2], stop[2]))
-        tables.append(_stretch(task.file(DOCUMENTS), "int64", 2 * start[0], 2 * stop[0]).reshape(-1, 2))
+        ids.append(_stretch(task.file(IDS), stored(job.dataset.dtype), start[2], stop[2]))
+        tables.append(_stretch(task.file(DOCUMENTS), np.dtype(np.int64), 2 * start[0], 2 * stop[0]).reshape(-1, 2))
     numbers, lengths = np.ascontiguousarray(np.concatenate(tables).T)
     order = np.lexsort((numbers, document_keys(job.seed, numbers.astype(np.uint64))))
     with job.dataset.writing() as files:
@@ -130,7 +131,7 @@ def shuffle(engine: Engine, job: ShuffleJob, groups: Sequence[Group]) -> None:
     starts = [np.fromfile(job.task(group).file(STARTS), np.int64).reshape(-1, 3) for group in groups]
     begins = np.sum(starts, axis=0)  # what all groups have before a bucket
     job = replace(job, buckets=tuple(Place(*begin) for begin in begins.tolist()))
-    item = np.dtype(job.dataset.dtype).itemsize
+    item = stored(job.dataset.dtype).itemsize
     sizes = np.diff(begins[:, 2]) * item
     buckets = [Bucket(number, size) for number, size in enumerate(sizes.tolist())]
     every = max(len(buckets) // TRIMS, 1)
@@ -165,8 +166,8 @@ def _gathered(job: ShuffleJob, bucket: Bucket) -> Task:
     return Task(Path(job.files.folder, f"bucket.{job.key}.{bucket.number:04d}"), ())
 
 
-def _stretch(path: Path, dtype: str, start: int, stop: int) -> NDArray[Any]:
-    return np.fromfile(path, dtype, stop - start, offset=start * np.dtype(dtype).itemsize)
+def _stretch(path: Path, dtype: np.dtype[Any], start: int, stop: int) -> NDArray[Any]:
+    return np.fromfile(path, dtype, stop - start, offset=start * dtype.itemsize)
 
 
 def _cut(path: Path, size: int) -> None:
