@@ -102,7 +102,7 @@ def _straight(job: EncodeJob, encoder: SteelEncoder, data: bytes) -> TokenizedBa
         return None
     if found is None:
         return None
-    keys = tuple(KeyTokens(key.ids_T.astype(job.dtype, copy=False), *key[1:]) for key in found.keys)
+    keys = tuple(KeyTokens(key.ids_T.astype(shown(job.dtype), copy=False), *key[1:]) for key in found.keys)
     return TokenizedBatch(keys, [], found.blank_lines, found.lines)
 
 
