@@ -76,6 +76,6 @@ def run(args: argparse.Namespace) -> int:
     tokenizer = build_tokenizer("HuggingFaceTokenizer", output)
     if tokenizer.vocab_size < args.vocab_size:
         log.warning("the text has pairs for %d ids only, not %d", tokenizer.vocab_size, args.vocab_size)
-    tell_suspects(trained.suspects)
+    tell_suspects(trained.suspects, {})
     print(f"{output}: {tokenizer.vocab_size:,} ids, fingerprint {tokenizer.fingerprint}; {trained.summary()}")
     return 1 if args.strict and (trained.rejects or trained.suspects) else 0
