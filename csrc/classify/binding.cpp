@@ -45,7 +45,7 @@ const std::vector<uint32_t>& normalise(const Text& text, uint64_t characters, No
   const auto add = [&](const auto* data) {
     for (size_t i = 0; i < length; ++i) normalised.add(data[i]);
   };
-  normalised.begin();
+  normalised.begin(length);
   if (text.width == 1) add(static_cast<const uint8_t*>(text.data));
   else if (text.width == 2) add(static_cast<const uint16_t*>(text.data));
   else add(static_cast<const uint32_t*>(text.data));
@@ -57,7 +57,7 @@ const std::vector<uint32_t>& normalise(const char* begin, const char* end, uint6
                                        Normalised& normalised) {
   const auto* at = reinterpret_cast<const unsigned char*>(begin);
   const auto* stop = reinterpret_cast<const unsigned char*>(end);
-  normalised.begin();
+  normalised.begin(std::min<size_t>(static_cast<size_t>(stop - at), characters));
   for (; at < stop && characters > 0; --characters) {
     uint32_t c = *at++;
     if (c >= 0x80) {

@@ -27,44 +27,70 @@ constexpr uint32_t kCodePoint = kBetween - 1;
 
 inline bool ends_line(uint32_t c) { return (c >= 0x0A && c <= 0x0D) || c == 0x85 || c == 0x2028 || c == 0x2029; }
 
+// What a character becomes: itself with its marks, or one of these.
+constexpr uint32_t kNothing = 0, kSpace = 1, kLineFeed = 2, kLastOfThese = 2;
+
+inline uint32_t normalised(uint32_t c) {
+  using minhash::Kind;
+  const Kind kind = minhash::kind_of(c);
+  if (kind == Kind::kInvisible) return kNothing;
+  if (kind == Kind::kSpace) return ends_line(c) ? kLineFeed : kSpace;
+  c = minhash::fold(c);
+  if (c >= '0' && c <= '9') c = '0';
+  return c | (kind == Kind::kLetter ? kOfWord : kind == Kind::kIdeograph ? kBetween : 0);
+}
+
+// `normalised` of the characters of a byte.
+struct AsciiTable {
+  uint32_t of[0x80];
+  AsciiTable() {
+    for (uint32_t c = 0; c < 0x80; ++c) of[c] = normalised(c);
+  }
+};
+
 // Normalises a text character by character: full-width forms and capitals folded, digits as 0, invisible characters left
 // out, a run of white space as one line feed (where it ends a line) or one space. Begins and ends with a line feed.
 class Normalised {
  public:
-  void begin() {
-    held_.clear();
-    held_.push_back('\n' | kBetween);
-    space_ = 0;
+  // Of a text of at most so many characters.
+  void begin(size_t most) {
+    static const AsciiTable ascii;
+    ascii_ = ascii.of;
+    held_.resize(most + 2);
+    end_ = held_.data();
+    *end_++ = kLineEnd;
+    space_ = kNothing;
   }
 
   void add(uint32_t c) {
-    using minhash::Kind;
-    const Kind kind = minhash::kind_of(c);
-    if (kind == Kind::kInvisible) return;
-    if (kind == Kind::kSpace) {
-      if (space_ != '\n') space_ = ends_line(c) ? '\n' : ' ';
-      return;
+    const uint32_t found = c < 0x80 ? ascii_[c] : normalised(c);
+    if (found > kLastOfThese) {
+      if (space_ != kNothing) put_space();
+      *end_++ = found;
+    } else if (found > space_) {
+      space_ = found;
     }
-    put_space();
-    c = minhash::fold(c);
-    if (c >= '0' && c <= '9') c = '0';
-    held_.push_back(c | (kind == Kind::kLetter ? kOfWord : kind == Kind::kIdeograph ? kBetween : 0));
   }
 
   const std::vector<uint32_t>& end() {
-    space_ = '\n';
+    space_ = kLineFeed;
     put_space();
+    held_.resize(static_cast<size_t>(end_ - held_.data()));
     return held_;
   }
 
  private:
+  static constexpr uint32_t kLineEnd = '\n' | kBetween;
+
   void put_space() {
-    if (space_ != 0 && held_.back() != ('\n' | kBetween)) held_.push_back(space_ == '\n' ? '\n' | kBetween : ' ');
-    space_ = 0;
+    if (end_[-1] != kLineEnd) *end_++ = space_ == kLineFeed ? kLineEnd : ' ';
+    space_ = kNothing;
   }
 
+  const uint32_t* ascii_ = nullptr;
   std::vector<uint32_t> held_;
-  uint32_t space_ = 0;  // the run of white space that is open
+  uint32_t* end_ = nullptr;
+  uint32_t space_ = kNothing;  // the run of white space that is open
 };
 
 constexpr uint32_t kMultiplier = 0x9E3779B1U;
