@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from steel_megatron.config import DataError
 from steel_megatron.corpus.cleaning.document import Document
-from steel_megatron.corpus.cleaning.operation import NO_LIMIT, Filter, Mapper, RecordFilter
+from steel_megatron.corpus.cleaning.operation import CODE, FILES, NO_LIMIT, Filter, Mapper, RecordFilter
 from steel_megatron.corpus.cleaning.recipe import Recipe
 from steel_megatron.corpus.corpus import RejectedRecordError
 from steel_megatron.corpus.readers.json_lines import read_json_lines
@@ -83,7 +83,10 @@ class Calibration:
 
     def yaml(self) -> str:
         """The recipe with the proposed limits."""
-        steps = [(name, dict(parameters)) for name, parameters in self.recipe.steps]
+        steps = [
+            (name, {key: value for key, value in parameters.items() if key not in (CODE, FILES)})
+            for name, parameters in self.recipe.steps
+        ]
         for each in self.measured:
             for name, value in zip(each.names, each.proposed, strict=True):
                 if value is not None:
@@ -129,7 +132,7 @@ def calibrate(
                 values[at].append(operation.judge_record(document.record).value)
                 at += 1
             elif isinstance(operation, Filter):
-                values[at].append(operation.measure(document.plain()))
+                values[at].append(operation.judge(document.plain()).value)
                 at += 1
     if not sources:
         raise DataError(f"no record of {unread:,} gives a text", rule="at least one does", fix="check --input")

@@ -13,6 +13,7 @@ from steel_megatron.corpus.classify import TrainSettings, score, train_classifie
 from steel_megatron.corpus.classify.language_model import NgramSettings, train_ngrams
 from steel_megatron.corpus.classify.model import Features
 from steel_megatron.corpus.cleaning import clean, read_recipe
+from steel_megatron.corpus.cleaning.calibrate import calibrate
 from steel_megatron.corpus.cleaning.operation import FILES
 from steel_megatron.corpus.cleaning.recipe import build_steps
 
@@ -90,6 +91,23 @@ def filter_text(text: str):
     from steel_megatron._text import Text
 
     return Text(text)
+
+
+def test_limits_are_calibrated_on_a_sample(world: Path, tmp_path: Path) -> None:
+    model = str(tmp_path / "prose.ngram")
+    train_ngrams([world / "b.jsonl"], model, NgramSettings(order=3))
+    steps = (
+        {"language_filter": {"lang": ["en"], "min_score": 0.1}},
+        {"quality_score_filter": {"models": str(world / "one.classifier"), "min_score": 0.5}},
+        {"ngram_perplexity_filter": {"model": model, "max_ppl": 8}},
+    )
+    found = calibrate(read_recipe(str(recipe(tmp_path, *steps))), [str(world / "b.jsonl")], records=50, keep=0.9)
+    assert [each.statistic for each in found.measured] == ["language_score", "quality", "ngram_perplexity"]
+    (tmp_path / "proposed.yaml").write_text(found.yaml(), encoding="utf-8")
+    assert FILES not in found.yaml()
+    proposed = read_recipe(str(tmp_path / "proposed.yaml"))
+    assert [name for name, _ in proposed.steps] == [name for step in steps for name in step]
+    assert all(FILES in parameters for _, parameters in proposed.steps)
 
 
 def test_another_file_of_the_same_name_is_another_recipe(world: Path, tmp_path: Path) -> None:
