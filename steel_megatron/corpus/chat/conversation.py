@@ -23,6 +23,7 @@ CHAT_TEMPLATE = Option(
 )
 ROLES = {
     "system": "system",
+    "developer": "system",
     "user": "user",
     "human": "user",
     "assistant": "assistant",

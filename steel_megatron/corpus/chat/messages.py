@@ -15,6 +15,7 @@ from steel_megatron.corpus.chat.conversation import SYSTEM, Turn
 from steel_megatron.corpus.corpus import RejectedRecordError, optional_string
 
 _LISTS = ("messages", "conversations", "conversation", "dialogue", "items")
+_SYSTEM = {"system", "developer"}
 _CALLS = {"function_call", "tool_call"}  # ShareGPT's name of a turn that is nothing but a call
 _RESPONSE = re.compile(r"\s*<tool_response>\n?(.*?)\n?</tool_response>\s*", re.DOTALL)
 MESSAGE_REASONS = {
@@ -31,12 +32,14 @@ def turns_of(record: Mapping[str, Any]) -> list[Turn]:
         RejectedRecordError: it is no such conversation.
     """
     turns = [_turn(message) for message in _messages(record)]
+    if turns and turns[0][0] in _SYSTEM and not turns[0][1].strip():  # many sets write one that says nothing
+        turns.pop(0)
     system = optional_string(record, "system").strip()
-    if system and (not turns or turns[0][0] != "system"):
+    if system and (not turns or turns[0][0] not in _SYSTEM):
         turns.insert(0, ("system", system))
     tools = _tools(record)
     if tools:
-        given = turns.pop(0)[1] if turns and turns[0][0] == "system" else SYSTEM
+        given = turns.pop(0)[1] if turns and turns[0][0] in _SYSTEM else SYSTEM
         # Some data sets tell the tools in the system turn already, and once more beside it.
         turns.insert(0, ("system", given if "<tools>" in given else f"{given}\n\n{_TOOLS.format(tools)}"))
     return turns

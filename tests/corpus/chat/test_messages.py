@@ -118,6 +118,17 @@ def test_hermes_tells_its_tools_in_words_already() -> None:
     assert text.count("<tools>") == text.count("<tool_response>") == text.count("<tool_call>") == 1
 
 
+def test_a_system_turn_that_says_nothing_is_none() -> None:
+    turns = [("human", "甲"), ("gpt", "乙")]
+    plain = {"conversations": [{"from": role, "value": text} for role, text in turns]}
+    for said in ("", " \n"):
+        record = {"conversations": [{"from": "system", "value": said}, *plain["conversations"]]}
+        assert text_of(record) == text_of(plain)
+        assert text_of(record | {"tools": [TOOL]}) == text_of(plain | {"tools": [TOOL]})
+    told = {"conversations": [{"from": "developer", "value": "你是诗人。"}, *plain["conversations"]]}
+    assert text_of(told).startswith("<|im_start|>system\n你是诗人。<|im_end|>")
+
+
 def test_text_comes_in_parts_and_pictures_are_none() -> None:
     parts = [{"type": "text", "text": "甲"}, {"type": "text", "text": "乙"}]
     answer = {"role": "assistant", "content": "丙"}
