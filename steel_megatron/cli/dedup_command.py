@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="What all workers of a machine may take together (above 0; default: 4G).",
     )
+    parser.add_argument(
+        "--signatures",
+        metavar="DIR",
+        help="Keep the signatures of this run in DIR, and compare with those of the runs before that are there: of "
+        "equal documents theirs are kept.",
+    )
     add_engine(parser)
     add_number(
         parser,
@@ -101,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         memory=args.memory,
         engine=args.engine,
         overwrite=args.overwrite,
+        signatures=args.signatures,
         skip_damaged=args.skip_damaged,
     )
     if done.done_before:

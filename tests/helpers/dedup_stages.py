@@ -44,8 +44,8 @@ def signed(folder: Path, sources: Mapping[str, Iterable[str]], cut: Partitions, 
 
 def through_exact(job: Job) -> Job:
     """Stage 2."""
-    for part in job.plan.parts:
-        exact.partition_part(job, part)
+    for at in job.signed:
+        exact.partition_part(job, at)
     for number in range(job.partitions.exact):
         exact.pair_partition(job, number)
     exact.write_firsts(job)
@@ -55,8 +55,8 @@ def through_exact(job: Job) -> Job:
 def through_bands(job: Job) -> Job:
     """Stages 2 and 3."""
     through_exact(job)
-    for part in job.plan.parts:
-        bands.partition_part(job, part)
+    for at in job.signed:
+        bands.partition_part(job, at)
     for number in range(job.partitions.bands):
         bands.pair_partition(job, number)
     return job

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steel_megatron._minhash import BANDS, PERMUTATIONS, band_records, bucket_pairs
-from steel_megatron.corpus.dedup import exact, sign
+from steel_megatron.corpus.dedup import exact
 from steel_megatron.corpus.dedup.partitions import read_partition, write_partitioned
 from steel_megatron.corpus.dedup.work import Job
-from steel_megatron.jobs.parts import Part
 
 PARTITION, STAGE = "band_partitions", "candidate_pairs"
 ENTRY_BYTES = 12  # 64 bits of key, 32 bits of document
@@ -21,12 +20,12 @@ TASK_BYTES_PER_ENTRY = 80  # the entry, four pairs at most, and room to grow
 BATCH = 1 << 15  # documents handled at once: 20 MB
 
 
-def partition_part(job: Job, part: Part) -> dict[str, Any]:
-    """The band entries of a part's documents that have shingles and are the first of their text."""
+def partition_part(job: Job, at: int) -> dict[str, Any]:
+    """The band entries of those of a stretch of documents that have shingles and are the first of their text."""
 
     def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
-        first = job.firsts[part.number]
-        marks_path, path = (job.path(sign.STAGE, part.number, suffix) for suffix in (".marks", ".signatures"))
+        first = job.firsts[at]
+        marks_path, path = (job.signed_path(at, suffix) for suffix in (".marks", ".signatures"))
         with open(marks_path, "rb") as marks_file, open(path, "rb") as file, open(job.file(exact.FIRSTS), "rb") as same:
             same.seek(4 * first)
             while marks := marks_file.read(BATCH):
@@ -37,7 +36,7 @@ def partition_part(job: Job, part: Part) -> dict[str, Any]:
                 yield band_records(signatures, active.view(np.uint8), first, job.partitions.bands)
                 first += count
 
-    return write_partitioned(job, PARTITION, part.number, batches(), ENTRY_BYTES)
+    return write_partitioned(job, PARTITION, at, batches(), ENTRY_BYTES)
 
 
 def pair_partition(job: Job, number: int) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from steel_megatron.corpus.dedup import sign
 from steel_megatron.corpus.dedup.partitions import read_partition, write_partitioned
 from steel_megatron.corpus.dedup.work import Job
 from steel_megatron.jobs.durable import whole
-from steel_megatron.jobs.parts import Part
 
 PARTITION, STAGE = "exact_partitions", "exact_pairs"
 FIRSTS = "exact.u32"
@@ -25,12 +24,12 @@ TASK_BYTES_PER_ENTRY = 48  # the entry, its pair, and room to grow
 BATCH = 1 << 18  # documents handled at once
 
 
-def partition_part(job: Job, part: Part) -> dict[str, Any]:
-    """The hashes of a part, ordered by partition."""
+def partition_part(job: Job, at: int) -> dict[str, Any]:
+    """The hashes of a stretch of documents, ordered by partition."""
 
     def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
-        first = job.firsts[part.number]
-        marks_path, hashes_path = (job.path(sign.STAGE, part.number, suffix) for suffix in (".marks", ".hashes"))
+        first = job.firsts[at]
+        marks_path, hashes_path = (job.signed_path(at, suffix) for suffix in (".marks", ".hashes"))
         with open(marks_path, "rb") as marks_file, open(hashes_path, "rb") as hashes_file:
             while marks := marks_file.read(BATCH):
                 marks_D = np.frombuffer(marks, np.uint8)
@@ -45,7 +44,7 @@ def partition_part(job: Job, part: Part) -> dict[str, Any]:
                 counts = np.bincount(target.astype(np.int64), minlength=count).astype(np.uint64)
                 yield entries[np.argsort(target, kind="stable")].view(np.uint8), counts
 
-    return write_partitioned(job, PARTITION, part.number, batches(), ENTRY.itemsize)
+    return write_partitioned(job, PARTITION, at, batches(), ENTRY.itemsize)
 
 
 def pair_partition(job: Job, number: int) -> dict[str, Any]:

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from steel_megatron._minhash import BANDS, SignatureFiles, flatten, unite
-from steel_megatron.corpus.dedup import bands, exact, sign
-from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.corpus.dedup import bands, exact
+from steel_megatron.corpus.dedup.work import GROUPS, Job
 from steel_megatron.jobs.durable import whole
 
 STAGE = "verified_pairs"
-GROUPS = "groups.u32"
 # A document has at most four pairs per band, each held three times while they are ordered.
 TASK_BYTES_PER_DOCUMENT = 4 * BANDS * 8 * 3
 
@@ -27,17 +26,17 @@ TASK_BYTES_PER_DOCUMENT = 4 * BANDS * 8 * 3
 @lru_cache(maxsize=1)
 def signature_files(job: Job) -> SignatureFiles:
     """The signatures of a run; opened once per process."""
-    paths = [str(job.path(sign.STAGE, part.number, ".signatures")) for part in job.plan.parts]
+    paths = [str(job.signed_path(at, ".signatures")) for at in job.signed]
     return SignatureFiles(paths, list(job.firsts[:-1]))
 
 
 def range_count(job: Job) -> int:
-    return math.ceil(job.documents / job.partitions.documents_per_range)
+    return math.ceil((job.documents - job.own_first) / job.partitions.documents_per_range)
 
 
 def verify_range(job: Job, number: int) -> dict[str, Any]:
-    """Of the pairs whose later document is in a range, those similar enough."""
-    least = number * job.partitions.documents_per_range
+    """Of the pairs whose later document is in a range of those of this run, those similar enough."""
+    least = job.own_first + number * job.partitions.documents_per_range
     bounds = np.array([least, least + job.partitions.documents_per_range], np.uint64) << np.uint64(32)
     pieces = []
     for partition in range(job.partitions.bands):
@@ -62,6 +61,10 @@ def write_groups(job: Job) -> None:
         return
     with whole(target) as file, open(job.file(exact.FIRSTS), "rb") as firsts:
         shutil.copyfileobj(firsts, file)
+        file.seek(0)
+        for path in job.stays:
+            with open(path, "rb") as stay:
+                shutil.copyfileobj(stay, file)
         file.flush()
         if job.documents and not job.plan.settings.exact_only:
             parents = np.memmap(file.name, np.uint32, "r+")

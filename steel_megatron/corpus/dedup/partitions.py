@@ -39,9 +39,9 @@ def read_partition(job: Job, stage: str, partition: int, entry_bytes: int) -> ND
     """The bytes of all entries of a partition, in one array that may be written to."""
     width = (job.partitions.exact if stage.startswith("exact") else job.partitions.bands) + 1
     pieces: list[tuple[int, int, int]] = []
-    for part in job.plan.parts:
-        index = np.fromfile(job.path(stage, part.number, ".index"), np.uint64).reshape(-1, width)
-        pieces += [(part.number, int(row[partition]), int(row[partition + 1])) for row in index]
+    for at in job.signed:
+        index = np.fromfile(job.path(stage, at, ".index"), np.uint64).reshape(-1, width)
+        pieces += [(at, int(row[partition]), int(row[partition + 1])) for row in index]
     entries = np.empty(sum(stop - start for _, start, stop in pieces), np.uint8)
     view, at = entries.data, 0
     for number, start, stop in pieces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -18,6 +19,7 @@ from steel_megatron.corpus.dedup.evaluation_sets import read_items
 from steel_megatron.corpus.dedup.plan import DUPLICATES, PART_BYTES, REJECTS, REPORT, WORK, Plan, make_plan, output_of
 from steel_megatron.corpus.dedup.report import make_report
 from steel_megatron.corpus.dedup.settings import DedupSettings, SourceInput
+from steel_megatron.corpus.dedup.store import SignatureStore
 from steel_megatron.corpus.dedup.work import Job, Partitions, Stages
 from steel_megatron.jobs.durable import join, whole, write_json
 from steel_megatron.jobs.engine import Engine
@@ -57,6 +59,7 @@ def deduplicate(
     engine: str = "local",
     overwrite: bool = False,
     skip_damaged: bool = False,
+    signatures: str | os.PathLike[str] | None = None,
     part_bytes: int = PART_BYTES,
 ) -> Deduplicated:
     """Writes the documents of all inputs that are kept, ``duplicates.jsonl.zst`` and ``report.json`` to a folder.
@@ -68,6 +71,8 @@ def deduplicate(
         engine: "local" or "ray".
         overwrite: replace what another run left in ``output``.
         skip_damaged: what can be read of a damaged file is taken, and the report names it.
+        signatures: folder of the signatures of earlier runs, whose documents come before all of these, and to which
+            those of this one are added.
         part_bytes: larger plain files are cut.
 
     Raises:
@@ -78,18 +83,26 @@ def deduplicate(
     plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, target, skip_damaged)
     read_items(plan.sets)  # so that a wrong file stops the run before it starts
     _check_target(target)
-    with work_folder(target / WORK, target) as folder:
+    kept = None if signatures is None else Path(signatures).absolute()
+    with SignatureStore.opened(kept, target) as store, work_folder(target / WORK, target) as folder:
+        plan = store.compared(plan, overwrite)
         finished = _finished(target, plan, overwrite)
         if finished is None:
             plan = _gone_on_with(target, plan, part_bytes)
             with InputHashes() as hashes:
-                _stages(Job(str(folder.absolute()), plan), stages, target, hashes)
+                _stages(store.earlier(Job(str(folder.absolute()), plan)), stages, target, hashes, store)
+        elif not store.has_this_run:
+            raise DataError(
+                f"{kept} has no signatures of the run in {target}",
+                rule="a run keeps its signatures while it is made",
+                fix="give --overwrite to make it again, or leave --signatures out",
+            )
         report = finished or json.loads((target / REPORT).read_bytes())
         shutil.rmtree(folder)
     return Deduplicated(target, report, done_before=finished is not None)
 
 
-def _stages(job: Job, engine: Stages, target: Path, hashes: InputHashes) -> None:
+def _stages(job: Job, engine: Stages, target: Path, hashes: InputHashes, store: SignatureStore) -> None:
     """Signatures → exact duplicates → bands → pairs → groups → outputs."""
     plan = job.plan
     by_bytes = 1 + sum(file.bytes for file in plan.files) // BYTES_PER_WORKER
@@ -100,21 +113,20 @@ def _stages(job: Job, engine: Stages, target: Path, hashes: InputHashes) -> None
             rule="a damaged input is an error without --skip-damaged",
             fix="give --skip-damaged again, or mend the input and give --overwrite",
         )
-    firsts = [0]
-    for counts in signed:
-        firsts.append(firsts[-1] + counts["documents"])
+    documents = [*(part.documents for part in job.earlier), *(counts["documents"] for counts in signed)]
+    firsts = list(itertools.accumulate(documents, initial=0))
     if firsts[-1] > MOST_DOCUMENTS:
         raise DataError(f"{firsts[-1]:,} documents", rule=f"a run takes at most {MOST_DOCUMENTS:,}")
     job = replace(job, firsts=tuple(firsts))
     job = replace(job, partitions=_partitions(job, engine))
     cut = job.partitions
     most = 1 + job.documents // DOCUMENTS_PER_WORKER
-    engine.run(exact.PARTITION, exact.partition_part, job, plan.parts, most=most)
+    engine.run(exact.PARTITION, exact.partition_part, job, job.signed, most=most)
     need = 2 * exact.TASK_BYTES_PER_ENTRY * math.ceil(job.documents / cut.exact)
     engine.run(exact.STAGE, exact.pair_partition, job, range(cut.exact), most=most, task_bytes=need)
     exact.write_firsts(job)
     if not plan.settings.exact_only:
-        engine.run(bands.PARTITION, bands.partition_part, job, plan.parts, most=most)
+        engine.run(bands.PARTITION, bands.partition_part, job, job.signed, most=most)
         need = bands.TASK_BYTES_PER_ENTRY * bands.ENTRIES_PER_DOCUMENT * math.ceil(job.documents / cut.bands)
         engine.run(bands.STAGE, bands.pair_partition, job, range(cut.bands), most=most, task_bytes=need)
         _drop(job, bands.PARTITION, ".records")
@@ -132,6 +144,7 @@ def _stages(job: Job, engine: Stages, target: Path, hashes: InputHashes) -> None
         if not others[what].bytes:  # duplicates are a packed list, if an empty one
             (target / name).unlink()
             del others[what]
+    store.add(job)
     write_json(target / REPORT, make_report(job, hashes.of(plan.files), others))
 
 

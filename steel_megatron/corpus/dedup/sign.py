@@ -16,10 +16,10 @@ import xxhash
 from steel_megatron._minhash import plain_texts, signatures
 from steel_megatron.corpus.dedup.evaluation_sets import searched_items
 from steel_megatron.corpus.dedup.lines import parse_record, read_lines
-from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.corpus.dedup.work import SIGNED, Job
 from steel_megatron.jobs.parts import DAMAGE, Part
 
-STAGE = "signatures"
+STAGE = SIGNED
 # Marks. A document without one takes part in everything.
 INVALID, CONTAMINATED, EMPTY, SHORT = 1, 2, 4, 8
 BATCH_BYTES = 4 << 20

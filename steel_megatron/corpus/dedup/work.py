@@ -9,7 +9,11 @@ from typing import Any
 
 from steel_megatron.corpus.dedup.plan import Plan
 from steel_megatron.jobs.engine import Engine
+from steel_megatron.jobs.parts import Part
 from steel_megatron.jobs.tasks import Task
+
+SIGNED = "signatures"  # the stage that reads the texts
+GROUPS = "groups.u32"
 
 
 @dataclass(frozen=True)
@@ -22,22 +26,63 @@ class Partitions:
 
 
 @dataclass(frozen=True)
+class Signed:
+    """The documents of one part of an earlier run.
+
+    Args:
+        stem: of the files that signing left of it.
+    """
+
+    stem: str
+    source: str
+    documents: int
+
+
+@dataclass(frozen=True)
 class Job:
     """What every task is given.
 
     Args:
         folder: the work folder.
-        firsts: number of the first document of each part, then the count of all documents; known after signing.
+        firsts: number of the first document of each earlier part and of each part, then the count of all documents;
+            known after signing.
+        earlier: parts of earlier runs, whose documents come before those of this one, and whose fates stand.
+        stays: files that say which document stays for each of the earlier ones.
     """
 
     folder: str
     plan: Plan
     firsts: tuple[int, ...] = ()
     partitions: Partitions = Partitions(1, 1, 1)
+    earlier: tuple[Signed, ...] = ()
+    stays: tuple[str, ...] = ()
 
     @property
     def documents(self) -> int:
         return self.firsts[-1]
+
+    @property
+    def own_first(self) -> int:
+        """The number of the first document that is not of an earlier run."""
+        return self.firsts[len(self.earlier)]
+
+    @property
+    def signed(self) -> range:
+        """Numbers of all stretches of documents: the earlier ones, then the parts."""
+        return range(len(self.firsts) - 1)
+
+    def first_of(self, part: Part) -> int:
+        return self.firsts[len(self.earlier) + part.number]
+
+    def source_of(self, at: int) -> str:
+        """The source of a stretch of documents."""
+        count = len(self.earlier)
+        return self.earlier[at].source if at < count else self.plan.parts[at - count].file.source
+
+    def signed_path(self, at: int, suffix: str) -> Path:
+        """A file that signing left of a stretch of documents."""
+        count = len(self.earlier)
+        return Path(self.earlier[at].stem + suffix) if at < count else self.path(SIGNED, at - count, suffix)
 
     def path(self, stage: str, number: int, suffix: str) -> Path:
         return Path(self.folder) / stage / f"{number:06d}{suffix}"

@@ -14,10 +14,10 @@ import orjson
 
 from steel_megatron._minhash import PERMUTATIONS
 from steel_megatron.corpus.dedup import exact, sign
-from steel_megatron.corpus.dedup.groups import GROUPS, signature_files
+from steel_megatron.corpus.dedup.groups import signature_files
 from steel_megatron.corpus.dedup.lines import parse_record, read_lines
 from steel_megatron.corpus.dedup.plan import output_of
-from steel_megatron.corpus.dedup.work import Job
+from steel_megatron.corpus.dedup.work import GROUPS, Job
 from steel_megatron.jobs.durable import give_name, join, whole
 from steel_megatron.jobs.hashes import FileRecord, hash_file
 from steel_megatron.jobs.packed import open_packed
@@ -76,7 +76,7 @@ def _lines_before(job: Job, part: Part) -> int:
 
 def _fates(job: Job, part: Part) -> Iterator[dict[str, Any]]:
     """What becomes of each document of a part, in order."""
-    number = job.firsts[part.number]
+    number = job.first_of(part)
     with ExitStack() as stack:
         marks_file = stack.enter_context(open(job.path(sign.STAGE, part.number, ".marks"), "rb"))
         firsts_file = stack.enter_context(open(job.file(exact.FIRSTS), "rb"))
@@ -134,11 +134,11 @@ class _Ids:
 
     def of(self, document: int) -> tuple[str, str]:
         """The source and the id of a document."""
-        number = bisect_right(self.job.firsts, document, hi=len(self.job.plan.parts)) - 1
+        number = bisect_right(self.job.firsts, document, hi=len(self.job.signed)) - 1
         if number not in self._files:
             if len(self._files) >= 128:
                 self._close()
-            paths = [self.job.path(sign.STAGE, number, suffix) for suffix in (".ids", ".id_ends")]
+            paths = [self.job.signed_path(number, suffix) for suffix in (".ids", ".id_ends")]
             self._files[number] = paths[0].open("rb"), paths[1].open("rb")
         ids, ends = self._files[number]
         at = document - self.job.firsts[number]
@@ -146,7 +146,7 @@ class _Ids:
         bounds = np.frombuffer(ends.read(16 if at else 8), np.uint64).tolist()
         start, stop = bounds if at else (0, bounds[0])
         ids.seek(start)
-        return self.job.plan.parts[number].file.source, ids.read(stop - start).decode()
+        return self.job.source_of(number), ids.read(stop - start).decode()
 
 
 class _Tally:
