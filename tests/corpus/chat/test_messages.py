@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -83,6 +84,16 @@ def test_what_is_written_is_what_qwen_writes(tools: Any, system: list[dict[str, 
     assert text_of(record) == qwen(record)
     as_text = {name: json.dumps(value, ensure_ascii=False) for name, value in record.items()}
     assert text_of(as_text) == qwen(record)
+
+
+def test_a_tokenizers_own_template_puts_its_marks_around_the_same_words(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text(f"{{%- set default_system = '{SYSTEM}' %}}{QWEN}", encoding="utf-8")
+    marks = {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(marks))
+    corpus = find_corpus("chat")
+    record = dict(corpus.example)
+    own, chatml = (corpus.text(record, corpus.prepare({"chat_template": name})) for name in (str(tmp_path), "chatml"))
+    assert (own.text, own.control) == (chatml.text, chatml.control)
 
 
 def test_sharegpt_says_the_same() -> None:
