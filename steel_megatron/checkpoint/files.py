@@ -85,8 +85,3 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def write_json(path: Path, content: Any) -> None:
-    """JSON that a person can read, on the disk when this returns."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())

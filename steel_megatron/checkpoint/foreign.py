@@ -60,13 +60,15 @@ def not_hugging_face(folder: Path) -> CheckpointError:
 
 def recognise(folder: Path) -> Foreign | None:
     """What a folder is that is not a run's; None where that is not known."""
-    try:
-        names = set(os.listdir(folder))
-    except OSError:
-        return None
+    names = _names(folder)
     if any(STEEL_STEP.fullmatch(name) for name in names):
         return None
     return next((found for kind in KINDS if (found := kind(folder, names)) is not None), None)
+
+
+def _converted(what: str, tools: str) -> Foreign:
+    """A checkpoint that comes here by way of Hugging Face's form."""
+    return Foreign(what, f"make a Hugging Face folder of it with {tools}; {IMPORT}")
 
 
 def _steel(folder: Path, names: set[str]) -> Foreign | None:
@@ -92,30 +94,21 @@ def _megatron(folder: Path, names: set[str]) -> Foreign | None:
         form = "no iteration in it that is known"
     else:
         return None
-    return Foreign(
-        f"a checkpoint folder of Megatron-LM ({form})",
-        f"make a Hugging Face folder of it with Megatron Bridge (AutoBridge.export_ckpt); {IMPORT}",
-    )
+    return _converted(f"a checkpoint folder of Megatron-LM ({form})", "Megatron Bridge (AutoBridge.export_ckpt)")
 
 
 def _nanotron(folder: Path, names: set[str]) -> Foreign | None:
     inside = [names, *(_names(folder / name) for name in names if name.isdigit())]
     if not any("checkpoint_metadata.json" in one or {"model_config.json", "model"} <= one for one in inside):
         return None
-    return Foreign(
-        "a checkpoint of nanotron",
-        f"make a Hugging Face folder of it with nanotron's examples/llama/convert_nanotron_to_hf.py; {IMPORT}",
-    )
+    return _converted("a checkpoint of nanotron", "nanotron's examples/llama/convert_nanotron_to_hf.py")
 
 
 def _deepspeed(folder: Path, names: set[str]) -> Foreign | None:
     inside = set().union(*(_names(folder / name) for name in names if name.startswith("global_step")))
     if not any(re.fullmatch(r"(bf16_)?zero_pp_rank_.*|mp_rank_.*_model_states\.pt", name) for name in names | inside):
         return None
-    return Foreign(
-        "a checkpoint of DeepSpeed",
-        f"make a Hugging Face folder of it (its zero_to_fp32.py, then save_pretrained of transformers); {IMPORT}",
-    )
+    return _converted("a checkpoint of DeepSpeed", "its zero_to_fp32.py, then save_pretrained of transformers")
 
 
 def _hugging_face(folder: Path, names: set[str]) -> Foreign | None:
@@ -137,10 +130,7 @@ def _hugging_face(folder: Path, names: set[str]) -> Foreign | None:
 def _litgpt(folder: Path, names: set[str]) -> Foreign | None:
     if "lit_model.pth" not in names:
         return None
-    return Foreign(
-        "a checkpoint of LitGPT",
-        f"make a Hugging Face folder of it (litgpt convert_from_litgpt, save_pretrained of transformers); {IMPORT}",
-    )
+    return _converted("a checkpoint of LitGPT", "litgpt convert_from_litgpt, save_pretrained of transformers")
 
 
 def _dcp(folder: Path, names: set[str]) -> Foreign | None:
@@ -148,10 +138,9 @@ def _dcp(folder: Path, names: set[str]) -> Foreign | None:
     inside = set().union(*(_names(place) | _names(place / "model_and_optim") for place in places))
     if ".metadata" not in inside or not any(name.endswith(".distcp") for name in inside):
         return None
-    return Foreign(
+    return _converted(
         "a checkpoint of torch.distributed.checkpoint (DCP), as torchtitan and OLMo-core write them",
-        "make a Hugging Face folder of it with the tools of what wrote it (torchtitan: scripts/checkpoint_conversion/"
-        f"convert_to_hf.py); {IMPORT}",
+        "the tools of what wrote it (torchtitan: scripts/checkpoint_conversion/convert_to_hf.py)",
     )
 
 
@@ -168,14 +157,14 @@ def _nemo(folder: Path, names: set[str]) -> Foreign | None:
     inside = [names, *(_names(folder / name) for name in names if "step=" in name or name.endswith("-last"))]
     if not any({"weights", "context"} <= one or any(name.endswith(".nemo") for name in one) for one in inside):
         return None
-    return Foreign("a checkpoint of NeMo", f"make a Hugging Face folder of it (NeMo's llm.export_ckpt); {IMPORT}")
+    return _converted("a checkpoint of NeMo", "NeMo's llm.export_ckpt")
 
 
 def _files(folder: Path, names: set[str]) -> Foreign | None:
     """Weights in single files, from the form that is known best to that of which nothing is known."""
     for form, what, way in _FILES:
         if any(re.fullmatch(form, name) for name in names):
-            return Foreign(what, f"make a Hugging Face folder of it ({way}); {IMPORT}")
+            return _converted(what, way)
     return None
 
 

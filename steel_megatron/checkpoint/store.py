@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -37,16 +36,16 @@ from steel_megatron.checkpoint.files import (
     record_of,
     step_named_in,
     write_bytes,
-    write_json,
 )
 from steel_megatron.checkpoint.fit import misfits
+from steel_megatron.checkpoint.foreign import STEEL_STEP
 from steel_megatron.config import CheckpointError
-from steel_megatron.jobs.durable import sync
+from steel_megatron.config.texts import some
+from steel_megatron.jobs.durable import sync, write_json
 from steel_megatron.parallel.parameter import TensorSlice
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"step_(\d{7,})")
 PARTIAL = ".partial_"
 NAMED = 5  # so many differences or problems a message names
 
@@ -75,7 +74,7 @@ class CheckpointStore:
             OSError: the folder is there and cannot be listed. Nobody knows what it holds.
         """
         try:
-            matches = map(NAME.fullmatch, os.listdir(self.root))
+            matches = map(STEEL_STEP.fullmatch, os.listdir(self.root))
         except (FileNotFoundError, NotADirectoryError):
             return []
         steps = {int(match[1]) for match in matches if match}
@@ -122,7 +121,7 @@ class CheckpointStore:
             problems = self.verify(step)
             if not problems:
                 return step, faults
-            faults[step] = _some(problems)
+            faults[step] = some(problems, NAMED, "; ")
             log.warning("checkpoint %s is not used: %s", self.folder(step), faults[step])
         return None, faults
 
@@ -175,7 +174,7 @@ class CheckpointStore:
         differences = misfits({name: shape for name, (shape, _) in stored.items()}, ranks.gather(asked), whole)
         if differences:
             raise CheckpointError(
-                f"{folder} does not fit the model: {_some(differences)}",
+                f"{folder} does not fit the model: {some(differences, NAMED, '; ')}",
                 rule="a checkpoint has the tensors of the model, in its shapes, and no others",
                 fix=f"start with the model configuration that it was made with ({FACTS}, 'config')",
             )
@@ -250,9 +249,9 @@ class CheckpointStore:
         unseen = [name for name in records if not (partial / name).is_file()]
         if unseen:
             raise CheckpointError(f"{unseen[0]} was written, but rank 0 does not see it: is {self.root} on every node?")
-        write_json(partial / FACTS, facts)
+        write_json(partial / FACTS, facts, indent=1)
         records = records | {name: record_of(partial / name) for name in (METADATA, FACTS)}
-        write_json(partial / MARKER, {"files": records})
+        write_json(partial / MARKER, {"files": records}, indent=1)
         sync(partial)
         replaced = self.root / f"{PARTIAL}replaced_{final.name}"
         if final.exists():  # a damaged one of the same step, or one that a run is repeated over
@@ -279,8 +278,3 @@ class CheckpointStore:
 
 def _random_name() -> str:
     return f"random_{ranks.rank():05d}.bin"
-
-
-def _some(problems: list[str]) -> str:
-    more = f" (and {len(problems) - NAMED} more)" if len(problems) > NAMED else ""
-    return "; ".join(problems[:NAMED]) + more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from steel_megatron.cli.engine_flag import add_engine
+from steel_megatron.cli.shared_flags import add_engine
 from steel_megatron.config import (
     COUNT,
     POSITIVE,

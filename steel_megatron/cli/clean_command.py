@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
+from steel_megatron.cli.shared_flags import add_engine, add_skip_damaged, add_strict, tell_suspects
 from steel_megatron.config import COUNT, PROCESSES, ConfigError, add_number, share
 from steel_megatron.corpus.cleaning import (
     OPERATIONS,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
+from steel_megatron.cli.shared_flags import add_engine, add_skip_damaged, add_strict, tell_suspects
 from steel_megatron.config import PROCESSES, ConfigError, add_number
 from steel_megatron.config.ranges import Number
 from steel_megatron.corpus import all_corpora, convert_corpus, find_corpus

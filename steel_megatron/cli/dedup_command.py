@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
+from steel_megatron.cli.shared_flags import add_engine, add_skip_damaged, add_strict, tell_suspects
 from steel_megatron.config import POSITIVE, PROCESSES, Amount, add_number, at_least, share
 from steel_megatron.corpus.dedup import Against, DedupSettings, SourceInput, deduplicate
 from steel_megatron.jobs.sizes import parse_size

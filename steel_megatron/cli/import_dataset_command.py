@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.config import IDS, ConfigError, add_number
+from steel_megatron.cli.tokenizer_flags import add_tokenizer, given_tokenizer
+from steel_megatron.config import ConfigError, add_number
 from steel_megatron.config.ranges import ID
-from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
 from steel_megatron.tokens.foreign.import_tokens import import_tokens
 
 
@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", nargs="+", required=True, metavar="PATH", help="Files of one kind in order, or folders of them."
     )
     parser.add_argument("--output-prefix", required=True, metavar="PREFIX", help="Path of the dataset without .bin.")
-    parser.add_argument("--tokenizer-model", metavar="MODEL", help="The tokenizer that made the ids.")
-    parser.add_argument("--tokenizer-type", choices=TOKENIZER_TYPES, help="Kind, where the model does not tell it.")
-    add_number(parser, "--vocab-size", IDS, "Number of ids of the NullTokenizer.")
+    add_tokenizer(parser, "The tokenizer that made the ids.")
     parser.add_argument("--no-manifest", action="store_true", help="Import without a tokenizer: nothing is checked.")
     add_number(parser, "--begin-id", ID, "In a stream, each document begins with this id.", metavar="ID")
     add_number(parser, "--end-id", ID, "In a stream, each document ends with this id.", metavar="ID")
@@ -38,11 +36,10 @@ def run(args: argparse.Namespace) -> int:
             fix="leave one of them out" if named else "give --tokenizer-model, or --no-manifest to go without checks",
         )
     show_messages()
-    tokenizer = build_tokenizer(args.tokenizer_type, args.tokenizer_model, args.vocab_size) if named else None
     done = import_tokens(
         args.input,
         args.output_prefix,
-        tokenizer,
+        given_tokenizer(args),
         begin_id=args.begin_id,
         end_id=args.end_id,
         column=args.column,

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from steel_megatron.config import AMOUNT, COUNT, IDS, ConfigError, RunConfig, add_number
+from steel_megatron.cli.tokenizer_flags import add_tokenizer, given_tokenizer
+from steel_megatron.config import AMOUNT, COUNT, ConfigError, RunConfig, add_number
 from steel_megatron.reports.compare import compare_datasets, comparison_text
 from steel_megatron.reports.inspect import inspect_dataset, inspect_document, verify
 from steel_megatron.reports.inspect_text import dataset_text, document_text, verification_text
 from steel_megatron.reports.packing_report import packing_report, packing_text
-from steel_megatron.tokenizer import TOKENIZER_TYPES, Tokenizer, build_tokenizer
-from steel_megatron.tokens.indexed import IndexedDataset
+from steel_megatron.tokenizer import Tokenizer, build_tokenizer
+from steel_megatron.tokens.indexed import SUFFIXES, IndexedDataset
 
 if TYPE_CHECKING:
     from steel_megatron.cli.run_data import RunPosition
@@ -46,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(of_run, "--sample", AMOUNT, "Decode sample N, counted from 0.")
     add_number(of_run, "--step", COUNT, "List the documents that step N saw, counted from 1.")
     both = parser.add_argument_group("both")
-    both.add_argument("--tokenizer-model", metavar="MODEL", help="Decode with this tokenizer.")
-    both.add_argument("--tokenizer-type", choices=TOKENIZER_TYPES, help="Kind, where the model does not tell it.")
-    add_number(both, "--vocab-size", IDS, "Number of ids of the NullTokenizer's data.")
+    add_tokenizer(both, "Decode with this tokenizer.")
     both.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
@@ -121,13 +120,6 @@ def samples_of_step(folder: Path, config: RunConfig, position: RunPosition, step
     return list(map(skips_of(config).number, places))
 
 
-def given_tokenizer(args: argparse.Namespace) -> Tokenizer | None:
-    """The tokenizer of the flags."""
-    if args.tokenizer_model is None and args.tokenizer_type is None:
-        return None
-    return build_tokenizer(args.tokenizer_type, args.tokenizer_model, args.vocab_size)
-
-
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     """The tokenizer that a run's configuration names."""
     data = config.data
@@ -143,4 +135,4 @@ def show(args: argparse.Namespace, values: dict[str, Any], text: str) -> None:
 
 def without_suffix(path: str) -> str:
     """The prefix of a dataset that is given by one of its files."""
-    return os.path.splitext(path)[0] if path.endswith((".bin", ".idx")) else path
+    return os.path.splitext(path)[0] if path.endswith(SUFFIXES) else path

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_skip_damaged, add_strict, tell_suspects
-from steel_megatron.config import AMOUNT, COUNT, IDS, PROCESSES, ConfigError, add_number, at_least
-from steel_megatron.tokenizer import TOKENIZER_TYPES, build_tokenizer
+from steel_megatron.cli.shared_flags import add_engine, add_skip_damaged, add_strict, tell_suspects
+from steel_megatron.cli.tokenizer_flags import add_tokenizer
+from steel_megatron.config import AMOUNT, COUNT, PROCESSES, ConfigError, add_number, at_least
+from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.encoders import AUTO, ENCODERS
 from steel_megatron.tokens.token_type import AUTO as AUTO_TYPE
 from steel_megatron.tokens.token_type import TOKEN_TYPES
@@ -29,13 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--split-sentences", action="store_true", help="Refused: a GPT model reads whole documents.")
     tokens = parser.add_argument_group("tokenizer")
-    tokens.add_argument(
-        "--tokenizer-type", choices=TOKENIZER_TYPES, help="Kind; recognised from --tokenizer-model when not given."
-    )
-    tokens.add_argument(
-        "--tokenizer-model", metavar="MODEL", help="Folder with tokenizer.json, hub name, .tiktoken or .model file."
-    )
-    add_number(tokens, "--vocab-size", IDS, "Number of ids of the NullTokenizer's data.")
+    add_tokenizer(tokens, "The tokenizer.")
     tokens.add_argument(
         "--encoder",
         choices=ENCODERS,

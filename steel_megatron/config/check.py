@@ -21,18 +21,17 @@ def check_layout(model: ModelConfig, parallel: ParallelConfig, world_size: int) 
             rule="the number of processes is a multiple of tensor × pipeline",
             fix=f"start a multiple of {tp * pp} processes (torchrun --nproc-per-node), or shrink the layout",
         )
-    if model.num_attention_heads % tp:
-        raise ConfigError(
-            f"{model.num_attention_heads} heads over {tp} tensor-parallel ranks",
-            rule="--tensor-model-parallel-size divides --num-attention-heads",
-            fix=f"choose one of {divisors(model.num_attention_heads)}",
-        )
-    if model.ffn_hidden_size % tp:
-        raise ConfigError(
-            f"ffn hidden size {model.ffn_hidden_size} over {tp} tensor-parallel ranks",
-            rule="--tensor-model-parallel-size divides --ffn-hidden-size",
-            fix=f"choose one of {divisors(model.ffn_hidden_size)}",
-        )
+    heads, inner = model.num_attention_heads, model.ffn_hidden_size
+    for size, words, flag in (
+        (heads, f"{heads} heads", "--num-attention-heads"),
+        (inner, f"ffn hidden size {inner}", "--ffn-hidden-size"),
+    ):
+        if size % tp:
+            raise ConfigError(
+                f"{words} over {tp} tensor-parallel ranks",
+                rule=f"--tensor-model-parallel-size divides {flag}",
+                fix=f"choose one of {divisors(size)}",
+            )
     if model.query_groups % tp and tp % model.query_groups:
         raise ConfigError(
             f"{model.query_groups} key/value heads over {tp} tensor-parallel ranks",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from steel_megatron.config.errors import ConfigError
+from steel_megatron.config.errors import ConfigError, DataError
 
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -30,6 +32,33 @@ def read_text(path: Path, flag: str = "") -> str:
             rule="it is a text file in UTF-8",
             fix=f"save it as UTF-8, as by iconv -f GB18030 -t UTF-8 {path.name}; or check that it is the file meant",
         ) from None
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty when there is no such file.
+
+    Raises:
+        DataError: it is damaged, or something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}", rule="it is a JSON object", fix="copy the file again") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds a {type(content).__name__}", rule="it is a JSON object")
+    return content
+
+
+def some(names: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    """The first few, and how many there are beside them."""
+    return between.join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def parse_yaml(text: str, path: Path) -> Any:

@@ -44,10 +44,7 @@ def published(
     language: Sequence[str] = (),
     category: Sequence[str] = (),
     split: bool = False,
-    template: str = "as it is",
-    download: str = "",
-    licence: str = "",
-    caution: str = "",
+    **more: str,
 ) -> Corpus:
     """A row of the table.
 
@@ -57,6 +54,7 @@ def published(
         min_score, max_toxicity, language, category: where the option of that name finds what it compares, as
             ``domain.single_label``; the first place that holds something counts. None: the corpus has no such option.
         split: its files lie in folders ``train`` and ``test``.
+        more: words for people, as of :class:`Corpus`; the template is "as it is" unless given.
     """
     places = {MIN_SCORE: min_score, MAX_TOXICITY: max_toxicity, LANGUAGE: language, CATEGORY: category}
     used = {option: where for option, where in places.items() if where}
@@ -68,21 +66,19 @@ def published(
         return string(record, next((field for field in text if record.get(field) is not None), text[0]))
 
     reasons = {reason: says for option in used for reason, says in _REASONS[option.name].items()}
+    words: dict[str, Any] = {"template": "as it is", **more}
     return Corpus(
         name=name,
         about=about,
         fields=fields,
         text=text_of,
-        template=template,
         example=example,
         identity=name_field(identity),
         options=(*used, *((SPLIT,) if split else ())),
         reasons=reasons,
         prepare=_checked,
         splits=SPLITS if split else (),
-        download=download,
-        licence=licence,
-        caution=caution,
+        **words,
     )
 
 

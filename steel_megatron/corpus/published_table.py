@@ -11,6 +11,12 @@ from steel_megatron.corpus.published import published
 
 _TABLE = (
     published(
+        "skypile",
+        "SkyPile-150B, Chinese web pages",
+        {"text": "the page, paragraphs separated by line feeds"},
+        {"text": "第一章 总则\n第一条（略）。\n"},
+    ),
+    published(
         "ultra_fineweb",
         "Ultra-FineWeb, web pages chosen by a classifier, in Chinese and English; also its L3 texts",
         {"content": "the text", "score": "of the classifier, 0 to 1", "source": "the corpus it was taken from"},

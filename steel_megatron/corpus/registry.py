@@ -1,4 +1,4 @@
-"""The corpora that ``steel convert`` knows: those of ``corpora/``, of ``published_table``, and from outside.
+"""The corpora that ``steel convert`` knows: those of ``corpora/`` and of the tables, and from outside.
 
 A new file in ``corpora/`` that holds a ``CORPUS`` is found without being named anywhere.
 """
@@ -6,13 +6,14 @@ A new file in ``corpora/`` that holds a ``CORPUS`` is found without being named 
 from __future__ import annotations
 
 from steel_megatron.config.registry import Registry, shipped_in
-from steel_megatron.corpus import published_table
+from steel_megatron.corpus import files_table, published_table
 from steel_megatron.corpus.corpus import Corpus
 
 
 def _shipped() -> dict[str, str]:
-    table = {name: f"{published_table.__name__}:PUBLISHED.{name}" for name in vars(published_table.PUBLISHED)}
-    return {**table, **shipped_in("corpus/corpora", "CORPUS")()}
+    rows = {name: f"{published_table.__name__}:PUBLISHED.{name}" for name in vars(published_table.PUBLISHED)}
+    rows |= {name: f"{files_table.__name__}:FILES.{name}" for name in vars(files_table.FILES)}
+    return {**rows, **shipped_in("corpus/corpora", "CORPUS")()}
 
 
 CORPORA: Registry[Corpus] = Registry(

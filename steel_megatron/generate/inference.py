@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from steel_megatron.config import ConfigError
+from steel_megatron.config.texts import read_json_object
 from steel_megatron.huggingface.checkpoints import RunCheckpoint
 from steel_megatron.huggingface.folder import StateFolder, read_config
 from steel_megatron.huggingface.options import read_options
@@ -83,8 +83,7 @@ def from_folder(folder: Path, precision: str | None, device: torch.device) -> Te
 
 def stop_ids(folder: Path, options: Mapping[str, Any], tokenizer_end: int | None) -> tuple[int, ...]:
     """Ids that end a text: those of generation_config.json, else of config.json, else the tokenizer's."""
-    path = folder / "generation_config.json"
-    generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    generation = read_json_object(folder / "generation_config.json")
     for given in (generation.get("eos_token_id"), options.get("eos_token_id"), tokenizer_end):
         if given is not None:
             return tuple(given) if isinstance(given, list) else (given,)

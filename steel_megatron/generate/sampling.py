@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from steel_megatron.config import ConfigError
+from steel_megatron.config.ranges import POSITIVE, at_least, check_range, share
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,10 @@ class SamplingSettings:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0.0:
-            raise ConfigError(
-                f"--temperature {self.temperature}", rule="it is above 0", fix="use --greedy for the likeliest token"
-            )
-        if self.top_k < 0:
-            raise ConfigError(f"--top-k {self.top_k}", rule="it is 0 (all tokens) or a number of tokens")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ConfigError(f"--top-p {self.top_p}", rule="it is above 0 and at most 1")
-        if not self.repetition_penalty > 0.0:
-            raise ConfigError(f"--repetition-penalty {self.repetition_penalty}", rule="it is above 0")
+        check_range(f"--temperature {self.temperature}", self.temperature, POSITIVE, "--greedy is the likeliest token")
+        check_range(f"--top-k {self.top_k}", self.top_k, at_least(0, zero="all"))
+        check_range(f"--top-p {self.top_p}", self.top_p, share(zero=False))
+        check_range(f"--repetition-penalty {self.repetition_penalty}", self.repetition_penalty, POSITIVE)
 
 
 def filter_logits(logits_BV: Tensor, settings: SamplingSettings, tokens: Sequence[Tensor] | None = None) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import CheckpointError
+from steel_megatron.config.texts import some
 from steel_megatron.huggingface.weights import WeightSource
 
 NAMED = 5  # tensors in the message
@@ -50,19 +51,14 @@ class FiniteWeights:
         """
         if self.not_finite:
             raise CheckpointError(
-                f"{where} has weights that are NaN or infinite: {_some(self.not_finite)}",
+                f"{where} has weights that are NaN or infinite: {some(self.not_finite, NAMED)}",
                 rule="every weight of a model is a finite number",
                 fix=fix,
             )
         if self.too_large:
             kind = str(self.dtype).removeprefix("torch.")
             raise CheckpointError(
-                f"{where} has weights that {kind} cannot hold: {_some(self.too_large)}",
+                f"{where} has weights that {kind} cannot hold: {some(self.too_large, NAMED)}",
                 rule="every weight of a model is a finite number in the type that it is written in",
                 fix="give --dtype bf16 or fp32",
             )
-
-
-def _some(tensors: list[str]) -> str:
-    more = f" and {len(tensors) - NAMED} more" if len(tensors) > NAMED else ""
-    return ", ".join(tensors[:NAMED]) + more

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from steel_megatron.config import CheckpointError
+from steel_megatron.config.texts import some
 from steel_megatron.huggingface.family import Family, Place
 from steel_megatron.parallel.parameter import Piece, spec_of
 
@@ -124,5 +125,4 @@ def _listed(names: list[str]) -> str:
     for name in names:
         key = re.sub(r"\.\d+\.", ".*.", name)
         folded[key] = folded.get(key, 0) + 1
-    shown = [name if count == 1 else f"{name} (× {count})" for name, count in list(folded.items())[:12]]
-    return ", ".join(shown) + (f" and {len(folded) - 12} more" if len(folded) > 12 else "")
+    return some([name if count == 1 else f"{name} (× {count})" for name, count in folded.items()], 12)

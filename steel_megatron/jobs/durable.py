@@ -185,13 +185,13 @@ def beside(output: str | os.PathLike[str], ending: str) -> Path:
     return Path(os.fspath(output) + ending)
 
 
-def refuse_other(output: str | os.PathLike[str], difference: str, flag: str = "--output") -> NoReturn:
+def refuse_other(output: str | os.PathLike[str], difference: str = "", flag: str = "--output") -> NoReturn:
     """
     Raises:
         DataError: something else is where an output is to be.
     """
     raise DataError(
-        f"{os.fspath(output)} is there already, and {difference}",
+        f"{os.fspath(output)} is there already" + (f", and {difference}" if difference else ""),
         rule="data is not replaced unasked",
         fix=f"use another {flag}, or --overwrite to replace it",
     )

@@ -15,11 +15,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, cast
 
 from steel_megatron.config import ConfigError, DataError
+from steel_megatron.jobs.needed import needed
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SPOOL_BYTES = 64 << 20  # a packed file that must be read at any place is held up to here, then in a temporary file
 WAKE_MS = 500
 _VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+
+_OURS = {  # file systems of this package: protocol → class
+    "datasets": "steel_megatron.jobs.streamed_datasets.StreamedDatasets",
+    "parts": "steel_megatron.jobs.split_filesystem.SplitFiles",
+}
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:
@@ -33,17 +39,11 @@ def filesystem(url: str) -> tuple[Any, str]:
     Raises:
         ConfigError: fsspec, or what it needs for this kind of URL, is not there.
     """
+    fsspec, core = needed("fsspec", url), needed("fsspec.core", url)
     try:
-        from fsspec import register_implementation
-        from fsspec.core import url_to_fs
-    except ImportError:
-        raise ConfigError(
-            f"{url} is a URL, and fsspec is not installed", fix='pip install "steel-megatron[corpus]"'
-        ) from None
-    register_implementation("datasets", "steel_megatron.jobs.streamed_datasets.StreamedDatasets", clobber=True)
-    register_implementation("parts", "steel_megatron.jobs.split_filesystem.SplitFiles", clobber=True)
-    try:
-        found, path = url_to_fs(url)
+        for protocol, of in _OURS.items():
+            fsspec.register_implementation(protocol, of, clobber=True)
+        found, path = core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{url}: {error}", rule="the URL is of a kind that fsspec knows") from None
     return found, path

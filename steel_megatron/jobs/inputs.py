@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from steel_megatron.config.errors import DataError
+from steel_megatron.config.texts import some
 from steel_megatron.jobs.files import filesystem, is_url, open_file
 from steel_megatron.jobs.never_data import DATASETS, MANIFEST, MOST_WITNESS_BYTES, OURS, why_never
 from steel_megatron.jobs.shards import check_shards
@@ -34,7 +35,6 @@ _MENDED = {
 }
 _SPECIAL = re.compile(r"[*?\[]")
 _LOOK_BYTES = 4096  # of each file
-_NAMED = 3  # of what is passed over, in a message
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,6 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _files(count: int) -> str:
     return f"{count:,} file" if count == 1 else f"{count:,} files"
-
-
-def some(names: Sequence[str], between: str = ", ") -> str:
-    """The first few, and how many there are beside them."""
-    return between.join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
 
 
 def find_inputs(

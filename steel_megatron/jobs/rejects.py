@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config.errors import DataError
-from steel_megatron.jobs.inputs import some
+from steel_megatron.config.texts import some
 from steel_megatron.jobs.never_data import REJECTS
 
 CONTENT_CHARACTERS, DETAIL_CHARACTERS = 2000, 500
@@ -65,7 +65,7 @@ def no_document(
     return DataError(
         f"no document: {sum(reasons.values()):,} records rejected ({counted or 'none'})",
         rule=rule,
-        fix=some([f"{name} {what}" for name, what in suspects.items()], "; ") or fix,
+        fix=some([f"{name} {what}" for name, what in suspects.items()], between="; ") or fix,
     )
 
 

@@ -22,6 +22,7 @@ from fsspec import AbstractFileSystem
 
 from steel_megatron.config import ConfigError
 from steel_megatron.jobs.files import ContentStream
+from steel_megatron.jobs.needed import needed
 
 PROTOCOL = "datasets"
 _NAME = re.compile(r"(?P<name>[^:@]+)(?::(?P<config>[^@]*))?(?:@(?P<split>.*))?")
@@ -112,12 +113,7 @@ def _loaded(path: str) -> tuple[Any, Any]:
         ConfigError: ``datasets`` is not installed, or the data set has no such configuration or split.
         OSError: it cannot be reached.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise ConfigError(
-            f"{PROTOCOL}://{path}, and datasets is not installed", fix='pip install "steel-megatron[datasets]"'
-        ) from None
+    datasets = needed("datasets", f"{PROTOCOL}://{path}", 'pip install "steel-megatron[datasets]"')
     given = _NAME.fullmatch(path)
     if given is None:
         raise ConfigError(f"{PROTOCOL}://{path}", rule=f"a data set is {PROTOCOL}://NAME:CONFIG@SPLIT")

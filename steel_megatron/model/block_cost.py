@@ -6,7 +6,7 @@ from collections import Counter
 
 from steel_megatron.config import ModelConfig
 from steel_megatron.model.attention.kinds import attention_of
-from steel_megatron.model.cost import NORM, Flops, Kept, Sizes, dropout_kept, norm_kept, norm_parameters, total_bytes
+from steel_megatron.model.cost import Flops, Kept, Sizes, dropout_kept, norm_kept, norm_parameters, total_bytes
 from steel_megatron.model.ffn.kinds import feed_forward_of
 from steel_megatron.model.recompute import Recompute
 
@@ -48,11 +48,3 @@ def block_again(model: ModelConfig, layer: int, sizes: Sizes, recompute: Recompu
     made = total_bytes(attention_of(model, layer).core_kept(model, sizes), width)
     # What the feed-forward part kept is free by then.
     return max(made - feed_forward_of(model, layer).projected(model, sizes) * width, 0.0)
-
-
-def block_traffic(model: ModelConfig, layer: int, sizes: Sizes) -> Counter[str]:
-    """Elements per token, by kind."""
-    norms = Counter({NORM: 2 * (4 + 4) * sizes.Hs})
-    return (
-        attention_of(model, layer).traffic(model, sizes) + feed_forward_of(model, layer).traffic(model, sizes) + norms
-    )

@@ -20,14 +20,9 @@ FP32 = 4  # bytes
 INT64 = 8
 
 # Kinds of traffic between matmuls.
-EMBEDDING = "embedding"
-NORM = "residual + norm"
 HEADS = "qk-norm + RoPE"
 ACTIVATION = "activation"
-CROSS_ENTROPY = "cross entropy"
 LINEAR = "linear layers"
-ZERO = "zero gradients"
-OPTIMIZER = "optimizer"
 
 
 @dataclass(frozen=True)

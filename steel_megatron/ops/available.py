@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from steel_megatron.config.texts import first_line
 from steel_megatron.ops import apex, flash_attention
 from steel_megatron.ops.compiled import compiler
 from steel_megatron.ops.native import attention as native_attention
@@ -94,7 +95,7 @@ def turn_on_in_torch(version: int) -> str | None:
     try:
         activate(f"FA{version}")
     except Exception as error:  # the package is missing, or whatever its code raises
-        return f"torch cannot turn it on: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        return f"torch cannot turn it on: {first_line(error)}"
     return None
 
 

@@ -7,6 +7,8 @@ import importlib
 
 import torch
 
+from steel_megatron.config.texts import first_line
+
 NEEDS_GPU = "it needs a GPU"
 
 
@@ -24,8 +26,7 @@ def why_not_importable(*modules: str, functions: tuple[str, ...] = ()) -> str | 
             whole = error.name is not None and (name == error.name or name.startswith(error.name + "."))
             return f"{name} is not installed" if whole else f"{name} is installed but broken: {error}"
         except Exception as error:  # whatever the code of others raises: a wrong symbol, a missing attribute, …
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return f"{name} is installed but broken: {said}"
+            return f"{name} is installed but broken: {first_line(error)}"
         lacking = [function for function in functions if not callable(getattr(module, function, None))]
         if lacking and getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
             return f"{name} is not installed: another package has left a folder of this name"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from steel_megatron.config import SteelError
 from steel_megatron.ops.backends import serves
 from steel_megatron.ops.native.optimizer import sum_of_squares
-from steel_megatron.parallel.collectives import all_reduce
+from steel_megatron.parallel.collectives import all_reduce, gather_objects
 from steel_megatron.parallel.data.data_parallel import Shard
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import row_slices, spec_of
@@ -64,11 +63,7 @@ def non_finite_gradients(shards: Sequence[Shard], grid: Grid) -> list[str]:
                 bad = int((~torch.isfinite(block.tensor)).sum())
                 if bad:
                     own.append(f"{piece.name} ({bad} of {block.tensor.numel()} elements on rank {grid.world.rank})")
-    names: list[list[str]] = [own[:3]]
-    if grid.world.size > 1:
-        names = [[] for _ in range(grid.world.size)]
-        dist.all_gather_object(names, own[:3])
-    return [name for rank in names for name in rank][:6]
+    return [name for rank in gather_objects(own[:3], grid.world) for name in rank][:6]
 
 
 def non_finite_error(shards: Sequence[Shard], grid: Grid, step: int) -> NonFiniteGradientError:

@@ -8,6 +8,7 @@ rank.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,27 +17,27 @@ from torch import Tensor
 from steel_megatron.parallel.grid import Axis
 from steel_megatron.parallel.processes import operations
 
+T = TypeVar("T")
+
 # torch 2.13 renamed both.
 _reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
 
-class Pending:
-    """A collective under way; :meth:`wait` returns its result and may be called more than once.
+class Pending(Generic[T]):
+    """A collective or messages under way; :meth:`wait` returns the result and may be called more than once.
 
-    ``sent``: a tensor that has to stay until then.
+    ``sent``: tensors that have to stay until then.
     """
 
-    def __init__(
-        self, works: Sequence[dist.Work | None], finish: Callable[[], Tensor], sent: Tensor | None = None
-    ) -> None:
+    def __init__(self, works: Sequence[dist.Work | None], finish: Callable[[], T], sent: object = None) -> None:
         self._works = works
         self._finish = finish
         self._sent = sent
-        self._result: Tensor | None = None
+        self._result: T | None = None
         self._operation = operations.current()  # the one just queued
 
-    def wait(self) -> Tensor:
+    def wait(self) -> T:
         """The result; on a GPU the current stream waits, not the host."""
         if self._result is None:
             if self._works:
@@ -50,12 +51,20 @@ class Pending:
         return self._result
 
 
-def all_reduce(x: Tensor, axis: Axis, op: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Pending:
+def all_reduce(x: Tensor, axis: Axis, op: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Pending[Tensor]:
     """Reduces ``x`` in place over the axis."""
     if axis.size == 1:
         return Pending((), lambda: x)
     operations.queued("all-reduce", axis.name, axis.ranks)
     return Pending([dist.all_reduce(x, op, group=axis.group, async_op=True)], lambda: x)
+
+
+def gather_objects(value: T, axis: Axis) -> list[T]:
+    """Every rank's value, on every rank of the axis; pickled, so for few and small ones."""
+    values: list[Any] = [value] * axis.size
+    if axis.size > 1:
+        dist.all_gather_object(values, value, group=axis.group)
+    return values
 
 
 def any_rank(wish: bool, axis: Axis) -> bool:
@@ -65,7 +74,7 @@ def any_rank(wish: bool, axis: Axis) -> bool:
     return bool(all_reduce(torch.tensor(int(wish)), axis, dist.ReduceOp.MAX).wait().item())
 
 
-def reduce_scatter_flat(flat: Tensor, axis: Axis) -> Pending:
+def reduce_scatter_flat(flat: Tensor, axis: Axis) -> Pending[Tensor]:
     """Sums a contiguous 1-D tensor of ``size × n`` elements over the axis; rank r's n elements end up in place.
 
     The result views ``flat``; the other ranks' parts of it are left undefined.
@@ -82,7 +91,7 @@ def reduce_scatter_flat(flat: Tensor, axis: Axis) -> Pending:
     return Pending(works, lambda: own)
 
 
-def all_gather_flat(flat: Tensor, axis: Axis) -> Pending:
+def all_gather_flat(flat: Tensor, axis: Axis) -> Pending[Tensor]:
     """Fills a contiguous 1-D tensor of ``size × n`` elements of which each rank brings its own n, in place."""
     if axis.size == 1:
         return Pending((), lambda: flat)
@@ -98,7 +107,7 @@ def all_gather_flat(flat: Tensor, axis: Axis) -> Pending:
     return Pending(works, lambda: flat)
 
 
-def all_gather(x: Tensor, axis: Axis, dim: int) -> Pending:
+def all_gather(x: Tensor, axis: Axis, dim: int) -> Pending[Tensor]:
     """The ranks' tensors of equal shape side by side along ``dim``."""
     if axis.size == 1:
         return Pending((), lambda: x)
@@ -121,7 +130,7 @@ def all_gather(x: Tensor, axis: Axis, dim: int) -> Pending:
     return Pending((), finish)
 
 
-def reduce_scatter(x: Tensor, axis: Axis, dim: int) -> Pending:
+def reduce_scatter(x: Tensor, axis: Axis, dim: int) -> Pending[Tensor]:
     """This rank's slice along ``dim`` of the sum over the axis; ``x`` is left as it is."""
     if axis.size == 1:
         return Pending((), lambda: x)
@@ -144,7 +153,7 @@ def reduce_scatter(x: Tensor, axis: Axis, dim: int) -> Pending:
 
 # A rank's piece of the tokens, all dimensions of (…, S, H) but the last in one, lies together in memory: nothing is
 # copied before or after a message. With several samples it is no slice of each; S/R is only how the piece is shaped.
-def gather_tokens(x: Tensor, axis: Axis) -> Pending:
+def gather_tokens(x: Tensor, axis: Axis) -> Pending[Tensor]:
     """The ranks' pieces (…, S/R, H) of the tokens one after another: (…, S, H)."""
     if axis.size == 1:
         return Pending((), lambda: x)
@@ -153,7 +162,7 @@ def gather_tokens(x: Tensor, axis: Axis) -> Pending:
     return Pending((), lambda: pending.wait().view(shape))
 
 
-def scatter_tokens(x: Tensor, axis: Axis) -> Pending:
+def scatter_tokens(x: Tensor, axis: Axis) -> Pending[Tensor]:
     """This rank's piece (…, S/R, H) of the tokens of the sum (…, S, H) over the axis; ``x`` is left as it is."""
     if axis.size == 1:
         return Pending((), lambda: x)

@@ -23,17 +23,8 @@ Facts = dict[str, Any]
 
 PACKAGE = Path(steel_megatron.__file__).parent
 PACKAGES = {  # name for pip → module
-    "transformers": "transformers",
-    "tokenizers": "tokenizers",
-    "safetensors": "safetensors",
-    "sentencepiece": "sentencepiece",
-    "tiktoken": "tiktoken",
-    "numpy": "numpy",
-    "tensorboard": "tensorboard",
-    "pyarrow": "pyarrow",
-    "matplotlib": "matplotlib",
-    "wandb": "wandb",
-    "triton": "triton",
+    **{name: name for name in ("transformers", "tokenizers", "safetensors", "sentencepiece", "tiktoken", "numpy")},
+    **{name: name for name in ("tensorboard", "pyarrow", "matplotlib", "wandb", "triton")},
     "flash-attn": "flash_attn",
     "flash-attn-3": "flash_attn_interface",
     "flash-attn-4": "flash_attn.cute",

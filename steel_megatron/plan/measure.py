@@ -17,6 +17,7 @@ from torch.utils.benchmark import Timer
 
 from steel_megatron.config import ModelConfig, OptimizerConfig, TrainingConfig, load_run_config
 from steel_megatron.config.choices import Precision
+from steel_megatron.config.texts import first_line
 from steel_megatron.model.gpt import GPT
 from steel_megatron.ops import backends, measured
 from steel_megatron.ops.cases import Case, Setting
@@ -176,7 +177,7 @@ def _try(operation: str, backend: str, case: Case, expected: list[Tensor], devic
                 return Timing(operation, backend, failed=disagreeing)
             return Timing(operation, backend, _median(case.run, seconds))
     except Exception as error:  # whatever the code of others raises: it must not end the measurement
-        return Timing(operation, backend, failed=str(error).splitlines()[0] if str(error) else type(error).__name__)
+        return Timing(operation, backend, failed=first_line(error))
 
 
 def disagreement(found: Iterable[Tensor], expected: Iterable[Tensor], tolerance: float) -> str | None:

@@ -64,7 +64,7 @@ def inspect_dataset(prefix: str | os.PathLike[str]) -> DatasetReport:
     dataset.validate()
     manifest = Manifest.find(prefix)
     if manifest is not None:
-        check_belongs(dataset.prefix, manifest)
+        check_belongs(dataset, manifest)
     return DatasetReport(
         prefix=dataset.prefix,
         dtype=dataset.token_type,
@@ -157,7 +157,7 @@ def verify(prefix: str | os.PathLike[str], progress: Callable[[int], object] | N
             if progress is not None:
                 progress(len(block))
     if manifest is not None:
-        check_belongs(dataset.prefix, manifest)
+        check_belongs(dataset, manifest)
         for name, found in (("bin", digest.hexdigest()), ("idx", hash_file(dataset.prefix + ".idx").sha256)):
             check_hash(dataset.prefix, name, found, manifest)
         _check_ids(dataset.prefix, smallest, largest, manifest)

@@ -6,7 +6,6 @@ B samples of the micro-batch, S tokens of a sample.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,11 +35,6 @@ class Batch:
     sample_ids_B: Tensor  # int64, the samples' numbers in the order
     source_ids_B: Tensor  # int64, each sample's source as its number in the order's names
     sources: list[str]  # each sample's source
-
-    @property
-    def source_counts(self) -> dict[str, int]:
-        """Samples per source."""
-        return dict(Counter(self.sources))
 
     def pin_memory(self) -> Batch:
         """A copy in page-locked memory, from which copies to a GPU run beside its work."""

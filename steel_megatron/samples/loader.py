@@ -70,12 +70,6 @@ class Loader:
         check_batch(size, self.micro_batch_size, self.dp_size, "global batch size")
         return self._global_batch(first_sample, size)
 
-    def source_counts(self, first_sample: int, size: int) -> dict[str, int]:
-        """Samples per source in a global batch, over all ranks."""
-        before = self.reader.counts(first_sample)
-        after = self.reader.counts(first_sample + size)
-        return {name: after[name] - before[name] for name in after}
-
     def close(self) -> None:
         """Stops the threads; batches read ahead are dropped."""
         self._ahead.clear()

@@ -12,8 +12,9 @@ from steel_megatron.samples.cutting.packed_windows import PackedWindows
 from steel_megatron.samples.cutting.packing_index import packing_index
 from steel_megatron.samples.cutting.windows import SourceWindows, Windows
 from steel_megatron.samples.split import split_documents
-from steel_megatron.tokens.indexed import IndexedDataset
+from steel_megatron.tokens.indexed import IndexedDataset, missing_files
 from steel_megatron.tokens.manifest import Manifest
+from steel_megatron.tokens.manifest_check import check_belongs
 
 FINGERPRINT_BLOCKS = 16
 FINGERPRINT_TOKENS = 1024  # of each block
@@ -73,14 +74,9 @@ def open_source(
     check_files(name, path)
     dataset = IndexedDataset(path)
     manifest = Manifest.find(path)
-    documents, tokens = dataset.document_count, len(dataset.tokens)
-    if manifest is not None and (manifest.documents, manifest.tokens) != (documents, tokens):
-        raise DataError(
-            f"source {name!r} ({path}) holds {documents:,} documents and {tokens:,} tokens, its manifest tells of "
-            f"{manifest.documents:,} and {manifest.tokens:,}",
-            rule="a manifest belongs to the files beside it",
-            fix="tokenise the data again, or remove the manifest to use the data unchecked",
-        )
+    if manifest is not None:
+        check_belongs(dataset, manifest)
+    documents = dataset.document_count
     ranges = {whole_for: (0, documents)} if split is None else split_documents(documents, split)
     fingerprint = content_fingerprint(dataset)
     windows: dict[str, Windows] = {}
@@ -95,8 +91,7 @@ def open_source(
 
 def check_files(name: str, path: str) -> None:
     """Refuses a prefix without ``.bin`` and ``.idx``, with a guess at what was meant."""
-    missing = [path + suffix for suffix in (".bin", ".idx") if not Path(path + suffix).is_file()]
-    if not missing:
+    if not (missing := missing_files(path)):
         return
     near = Path(path)
     if near.suffix in (".bin", ".idx"):
@@ -105,7 +100,7 @@ def check_files(name: str, path: str) -> None:
         found = sorted(near.glob("*.idx")) if near.is_dir() else sorted(near.parent.glob(f"{near.name}*.idx"))
         guesses = [index.with_suffix("") for index in found]
     raise DataError(
-        f"source {name!r}: no file {' and no file '.join(missing)}",
+        f"source {name!r}: no file {missing}",
         rule="a dataset is given by its prefix, to which .bin and .idx are added",
         fix=f"did you mean {guesses[0]}?" if guesses else "check the path, or make the dataset with 'steel tokenize'",
     )
@@ -137,16 +132,10 @@ def check_tokenizer(sources: Iterable[Source], model: TokenizerFacts) -> Tokeniz
     Raises:
         DataError: with the values found and expected.
     """
-    fingerprint, vocab_size, eod_id, given_by = (
-        model.fingerprint,
-        model.vocab_size,
-        model.eod_id,
-        "the model's tokenizer",
-    )
-    known = [source for source in sources if source.manifest is not None]
-    for source in known:
-        manifest = source.manifest
-        assert manifest is not None
+    fingerprint, vocab_size, eod_id = model.fingerprint, model.vocab_size, model.eod_id
+    given_by = "the model's tokenizer"
+    known = [(source, source.manifest) for source in sources if source.manifest is not None]
+    for source, manifest in known:
         found = manifest.tokenizer.fingerprint
         if fingerprint is None:
             fingerprint, given_by = found, f"source {source.name!r}"
@@ -165,5 +154,5 @@ def check_tokenizer(sources: Iterable[Source], model: TokenizerFacts) -> Tokeniz
             )
         eod_id = manifest.tokenizer.eod_id if eod_id is None else eod_id
     if vocab_size is None and known:
-        vocab_size = max(source.manifest.tokenizer.vocab_size for source in known if source.manifest is not None)
+        vocab_size = max(manifest.tokenizer.vocab_size for _, manifest in known)
     return TokenizerFacts(fingerprint, vocab_size, eod_id)

@@ -14,6 +14,7 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from steel_megatron.config import DataError
+from steel_megatron.config.texts import first_line, read_json_object
 from steel_megatron.jobs.durable import write_json, write_text
 from steel_megatron.tokenizer.base import END_OF_TEXT, EncodedBatch, Tokenizer, flat_batch
 from steel_megatron.tokenizer.fingerprint import huggingface_fingerprint
@@ -72,7 +73,7 @@ class HuggingFaceTokenizer(Tokenizer):
         if END_OF_TEXT in self._special:
             return self._special[END_OF_TEXT]
         for name in ("tokenizer_config.json", "special_tokens_map.json"):
-            token = _read_json(self._folder / name).get("eos_token")
+            token = read_json_object(self._folder / name).get("eos_token")
             token = token.get("content") if isinstance(token, dict) else token
             if token is not None:
                 return self._backend.token_to_id(token)
@@ -136,9 +137,8 @@ def find_folder(model: str | os.PathLike[str]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(TOKENIZER_FILES)))
     except Exception as error:  # the hub's client raises a dozen kinds: offline, unknown name, gated, no permission
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"no folder {name} here, and the hub gives no such tokenizer: {reason}",
+            f"no folder {name} here, and the hub gives no such tokenizer: {first_line(error)}",
             fix="check the name, or give the folder of a downloaded tokenizer to --tokenizer-model",
         ) from error
 
@@ -151,7 +151,7 @@ def looks_like_hub_name(name: str) -> bool:
 def _read_content(folder: Path) -> dict[str, Any]:
     """The content of ``tokenizer.json``, with what makes ids depend on more than the text switched off."""
     if (folder / "tokenizer.json").is_file():
-        content = _read_json(folder / "tokenizer.json")
+        content = read_json_object(folder / "tokenizer.json")
     else:
         content = json.loads(_convert_slow(folder).to_str())
     try:
@@ -177,22 +177,8 @@ def _convert_slow(folder: Path) -> Backend:
     try:
         return AutoTokenizer.from_pretrained(folder, use_fast=True).backend_tokenizer
     except Exception as error:  # whatever the class of that tokenizer raises on what it does not find
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"{folder} holds no tokenizer.json, and transformers makes no fast tokenizer of it: {reason}",
+            f"{folder} holds no tokenizer.json, and transformers makes no fast tokenizer of it: {first_line(error)}",
             rule="a Hugging Face tokenizer here is a fast one",
             fix="check that the folder is a tokenizer's; give --tokenizer-type if it is of another kind",
         ) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty when there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path} is damaged: {error}", fix="copy the file again") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds a {type(content).__name__}", rule="it is a JSON object")
-    return content

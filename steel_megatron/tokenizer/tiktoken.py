@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from array import array
@@ -15,6 +14,7 @@ import numpy as np
 import regex
 
 from steel_megatron.config import DataError, nearest
+from steel_megatron.config.texts import read_json_object
 from steel_megatron.tokenizer.base import END_OF_TEXT, EncodedBatch, Tokenizer
 from steel_megatron.tokenizer.byte_bpe import QWEN_PATTERN, QWEN_SPECIAL_TOKENS, encode_piece, read_ranks
 from steel_megatron.tokenizer.fingerprint import byte_bpe_fingerprint
@@ -168,14 +168,7 @@ def _last_cut(text: str, start: int, end: int) -> int | None:
 def _settings_beside(path: Path) -> dict[str, Any]:
     """The settings in the JSON file beside a vocabulary; empty when there is none."""
     file = path.with_name(path.name + ".json")
-    if not file.is_file():
-        return {}
-    try:
-        settings = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{file} is damaged: {error}", rule="it is a JSON object of tokenizer settings") from None
-    if not isinstance(settings, dict):
-        raise DataError(f"{file} holds {settings!r}", rule="it is a JSON object of tokenizer settings")
+    settings = read_json_object(file)
     unknown = sorted(set(settings) - set(_DEFAULTS))
     if unknown:
         raise DataError(

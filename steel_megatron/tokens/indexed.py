@@ -28,7 +28,33 @@ except ImportError as error:
     ) from error
 
 
-class IndexedDataset:
+SUFFIXES = (".bin", ".idx")
+
+
+def missing_files(prefix: str) -> str:
+    """The files that a dataset lacks, joined by "and no file"; empty where both are there."""
+    return " and no file ".join(prefix + suffix for suffix in SUFFIXES if not os.path.isfile(prefix + suffix))
+
+
+class _Counted:
+    """What a dataset holds, by the C++ object that reads or writes it."""
+
+    _compiled: Any
+
+    @property
+    def sequence_count(self) -> int:
+        return int(self._compiled.sequence_count)
+
+    @property
+    def document_count(self) -> int:
+        return int(self._compiled.document_count)
+
+    @property
+    def token_count(self) -> int:
+        return int(self._compiled.token_count)
+
+
+class IndexedDataset(_Counted):
     """A dataset opened by its prefix: in constant time and memory, whatever its size.
 
     Raises:
@@ -37,74 +63,61 @@ class IndexedDataset:
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
         self.prefix = os.fspath(prefix)
-        for suffix in (".idx", ".bin"):
-            if not os.path.isfile(self.prefix + suffix):
-                raise DataError(
-                    f"no file {self.prefix}{suffix}",
-                    rule="a dataset is a pair of files PREFIX.bin and PREFIX.idx",
-                    fix="give the path without .bin or .idx",
-                )
-        self._files = [DataFile(self.prefix + suffix) for suffix in (".idx", ".bin")]
-        self._reader = _indexed.Reader(self.prefix)
-        self.token_type: str = self._reader.dtype
+        if missing := missing_files(self.prefix):
+            raise DataError(
+                f"no file {missing}",
+                rule="a dataset is a pair of files PREFIX.bin and PREFIX.idx",
+                fix="give the path without .bin or .idx; remove a file whose other half is gone",
+            )
+        self._files = [DataFile(self.prefix + suffix) for suffix in SUFFIXES]
+        self._compiled = _indexed.Reader(self.prefix)
+        self.token_type: str = self._compiled.dtype
         self.token_bytes = stored(self.token_type).itemsize
         self.dtype = shown(self.token_type)
-        raw = np.frombuffer(self._reader.bin_bytes, stored(self.token_type))
+        raw = np.frombuffer(self._compiled.bin_bytes, stored(self.token_type))
         # Read as an array is: by its length, its type and stretches of it.
         self.tokens = cast("NDArray[Any]", ThreeByteIds(raw)) if self.token_type == UINT24 else raw
 
     @property
-    def sequence_count(self) -> int:
-        return int(self._reader.sequence_count)
-
-    @property
-    def document_count(self) -> int:
-        return int(self._reader.document_count)
-
-    @property
-    def token_count(self) -> int:
-        return int(self._reader.token_count)
-
-    @property
     def multimodal(self) -> bool:
         """Whether the index has a mode per sequence (Megatron's multimodal files)."""
-        return bool(self._reader.multimodal)
+        return bool(self._compiled.multimodal)
 
     @property
     def sequence_lengths(self) -> NDArray[np.int32]:
         """Tokens of each sequence; a view of the mapped index."""
-        return self._index_array("<i4", self.sequence_count, self._reader.lengths_at)
+        return self._index_array("<i4", self.sequence_count, self._compiled.lengths_at)
 
     @property
     def sequence_pointers(self) -> NDArray[np.int64]:
         """Byte in .bin at which each sequence begins; a view of the mapped index."""
-        return self._index_array("<i8", self.sequence_count, self._reader.pointers_at)
+        return self._index_array("<i8", self.sequence_count, self._compiled.pointers_at)
 
     @property
     def document_indices(self) -> NDArray[np.int64]:
         """Sequence with which each document begins, and at last the number of sequences."""
-        return self._index_array("<i8", self.document_count + 1, self._reader.boundaries_at)
+        return self._index_array("<i8", self.document_count + 1, self._compiled.boundaries_at)
 
     @property
     def sequence_modes(self) -> NDArray[np.int8] | None:
         """Mode of each sequence of a multimodal dataset."""
         if not self.multimodal:
             return None
-        return self._index_array("i1", self.sequence_count, self._reader.modes_at)
+        return self._index_array("i1", self.sequence_count, self._compiled.modes_at)
 
     def sequence(self, number: int) -> NDArray[Any]:
         """The tokens of a sequence; a view."""
-        start, stop = self._reader.sequence_range(number)
+        start, stop = self._compiled.sequence_range(number)
         return self.tokens[start:stop]
 
     def document(self, number: int) -> NDArray[Any]:
         """The tokens of all sequences of a document; a view."""
-        start, stop = self._reader.document_range(number, number + 1)
+        start, stop = self._compiled.document_range(number, number + 1)
         return self.tokens[start:stop]
 
     def document_token_range(self, first: int, last: int) -> tuple[int, int]:
         """Tokens [start, stop) of the documents [first, last)."""
-        return self._reader.document_range(first, last)
+        return self._compiled.document_range(first, last)
 
     def document_bounds(self, first: int, last: int) -> NDArray[np.int64]:
         """The token at which each document of [first, last) begins, and at last the one at which they end."""
@@ -134,13 +147,13 @@ class IndexedDataset:
 
     def document_starts_between(self, start: int, stop: int) -> NDArray[np.int64]:
         """Ascending tokens in [start, stop) at which a document begins; by binary search."""
-        starts: NDArray[np.int64] = self._reader.document_starts_between(start, stop)
+        starts: NDArray[np.int64] = self._compiled.document_starts_between(start, stop)
         return starts
 
     @property
     def damaged_files(self) -> list[str]:
         """Files of which a read inside :func:`steel_megatron.tokens.data_file.guarded_reads` has missed a part."""
-        return self._reader.damaged
+        return self._compiled.damaged
 
     def check_files(self) -> None:
         """Whether the files are still those that were opened; reads nothing of them.
@@ -157,13 +170,13 @@ class IndexedDataset:
         Raises:
             DataError: names the first wrong entry, its byte, what is there and what was expected.
         """
-        self._reader.validate()
+        self._compiled.validate()
 
     def _index_array(self, dtype: str, count: int, offset: int) -> NDArray[Any]:
-        return np.frombuffer(self._reader.idx_bytes, dtype, count, offset)
+        return np.frombuffer(self._compiled.idx_bytes, dtype, count, offset)
 
 
-class IndexedWriter:
+class IndexedWriter(_Counted):
     """Writes a dataset in constant memory; nothing has its final name before :meth:`finish`.
 
     As a context manager it finishes on success and removes its files on an exception. A killed run leaves files named
@@ -179,19 +192,7 @@ class IndexedWriter:
         self.prefix = os.fspath(prefix)
         self.token_type = dtype if isinstance(dtype, str) else dtype.name
         self.dtype = shown(self.token_type)
-        self._writer = _indexed.Writer(self.prefix, self.token_type)
-
-    @property
-    def sequence_count(self) -> int:
-        return int(self._writer.sequence_count)
-
-    @property
-    def document_count(self) -> int:
-        return int(self._writer.document_count)
-
-    @property
-    def token_count(self) -> int:
-        return int(self._writer.token_count)
+        self._compiled = _indexed.Writer(self.prefix, self.token_type)
 
     def add_document(self, document: ArrayLike | Sequence[ArrayLike]) -> None:
         """One document: an array of ids, or a list of arrays, one per sequence.
@@ -204,10 +205,10 @@ class IndexedWriter:
         if isinstance(document, (list, tuple)) and document and np.ndim(document[0]) == 1:
             sequences = [self._ids(sequence) for sequence in document]
             lengths = [len(sequence) for sequence in sequences]
-            self._writer.add_sequences(np.concatenate(sequences), np.array(lengths, np.int64))
-            self._writer.end_document()
+            self._compiled.add_sequences(np.concatenate(sequences), np.array(lengths, np.int64))
+            self._compiled.end_document()
         else:
-            self._writer.add_document(self._ids(document))
+            self._compiled.add_document(self._ids(document))
 
     def add_many(self, ids: ArrayLike, lengths: ArrayLike) -> None:
         """Documents of one sequence each; the fast way for many.
@@ -223,7 +224,7 @@ class IndexedWriter:
         counts = np.asarray(lengths)
         if counts.size and counts.dtype.kind not in "iu":
             raise DataError(f"lengths of type {counts.dtype}", rule="lengths are whole numbers")
-        self._writer.add_documents(self._ids(ids), counts.astype(np.int64, copy=False))
+        self._compiled.add_documents(self._ids(ids), counts.astype(np.int64, copy=False))
 
     def _ids(self, ids: Any) -> NDArray[Any]:
         array = np.asarray(ids)
@@ -239,15 +240,15 @@ class IndexedWriter:
             DataError: the other dataset is damaged, of another type or multimodal (nothing is written then), or the
                 disk is full.
         """
-        self._writer.append_dataset(os.fspath(prefix), progress)
+        self._compiled.append_dataset(os.fspath(prefix), progress)
 
     def finish(self) -> None:
         """Writes the index and gives the files their names; an older dataset of that prefix is replaced."""
-        self._writer.finish()
+        self._compiled.finish()
 
     def abort(self) -> None:
         """Removes what was written; nothing after :meth:`finish`."""
-        self._writer.abort()
+        self._compiled.abort()
 
     def __enter__(self) -> IndexedWriter:
         return self
@@ -256,7 +257,7 @@ class IndexedWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and not self._writer.closed:
+            if kind is None and not self._compiled.closed:
                 self.finish()
         finally:
             self.abort()  # does nothing after a finish that went well

@@ -14,8 +14,9 @@ from typing import Any
 
 from steel_megatron import __version__
 from steel_megatron.config import DataError
-from steel_megatron.jobs.durable import partial_of, sync, write_json
+from steel_megatron.jobs.durable import beside, sync, write_json
 from steel_megatron.jobs.hashes import FileRecord, hash_file
+from steel_megatron.jobs.never_data import MANIFEST
 from steel_megatron.tokenizer import Tokenizer
 
 VERSION = 1
@@ -124,9 +125,4 @@ def output_records(prefix: str, bin_sha256: str, ending: str = "") -> dict[str, 
 
 def manifest_path(prefix: str | os.PathLike[str]) -> Path:
     """``{prefix}.manifest.json``."""
-    return Path(f"{os.fspath(prefix)}.manifest.json")
-
-
-def partial_path(prefix: str | os.PathLike[str]) -> Path:
-    """``{prefix}.manifest.json.partial``: there while a dataset is being made, or since the maker was killed."""
-    return partial_of(manifest_path(prefix))
+    return beside(prefix, MANIFEST)

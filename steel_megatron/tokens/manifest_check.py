@@ -9,9 +9,9 @@ from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.tokens.manifest import Manifest
 
 
-def check_belongs(prefix: str, manifest: Manifest) -> None:
+def check_belongs(dataset: IndexedDataset, manifest: Manifest) -> None:
     """Refuses a manifest of other files than those beside it, by counts and sizes."""
-    dataset = IndexedDataset(prefix)
+    prefix = dataset.prefix
     here = {
         "documents": dataset.document_count,
         "tokens": dataset.token_count,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -245,8 +244,3 @@ def certificate(outcomes: Iterable[Outcome], facts: dict[str, Any]) -> dict[str,
         },
         "layouts": [dataclasses.asdict(outcome) | {"agrees": outcome.agrees} for outcome in listed],
     }
-
-
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where a verification keeps its data and weights."""
-    return tempfile.TemporaryDirectory(prefix="steel_verify_")

@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ import torch.distributed as dist
 from steel_megatron.config import RunConfig
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.processes.launch import choose_backend, choose_device, shutdown
-from steel_megatron.verify.layouts import Layout, Outcome, compare, run_layout, temporary_folder, write_sample_data
+from steel_megatron.verify.layouts import Layout, Outcome, compare, run_layout, write_sample_data
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def verify(config: RunConfig, layouts: Sequence[Layout], device: str) -> Iterato
     """
     jobs = [Layout("one process"), *layouts]
     world_size = max(layout.world_size for layout in jobs)
-    with temporary_folder() as name:
+    with tempfile.TemporaryDirectory(prefix="steel_verify_") as name:
         folder = Path(name)
         assert config.model.vocab_size is not None
         config = config.replace(data_path=[write_sample_data(folder, config.model.vocab_size)])

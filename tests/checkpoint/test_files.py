@@ -15,8 +15,8 @@ from steel_megatron.checkpoint.files import (
     record_of,
     step_named_in,
     write_bytes,
-    write_json,
 )
+from steel_megatron.jobs.durable import write_json
 
 
 def test_what_is_wrong_with_a_file_is_told(tmp_path):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from steel_megatron.cli.main import main
-from steel_megatron.config import ConfigError, parse_yaml, read_text
+from steel_megatron.config import ConfigError, DataError, parse_yaml, read_text
+from steel_megatron.config.texts import first_line, read_json_object, some
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16"])
@@ -45,3 +46,24 @@ def test_a_name_stands_once_in_its_mapping_and_merged_ones_are_overridden() -> N
         parse_yaml("a: 1\na: 2\n", path)
     merged = "x: &x {a: 1, b: 1}\ny: {<<: *x, b: 2}\n"
     assert parse_yaml(merged, path)["y"] == {"a": 1, "b": 2}
+
+
+def test_a_few_names() -> None:
+    assert some(["a", "b"]) == "a, b"
+    assert some([*"abcde"], 2, "; ") == "a; b and 3 more"
+
+
+def test_an_error_in_a_line() -> None:
+    assert first_line(ValueError("\nfirst\nsecond")) == "first"
+    assert first_line(KeyError()) == "KeyError"
+
+
+def test_a_json_object_or_why_it_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    assert read_json_object(path) == {}
+    path.write_text('{"a": "中"}', encoding="utf-8")
+    assert read_json_object(path) == {"a": "中"}
+    for content, said in (("{", "is damaged"), ("[1]", "holds a list")):
+        path.write_text(content)
+        with pytest.raises(DataError, match=said):
+            read_json_object(path)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fake_cuda.least_traffic import micro_batch_traffic, step_traffic
+from fake_cuda.least_traffic import OPTIMIZER, ZERO, micro_batch_traffic, step_traffic
+from fake_cuda.scopes import CROSS_ENTROPY, EMBEDDING, NORM
 from helpers.tiny_gpt import tiny_config
-from steel_megatron.model.cost import ACTIVATION, CROSS_ENTROPY, EMBEDDING, LINEAR, NORM, OPTIMIZER, ZERO, Sizes
+from steel_megatron.model.cost import ACTIVATION, LINEAR, Sizes
 from steel_megatron.parallel.pipeline.layout import StageLayers
 
 TOKENS, WIDTH = 10, 2

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from helpers.hf_state import to_hugging_face
 from helpers.tiny_models import TINY, tiny_config
 from steel_megatron.config import ConfigError, ModelConfig
 from steel_megatron.huggingface.options import family_of, read_options, write_options
-from steel_megatron.huggingface.weights import to_hugging_face
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.parallel.parameter import parameters_with_spec, spec_of

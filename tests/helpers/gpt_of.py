@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from helpers.hf_state import StateDict
 from steel_megatron.huggingface.options import read_options
 from steel_megatron.huggingface.weights import from_hugging_face
 from steel_megatron.model.gpt import GPT
@@ -16,5 +17,5 @@ def gpt_of(hf_model: Any, dtype: torch.dtype = torch.float32) -> GPT:
     """A copy of the model, on one process."""
     family, config = read_options(hf_model.config.to_dict())
     model = GPT(config, Grid.single(), dtype=dtype).eval()
-    from_hugging_face(hf_model.state_dict(), model, family)
+    from_hugging_face(StateDict(hf_model.state_dict()), model, family)
     return model

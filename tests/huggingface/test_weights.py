@@ -7,10 +7,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from helpers.gpt_of import gpt_of
+from helpers.hf_state import StateDict, to_hugging_face
 from helpers.tiny_models import TINY, VOCABULARY, tiny_config, tiny_hf_model
 from steel_megatron.config import ConfigError
 from steel_megatron.huggingface.options import family_of, read_options
-from steel_megatron.huggingface.weights import from_hugging_face, to_hugging_face
+from steel_megatron.huggingface.weights import from_hugging_face
 from steel_megatron.model.gpt import GPT
 from steel_megatron.parallel.grid import Axis, Grid
 
@@ -64,7 +65,7 @@ def test_rows_of_padding_become_zero():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(float("nan"))
-    from_hugging_face(theirs.state_dict(), model, family_of(config))
+    from_hugging_face(StateDict(theirs.state_dict()), model, family_of(config))
     table = model.embedding.tokens.weight
     assert table.shape[0] == 256
     assert table[VOCABULARY:].count_nonzero() == 0

@@ -62,6 +62,7 @@ def borders() -> None:
         y.backward(given)
         assert torch.equal(given, gs[axis.rank]), "the incoming gradient is not overwritten"
         assert torch.equal(x.grad, backward(gs, axis.rank)), border.__name__
+    assert collectives.gather_objects(axis.rank, axis) == [0, 1]
     assert regions.enter_region(xs[0], grid).shape == (3, 8, 5)
     assert regions.leave_region(xs[0], grid).shape == (3, 2, 5)
     for rank, x in enumerate(xs):  # of three samples in two pieces, the second is in both
@@ -108,6 +109,7 @@ def test_an_axis_of_one_rank_is_the_identity():
         regions.leave_region(x, Grid.single()),
     ):
         assert result is x
+    assert collectives.gather_objects("x", axis) == ["x"]
 
 
 def test_what_does_not_divide_is_refused():

@@ -80,7 +80,7 @@ def test_data_in_another_folder_gives_the_same_run(tmp_path: Path) -> None:
 def test_without_weights_sources_count_by_their_windows(wiki: str, web: str) -> None:
     datasets = build(configured(data_path=[wiki, web], split="100", eval_iters=0))
     windows = datasets.train.reader.order.windows
-    counts = datasets.train.source_counts(0, sum(windows.values()))
+    counts = datasets.train.reader.counts(sum(windows.values()))
     assert counts == windows
     assert datasets.valid is None
     assert datasets.test is None

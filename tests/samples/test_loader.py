@@ -164,12 +164,6 @@ def test_waiting_is_measured() -> None:
             assert loader.wait_seconds >= 0.1
 
 
-def test_source_counts_over_all_ranks() -> None:
-    with Loader(READER, micro_batch_size=1, dp_size=2) as loader:
-        sources = [ORDER.at(n).source for n in range(30, 50)]
-        assert loader.source_counts(30, 20) == {"a": sources.count("a"), "b": sources.count("b")}
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_batches_on_a_gpu() -> None:

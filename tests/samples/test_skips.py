@@ -63,7 +63,7 @@ def test_every_layout_reads_the_samples_that_are_left() -> None:
                     assert row[0] == window * LENGTH + (1000 if source == "b" else 0)
             seen += [number for batch in batches for number in batch.sample_ids_B.tolist()]
         assert seen == kept(ranges)[:16]
-        assert sum(loaders[0].source_counts(0, 16).values()) == 16
+        assert sum(loaders[0].reader.counts(16).values()) == 16
         for loader in loaders:
             loader.close()
     assert NO_SKIPS.number(5) == 5

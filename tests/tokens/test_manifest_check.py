@@ -10,6 +10,7 @@ import pytest
 from steel_megatron.config import DataError
 from steel_megatron.jobs.hashes import FileRecord
 from steel_megatron.tokenizer import build_tokenizer
+from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.tokens.manifest import Manifest
 from steel_megatron.tokens.manifest_check import check_belongs, check_hash
 from steel_megatron.tokens.tokenise.run import tokenize
@@ -28,7 +29,7 @@ def made(tmp_path: Path) -> tuple[str, Manifest]:
 @pytest.mark.parametrize("what", ["documents", "tokens", "bytes of .bin", "bytes of .idx"])
 def test_each_number_counts(made: tuple[str, Manifest], what: str) -> None:
     prefix, manifest = made
-    check_belongs(prefix, manifest)
+    check_belongs(IndexedDataset(prefix), manifest)
     if what.startswith("bytes"):
         name = what[-3:]
         record = replace(manifest.outputs[name], bytes=9)
@@ -36,7 +37,7 @@ def test_each_number_counts(made: tuple[str, Manifest], what: str) -> None:
     else:
         other = replace(manifest, **{what: 9})
     with pytest.raises(DataError, match=f"{what}, its manifest tells of 9"):
-        check_belongs(prefix, other)
+        check_belongs(IndexedDataset(prefix), other)
 
 
 def test_hashes(made: tuple[str, Manifest]) -> None:

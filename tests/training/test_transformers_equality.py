@@ -7,10 +7,10 @@ import torch
 import yaml
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from helpers.hf_state import to_hugging_face
 from helpers.tiny_run import MODEL, run_config, train
 from steel_megatron.config import check_run, load_run_config
 from steel_megatron.huggingface.options import family_of
-from steel_megatron.huggingface.weights import to_hugging_face
 from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.schedule import LearningRate
 from steel_megatron.parallel.grid import Grid

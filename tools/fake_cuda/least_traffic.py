@@ -21,20 +21,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from fake_cuda.scopes import CROSS_ENTROPY, EMBEDDING, NORM
 from steel_megatron.config import ModelConfig
-from steel_megatron.model.block_cost import block_traffic
-from steel_megatron.model.cost import (
-    CROSS_ENTROPY,
-    EMBEDDING,
-    FP32,
-    INT64,
-    LINEAR,
-    NORM,
-    OPTIMIZER,
-    ZERO,
-    Sizes,
-)
+from steel_megatron.model.attention.kinds import attention_of
+from steel_megatron.model.cost import FP32, INT64, LINEAR, Sizes
+from steel_megatron.model.ffn.kinds import feed_forward_of
 from steel_megatron.parallel.pipeline.layout import StageLayers
+
+ZERO, OPTIMIZER = "zero gradients", "optimizer"
+
+
+def block_traffic(model: ModelConfig, layer: int, sizes: Sizes) -> Counter[str]:
+    """Elements per token, by kind."""
+    attention, feed_forward = attention_of(model, layer), feed_forward_of(model, layer)
+    norms = Counter({NORM: 2 * (4 + 4) * sizes.Hs})
+    return attention.traffic(model, sizes) + feed_forward.traffic(model, sizes) + norms
 
 
 def micro_batch_traffic(model: ModelConfig, sizes: Sizes, part: StageLayers, tokens: int, width: int) -> Counter[str]:

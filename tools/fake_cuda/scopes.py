@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from steel_megatron.model.attention.layer import Attention
 from steel_megatron.model.block import Block
+from steel_megatron.model.cost import ACTIVATION, HEADS, LINEAR
 from steel_megatron.model.embedding import Embedding, Head
 from steel_megatron.model.ffn.mlp import MLP
 from steel_megatron.model.gpt import GPT
@@ -27,8 +28,7 @@ from steel_megatron.model.norm import Norm
 from steel_megatron.parallel.tensor.layers import ColumnParallelLinear, RowParallelLinear
 
 KEY = "fake_cuda_scope"  # in a node's metadata
-NORM, HEADS, ACTIVATION, LINEAR = "residual + norm", "qk-norm + RoPE", "activation", "linear layers"
-EMBEDDING, CROSS_ENTROPY, OTHER = "embedding", "cross entropy", "other"
+NORM, EMBEDDING, CROSS_ENTROPY, OTHER = "residual + norm", "embedding", "cross entropy", "other"
 SCOPES: list[tuple[type[nn.Module], str]] = [
     (ColumnParallelLinear, LINEAR),
     (RowParallelLinear, LINEAR),

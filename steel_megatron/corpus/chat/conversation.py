@@ -24,17 +24,9 @@ CHAT_TEMPLATE = Option(
 ROLES = {
     "system": "system",
     "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "ipython": "tool",
+    **dict.fromkeys(("user", "human"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation", "ipython"), "tool"),
 }
 # By first letters: each user is answered; an answer that calls tools is followed by what they give, and an answer.
 _IN_ORDER = re.compile("(?:ua(?:t+a)*)+")

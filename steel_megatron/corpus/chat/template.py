@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import ConfigError, read_text
+from steel_megatron.config.texts import read_json_object
 from steel_megatron.corpus.chat.marked_text import Mark
 from steel_megatron.corpus.corpus import RejectedRecordError
+from steel_megatron.jobs.needed import needed
 
 _FIX = "give chatml, a tokenizer's folder, or a file that holds the template"
 _LOOKS_LIKE_MARK = r"<\|[^|<>\s]+\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>|\[/?INST\]"
@@ -51,21 +53,23 @@ def read_template(path: str) -> Template:
     """
     given = Path(path)
     folder = given if given.is_dir() else given.parent
-    config = _json(folder / "tokenizer_config.json")
+    config = read_json_object(folder / "tokenizer_config.json")
     if given.is_file() and given.suffix != ".json":
         source = read_text(given)
     elif given.is_file():
-        source = _source(_json(given).get("chat_template"))
+        source = _source(read_json_object(given).get("chat_template"))
     elif (folder / "chat_template.jinja").is_file():
         source = read_text(folder / "chat_template.jinja")
     else:
-        source = _source(config.get("chat_template") or _json(folder / "chat_template.json").get("chat_template"))
+        source = _source(
+            config.get("chat_template") or read_json_object(folder / "chat_template.json").get("chat_template")
+        )
     if not source:
         raise ConfigError(f"--chat-template {path}", rule="a chat template is there", fix=_FIX)
     names = {name: text for name, value in config.items() if name.endswith("_token") and (text := _content(value))}
     added = [
         *config.get("added_tokens_decoder", {}).values(),
-        *_json(folder / "tokenizer.json").get("added_tokens", []),
+        *read_json_object(folder / "tokenizer.json").get("added_tokens", []),
     ]
     special = [_content(token) for token in added if token.get("special")]
     more = [_content(token) for token in config.get("additional_special_tokens") or []]
@@ -80,11 +84,7 @@ def jinja_pieces(template: Template, roles: tuple[str, ...]) -> Pieces:
         ConfigError: it is no Jinja, or leaves a turn out.
         RejectedRecordError: it refuses such a conversation.
     """
-    try:
-        import jinja2
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError:
-        raise ConfigError("--chat-template needs jinja2", fix='pip install "steel-megatron[corpus]"') from None
+    jinja2, sandbox = needed("jinja2", "--chat-template"), needed("jinja2.sandbox", "--chat-template")
 
     def refuse(message: str) -> None:
         raise RejectedRecordError("template_fails", message)
@@ -92,7 +92,7 @@ def jinja_pieces(template: Template, roles: tuple[str, ...]) -> Pieces:
     def to_json(value: Any, **settings: Any) -> str:
         return json.dumps(value, ensure_ascii=False, **settings)
 
-    environment = ImmutableSandboxedEnvironment(
+    environment = sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = to_json
@@ -123,16 +123,6 @@ def _cut(text: str, marks: frozenset[str]) -> list[str | Mark | Slot]:
         elif piece:
             pieces.append(Mark(piece) if number % 2 else piece)
     return pieces
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
-    return content if isinstance(content, dict) else {}
 
 
 def _source(value: Any) -> str:

@@ -13,6 +13,7 @@ import yaml
 
 from steel_megatron.config import ConfigError, DataError
 from steel_megatron.corpus.cleaning.recipe import Recipe
+from steel_megatron.jobs.durable import refuse_other
 
 INSTALL = "bash tools/preprocess/install_data_juicer.sh DIR"
 
@@ -70,11 +71,7 @@ def run_data_juicer(
     """
     program = find_data_juicer(environment)
     if output.exists() and not overwrite:
-        raise DataError(
-            f"{output} is there already",
-            rule="data is not replaced unasked",
-            fix="use another --output, or --overwrite to replace it",
-        )
+        refuse_other(output)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="steel-clean-") as folder:
         path = Path(folder) / "recipe.yaml"

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from steel_megatron._text import Text
 from steel_megatron.config import ConfigError, read_text
-from steel_megatron.corpus.cleaning.operation import NO_LIMIT, Filter, Judgement, RecordFilter, needed, register
+from steel_megatron.corpus.cleaning.operation import NO_LIMIT, Filter, Judgement, RecordFilter, register
+from steel_megatron.jobs.needed import needed
 
 
 def read_list(operation: str, paths: str | list[str]) -> list[str]:

@@ -10,7 +10,8 @@ import regex
 
 from steel_megatron._text import CharacterSet, Text
 from steel_megatron.config import ConfigError
-from steel_megatron.corpus.cleaning.operation import Mapper, needed, register
+from steel_megatron.corpus.cleaning.operation import Mapper, register
+from steel_megatron.jobs.needed import needed
 
 PATIENCE_SECONDS = 60  # with one text; then it is a failure, which costs that document
 EMAIL = r"[A-Za-z0-9.\-+_]+@[a-z0-9.\-+_]+\.[a-z]+"

@@ -8,7 +8,8 @@ from typing import Any
 
 from steel_megatron._text import Text
 from steel_megatron.config import ConfigError
-from steel_megatron.corpus.cleaning.operation import Filter, Judgement, needed, register
+from steel_megatron.corpus.cleaning.operation import Filter, Judgement, register
+from steel_megatron.jobs.needed import needed
 
 
 def model_file(operation: str, parameter: str, path: str, what: str) -> str:

@@ -6,7 +6,6 @@ An operation is a dataclass whose fields are its parameters, named as data-juice
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -20,7 +19,6 @@ from steel_megatron.config.registry import Registry
 NO_LIMIT = sys.maxsize
 CODE = "code_of_operation"  # beside its parameters: the hash of the file of an operation from outside
 FILES = "files_of_operation"  # beside its parameters: the hashes of the files that they name
-EXTRA = 'pip install "steel-megatron[corpus]"'
 # data-juicer's parameters of how an operation is run, which change no text here.
 EXECUTION = frozenset(
     {"accelerator", "auto_op_parallelism", "batch_mode", "batch_size", "cpu_required", "gpu_required", "mem_required"}
@@ -207,15 +205,3 @@ def _check_type(name: str, key: str, value: Any, default: Any) -> None:
         raise ConfigError(
             f"{name}: {key}: {value!r}", rule=f"it is of type {type(default).__name__}, as its default {default!r}"
         )
-
-
-def needed(module: str, why: str, fix: str = EXTRA) -> Any:
-    """An optional package, imported.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ConfigError(f"{why} needs the package {module.partition('.')[0]}", fix=fix) from None

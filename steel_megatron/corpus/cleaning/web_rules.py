@@ -12,7 +12,8 @@ from typing import Any
 from steel_megatron._text import Text
 from steel_megatron.config import ConfigError
 from steel_megatron.corpus.cleaning.filters import RatioFilter, WordFilter, check_repetition_length
-from steel_megatron.corpus.cleaning.operation import NO_LIMIT, Filter, Mapper, needed, register
+from steel_megatron.corpus.cleaning.operation import NO_LIMIT, Filter, Mapper, register
+from steel_megatron.jobs.needed import needed
 
 BRIEF_COLUMNS = 30  # FineWeb's 30 letters, or 15 Chinese characters
 # The most frequent function words of Chinese that are one character: text in sentences has several.

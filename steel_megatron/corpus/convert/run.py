@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config.texts import some
 from steel_megatron.corpus.convert.part import (
     DOCUMENTS,
     FORMAT,
@@ -27,7 +28,7 @@ from steel_megatron.corpus.corpus import Corpus
 from steel_megatron.corpus.registry import CORPORA, find_corpus
 from steel_megatron.jobs.durable import Outputs, beside
 from steel_megatron.jobs.engine import Engine
-from steel_megatron.jobs.inputs import find_inputs, some
+from steel_megatron.jobs.inputs import find_inputs
 from steel_megatron.jobs.manifest import SKIP_DAMAGED, JobManifest, finished_before
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part, damaged_files

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config import DataError
 from steel_megatron.corpus.corpus import RejectedRecordError
 from steel_megatron.corpus.readers.parquet import BATCH_ROWS, values_of
 from steel_megatron.corpus.readers.row import Row
 from steel_megatron.jobs.files import ContentStream, spooled, with_head
+from steel_megatron.jobs.needed import needed
 
 _FILE = b"ARROW1"
 
@@ -20,19 +22,13 @@ def read_arrow(content: Iterable[bytes], name: str) -> Iterator[Row]:
     Raises:
         DataError: the file is damaged, or cut.
     """
-    try:
-        import pyarrow
-        from pyarrow import ipc
-    except ImportError:
-        raise ConfigError(
-            f"{name} is an arrow table, and pyarrow is not installed", fix='pip install "steel-megatron[corpus]"'
-        ) from None
+    pyarrow, ipc = needed("pyarrow", name), needed("pyarrow.ipc", name)
     head, whole = with_head(iter(content), len(_FILE))
     number = 0
     try:
         if head.startswith(_FILE):
             file = ipc.open_file(spooled(whole()))
-            batches: Iterable[pyarrow.RecordBatch] = (file.get_batch(i) for i in range(file.num_record_batches))
+            batches: Iterable[Any] = (file.get_batch(i) for i in range(file.num_record_batches))
         else:
             batches = ipc.open_stream(io.BufferedReader(ContentStream(whole())))
         for batch in batches:

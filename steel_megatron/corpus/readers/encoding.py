@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from steel_megatron.config import ConfigError
+from steel_megatron.jobs.needed import needed
 
 BROKEN = "\udcff"  # stands for bytes that are no text, in what :data:`MARKING` decodes
 MARKING = "steel-mark"  # the name of that way to treat errors
@@ -71,12 +71,6 @@ def _share_of_frequent(data: bytes, encoding: str) -> float:
 
 
 def _guess(data: bytes) -> str | None:
-    try:
-        from charset_normalizer import from_bytes
-    except ImportError:
-        raise ConfigError(
-            "a text in neither UTF-8, GB18030 nor Big5, and charset-normalizer is not installed",
-            fix='pip install "steel-megatron[corpus]"',
-        ) from None
+    from_bytes = needed("charset_normalizer", "a text in neither UTF-8, GB18030 nor Big5").from_bytes
     best = from_bytes(data).best()
     return best.encoding if best is not None else None

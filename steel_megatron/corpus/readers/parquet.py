@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from steel_megatron.config import ConfigError, DataError
+from steel_megatron.config import DataError
 from steel_megatron.corpus.corpus import RejectedRecordError
 from steel_megatron.corpus.readers.row import Row
+from steel_megatron.jobs.needed import needed
 
 BATCH_ROWS = 128
 
@@ -44,15 +45,9 @@ def open_parquet(file: Path | IO[bytes], name: str = "") -> Iterator[Any]:
         file: a path, or a file that can be read at any place, which errors call ``name``.
     """
     path = name or str(file)
+    pyarrow, files = needed("pyarrow", path), needed("pyarrow.parquet", path)
     try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ConfigError(
-            f"{path} is parquet, and pyarrow is not installed", fix='pip install "steel-megatron[corpus]"'
-        ) from None
-    try:
-        with pyarrow.parquet.ParquetFile(file) as parquet:
+        with files.ParquetFile(file) as parquet:
             yield parquet
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(

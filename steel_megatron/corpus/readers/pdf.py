@@ -6,23 +6,17 @@ import logging
 from collections.abc import Iterator
 from typing import IO, Any
 
-from steel_megatron.config import ConfigError
 from steel_megatron.corpus.corpus import Document, RejectedRecordError
 from steel_megatron.corpus.readers.pdf_lines import paragraphs
 from steel_megatron.corpus.readers.row import Row
+from steel_megatron.jobs.needed import needed
 
 CHARACTERS_PER_PAGE = 5  # fewer on average: page numbers and stamps, not text
 
 
 def read_pdf(file: IO[bytes], name: str) -> Iterator[Row]:
     """One row with ``text``, a paragraph a line, and ``name``; then one for each page that is a picture, not text."""
-    try:
-        import pypdf
-        from pypdf.errors import DependencyError, FileNotDecryptedError
-    except ImportError:
-        raise ConfigError(
-            f"{name} is PDF, and pypdf is not installed", fix='pip install "steel-megatron[corpus]"'
-        ) from None
+    pypdf = needed("pypdf", name)
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of every small flaw of a file
     head = name.encode("utf-8", "backslashreplace")
     try:
@@ -41,7 +35,7 @@ def read_pdf(file: IO[bytes], name: str) -> Iterator[Row]:
         yield from rows
     except RejectedRecordError as error:
         yield Row(1, None, error=error, head=head)
-    except (DependencyError, FileNotDecryptedError) as error:
+    except (pypdf.errors.DependencyError, pypdf.errors.FileNotDecryptedError) as error:
         yield Row(1, None, error=RejectedRecordError("encrypted", str(error)), head=head)
     except Exception as error:  # whatever pypdf's parsers raise of a damaged file
         yield Row(1, None, error=RejectedRecordError("bad_pdf", f"{type(error).__name__}: {error}"), head=head)

@@ -6,10 +6,10 @@ import datetime
 from collections.abc import Iterator
 from typing import IO, Any
 
-from steel_megatron.config import ConfigError
 from steel_megatron.corpus.corpus import RejectedRecordError
 from steel_megatron.corpus.readers.csv_rows import table_row, unique_names
 from steel_megatron.corpus.readers.row import Row
+from steel_megatron.jobs.needed import needed
 
 
 def read_workbook(file: IO[bytes], name: str) -> Iterator[Row]:
@@ -18,12 +18,7 @@ def read_workbook(file: IO[bytes], name: str) -> Iterator[Row]:
     Rows are numbered through all sheets; ``line`` is the number in the sheet. Formulas give the values they had when
     the file was saved. A file that cannot be read costs itself, as one record, from where it is damaged.
     """
-    try:
-        import openpyxl
-    except ImportError:
-        raise ConfigError(
-            f"{name} is xlsx, and openpyxl is not installed", fix='pip install "steel-megatron[corpus]"'
-        ) from None
+    openpyxl = needed("openpyxl", name)
     number = 0
     try:
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)

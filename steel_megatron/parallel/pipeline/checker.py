@@ -17,6 +17,7 @@ from steel_megatron.parallel.pipeline.actions import (
     steps,
     transfer_of,
 )
+from steel_megatron.parallel.pipeline.passes import Pass, needed_pass
 
 Moves = list[Transfer | None]  # of a rank's list: what its communication moves, None for a pass
 
@@ -70,9 +71,7 @@ def _check_once(schedule: Schedule, rank: int) -> None:
 
 def _check_needs(schedule: Schedule, rank: int, moves: Moves, owner: list[tuple[int, int]]) -> None:
     """Walks a rank's list with the set of what has been computed or received, and of what is still to be sent."""
-    have: set[tuple[Kind, int, int]] = (
-        set()
-    )  # tensors there: kind of the pass that makes them, virtual stage, micro-batch
+    have: set[Pass] = set()  # those whose tensors are there
     unsent: set[Transfer] = set()
     last = schedule.stages - 1
     for action, move in zip(schedule.actions[rank], moves, strict=True):
@@ -97,15 +96,11 @@ def _check_needs(schedule: Schedule, rank: int, moves: Moves, owner: list[tuple[
         raise ScheduleError(f"{schedule.name}: rank {rank} never sends {sorted(unsent, key=str)[0]}")
 
 
-def _needs(kind: Kind, stage: int, micro_batch: int, last: int) -> Iterator[tuple[Kind, int, int]]:
-    if kind is Kind.FORWARD and stage > 0:
-        yield kind, stage - 1, micro_batch
+def _needs(kind: Kind, stage: int, micro_batch: int, last: int) -> Iterator[Pass]:
+    if (needed := needed_pass(kind, stage, micro_batch, last + 1)) is not None:
+        yield needed
     if kind is Kind.BACKWARD:
         yield Kind.FORWARD, stage, micro_batch
-        if stage < last:
-            yield kind, stage + 1, micro_batch
-    if kind is Kind.WEIGHT_GRADIENT:
-        yield Kind.BACKWARD, stage, micro_batch
 
 
 def _check_rounds(schedule: Schedule, rank: int) -> None:

@@ -10,26 +10,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from steel_megatron.config import ConfigError
+from steel_megatron.parallel.collectives import Pending
 from steel_megatron.parallel.grid import Axis
 from steel_megatron.parallel.processes import operations
 
-
-class Batch:
-    """Messages under way, and their tensors, which are kept until they are through."""
-
-    def __init__(self, works: list[dist.Work], tensors: list[Tensor]) -> None:
-        self._works = works
-        self._tensors = tensors
-        self._operation = operations.current()  # the one just queued
-
-    def wait(self) -> None:
-        """On a GPU the current stream waits, not the host. May be called again."""
-        if self._works:
-            operations.wait_begins(self._operation)
-            for work in self._works:
-                work.wait()
-            operations.wait_ends()
-        self._works, self._tensors = [], []
+Batch = Pending[None]  # messages under way
 
 
 class Mailbox:
@@ -63,7 +48,7 @@ class Mailbox:
         tensors = [tensor for _, tensor in (*sends, *receives)]
         peers = {ranks[self._axis.rank], *(ranks[peer] for peer, _ in (*sends, *receives))}
         operations.queued("messages of the pipeline", self._axis.name, tuple(sorted(peers)))
-        batch = Batch(dist.batch_isend_irecv(messages), tensors)
+        batch = Batch(dist.batch_isend_irecv(messages), lambda: None, tensors)
         self._under_way.append(batch)
         return batch
 

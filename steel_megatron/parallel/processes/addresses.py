@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 LOOPBACK = "127.0.0.1"
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of a network interface
@@ -24,26 +26,23 @@ def is_known(name: str) -> bool:
 
 def is_own(name: str) -> bool:
     """Whether the name leads to an address of this machine: only such a one can be bound."""
-    try:
-        found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    for family, kind, protocol, _, address in found:
-        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as sock:
-            sock.bind(address)
-            return True
-    return False
+    return _first_socket(name, 0, socket.SOCK_STREAM, socket.socket.bind) is not None
 
 
 def address_towards(host: str) -> str | None:
     """The address from which this machine speaks to a host, as its routes say; nothing is sent."""
+    return _first_socket(host, 9, socket.SOCK_DGRAM, socket.socket.connect)
+
+
+def _first_socket(host: str, port: int, kind: int, use: Callable[[socket.socket, Any], None]) -> str | None:
+    """This machine's end of the first socket that can be used with an address of the host."""
     try:
-        found = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)
+        found = socket.getaddrinfo(host, port, type=kind)
     except OSError:
         return None
-    for family, kind, protocol, _, address in found:
-        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as sock:
-            sock.connect(address)
+    for family, of_kind, protocol, _, address in found:
+        with contextlib.suppress(OSError), socket.socket(family, of_kind, protocol) as sock:
+            use(sock, address)
             return str(sock.getsockname()[0])
     return None
 

@@ -21,7 +21,7 @@ from steel_megatron.parallel.places import axis_order, axis_sizes
 from steel_megatron.parallel.processes import flight, operations
 from steel_megatron.parallel.processes.addresses import LOOPBACK, interface_towards, is_known, is_own
 from steel_megatron.parallel.processes.meeting import common_name
-from steel_megatron.parallel.processes.watch import start_watch, stop_watch
+from steel_megatron.parallel.processes.watch import Watch, keep_watch, stop_watch
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def initialize(parallel: ParallelConfig, device_choice: str = "auto") -> Grid:
     if launch is None:
         return Grid.single(device)
     if launch.world_size == 1:
-        start_watch(launch.rank, launch.neighbours, None, launch.under_torchrun)
+        keep_watch(Watch(launch.rank, launch.neighbours, None, launch.under_torchrun))
         return Grid.single(device)
     join(launch, parallel, device, tensor_parallel_alone=sizes["tp"] == launch.world_size)
     return Grid.create(parallel, device)
@@ -71,7 +71,7 @@ def join(launch: Launch, parallel: ParallelConfig, device: torch.device, tensor_
     store.set_timeout(timeout)
     run = common_name(store, rank, world_size, timeout)
     ours, store = dist.PrefixStore(f"{run}/watch", store.clone()), dist.PrefixStore(run, store)
-    start_watch(rank, launch.neighbours, ours, launch.under_torchrun, world_size, timeout.total_seconds())
+    keep_watch(Watch(rank, launch.neighbours, ours, launch.under_torchrun, world_size, timeout.total_seconds()))
     if device.type == "cuda":
         flight.switch_on(os.environ)
         refuse_shared_gpus(launch, dist.PrefixStore("gpu", store), torch.cuda.get_device_properties(device).uuid)

@@ -218,18 +218,10 @@ def said_in_full_here(failure: str) -> bool:
 _current: Watch | None = None
 
 
-def start_watch(
-    rank: int,
-    neighbours: range,
-    store: dist.Store | None,
-    under_torchrun: bool,
-    world_size: int = 1,
-    patience: float = math.inf,
-) -> Watch:
-    """Starts the watch of this process, see :class:`Watch`."""
+def keep_watch(watch: Watch) -> None:
+    """Makes it the watch of this process."""
     global _current
-    _current = Watch(rank, neighbours, store, under_torchrun, world_size, patience)
-    return _current
+    _current = watch
 
 
 def current_watch() -> Watch | None:

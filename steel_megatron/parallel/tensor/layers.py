@@ -9,7 +9,6 @@ Shapes: … leading dimensions, S sequence, I in features, O out features, R tp 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -94,16 +93,10 @@ class ColumnParallelLinear(nn.Module):
         self.weight = attach_spec(weight, ParamSpec(tuple(pieces), decay=True, kind=kind))
         self.bias: nn.Parameter | None = None
         if bias:
+            zeros = Init("zeros")
             pieces = [
-                dataclasses.replace(
-                    piece,
-                    name=f"{out.name}.bias",
-                    shape=piece.shape[:1],
-                    global_shape=piece.global_shape[:1],
-                    offset=piece.offset[:1],
-                    init=Init("zeros"),
-                )
-                for out, piece in zip(outs, pieces, strict=True)
+                Piece(f"{out.name}.bias", (own,), (out.features,), (first,), zeros, out.rows, replicas)
+                for out, (first, own, replicas) in zip(outs, shares, strict=True)
             ]
             parameter = nn.Parameter(torch.empty(sum(self.sizes), dtype=dtype, device=device))
             self.bias = attach_spec(parameter, ParamSpec(tuple(pieces), decay=False))

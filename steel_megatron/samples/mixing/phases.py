@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -101,15 +101,7 @@ def phases_record(phases: Iterable[Phase], sources: Mapping[str, SourceFacts], s
         {
             "from": phase.start,
             "seed": seed,
-            "sources": {
-                name: {
-                    "weight": str(share),
-                    "path": sources[name].path,
-                    "windows": sources[name].windows,
-                    "fingerprint": sources[name].fingerprint,
-                }
-                for name, share in phase.shares.items()
-            },
+            "sources": {name: {"weight": str(share), **asdict(sources[name])} for name, share in phase.shares.items()},
         }
         for phase in phases
     ]

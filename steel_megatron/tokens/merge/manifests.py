@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from steel_megatron.config import DataError
 from steel_megatron.jobs.hashes import FileRecord
+from steel_megatron.tokens.indexed import IndexedDataset
 from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, manifest_path
 from steel_megatron.tokens.manifest_check import check_belongs
 
@@ -31,7 +32,7 @@ def read_manifests(prefixes: Sequence[str]) -> dict[str, Manifest]:
             fix=UNCHECKED,
         )
     for prefix, manifest in manifests.items():
-        check_belongs(prefix, manifest)
+        check_belongs(IndexedDataset(prefix), manifest)
     (first, one), *others = manifests.items()
     for prefix, other in others:
         check_same(first, one, prefix, other)

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from steel_megatron.config import DataError
+from steel_megatron.jobs.durable import refuse_other
 from steel_megatron.jobs.hashes import HASH_BLOCK, BlockHash, hash_file, hash_like
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.tasks import writing_dataset
-from steel_megatron.tokens.indexed import IndexedDataset, IndexedWriter
+from steel_megatron.tokens.indexed import SUFFIXES, IndexedDataset, IndexedWriter
 from steel_megatron.tokens.manifest import Manifest, manifest_path, output_records
 from steel_megatron.tokens.manifest_check import check_hash
 from steel_megatron.tokens.merge.manifests import join_manifests, read_manifests
-
-SUFFIXES = (".bin", ".idx")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def find_datasets(inputs: Iterable[str | os.PathLike[str]], output_prefix: str) 
     """The prefixes of the inputs in order, each once; the output is not taken from a folder that it lies in.
 
     Raises:
-        DataError: nothing there, or a ``.bin`` without ``.idx`` or the reverse.
+        DataError: a folder without any.
     """
     prefixes: list[str] = []
     for path in inputs:
@@ -84,14 +83,6 @@ def find_datasets(inputs: Iterable[str | os.PathLike[str]], output_prefix: str) 
             prefixes += _datasets_in(given, output_prefix)
         else:
             prefixes.append(os.path.splitext(given)[0] if given.endswith(SUFFIXES) else given)
-    for prefix in prefixes:
-        missing = [prefix + suffix for suffix in SUFFIXES if not os.path.isfile(prefix + suffix)]
-        if missing:
-            raise DataError(
-                f"no file {' and no file '.join(missing)}",
-                rule="a dataset is a pair of files PREFIX.bin and PREFIX.idx",
-                fix="give prefixes without .bin and .idx, or a folder; remove a file whose other half is gone",
-            )
     return list(dict.fromkeys(prefixes))
 
 
@@ -115,11 +106,7 @@ def check_output(output: str, prefixes: Sequence[str], overwrite: bool) -> None:
     files = [output + suffix for suffix in SUFFIXES] + [str(manifest_path(output))]
     there = [path for path in files if os.path.exists(path)]
     if there and not overwrite:
-        raise DataError(
-            f"{there[0]} is there already",
-            rule="a dataset is not replaced unasked",
-            fix="choose another --output-prefix, or give --overwrite",
-        )
+        refuse_other(there[0], flag="--output-prefix")
 
 
 def check_types(prefixes: Sequence[str]) -> str:

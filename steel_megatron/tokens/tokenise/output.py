@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from steel_megatron.config import DataError
-from steel_megatron.jobs.durable import PARTIAL, Outputs, refuse_other
+from steel_megatron.jobs.durable import PARTIAL, Outputs, partial_of, refuse_other
 from steel_megatron.jobs.hashes import FileRecord, hash_file
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.parts import InputFile, Part
 from steel_megatron.jobs.progress import Progress
 from steel_megatron.jobs.rejects import moved, rejects_path
 from steel_megatron.tokenizer import Tokenizer
-from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, output_records, partial_path
+from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, manifest_path, output_records
 from steel_megatron.tokens.tokenise.join import PlacedDataset
 from steel_megatron.tokens.tokenise.part import REJECTED, PartCounts, PartFiles
 
@@ -152,7 +152,7 @@ def finished_before(
     for key, prefix in prefixes.items():
         there = [suffix for suffix in (".bin", ".idx") if os.path.exists(prefix + suffix)]
         manifest = Manifest.find(prefix)
-        if manifest is None and (not there or partial_path(prefix).exists()):
+        if manifest is None and (not there or partial_of(manifest_path(prefix)).exists()):
             continue  # nothing, or what a killed run left
         if manifest is None:
             difference = "it has no manifest, so another tool made it"

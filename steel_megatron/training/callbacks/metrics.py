@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from steel_megatron.config import ConfigError
+from steel_megatron.jobs.needed import needed
 from steel_megatron.training.loop import Callback, Metrics, Trainer
 from steel_megatron.training.output.event_file import EventFile
 from steel_megatron.training.output.metrics_rows import truncate_metrics
@@ -69,11 +69,7 @@ class WandbRun(Callback):
     """The same scalars to Weights & Biases; what fails there does not end the run, and is told once."""
 
     def __init__(self, project: str, name: str | None, folder: Path) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ConfigError("--wandb-project, but wandb is not installed", fix="pip install wandb") from error
-        self.wandb = wandb
+        self.wandb = needed("wandb", "--wandb-project", "pip install wandb")
         self.project = project
         self.name = name
         self.folder = folder

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import RunConfig, SteelError
 from steel_megatron.config.sample_ranges import joined, parse_ranges, written
+from steel_megatron.config.texts import first_line, some
 from steel_megatron.optim.grad_norm import NonFiniteGradientError
 from steel_megatron.reports.inspect_run import inspect_sample
 from steel_megatron.tokenizer.base import Tokenizer
@@ -113,13 +114,11 @@ class NonFiniteSteps:
         elif len(guilty) == len(numbers) or not guilty:
             head += f"; first in {where}, " + (f"with all of samples {span}" if guilty else f"over samples {span}")
         else:
-            some = ", ".join(f"{number:,}" for number in guilty[:RANGES_SHOWN])
-            more = f" and {len(guilty) - RANGES_SHOWN} more" if len(guilty) > RANGES_SHOWN else ""
-            head += f"; first in {where}, with sample{'s' * (len(guilty) > 1)} {some}{more} of {span}"
+            few = some([f"{number:,}" for number in guilty], RANGES_SHOWN)
+            head += f"; first in {where}, with sample{'s' * (len(guilty) > 1)} {few} of {span}"
         lines = [head]
         if found.weights:
-            more = f" and {len(found.weights) - 3} more" if len(found.weights) > 3 else ""
-            lines.append(f"weights that are not finite: {', '.join(found.weights[:3])}{more}")
+            lines.append(f"weights that are not finite: {some(found.weights)}")
         shown = guilty or numbers
         lines += [self._documents(run, number) for number in shown[:SAMPLES_SHOWN]]
         if len(shown) > SAMPLES_SHOWN:
@@ -131,7 +130,7 @@ class NonFiniteSteps:
         try:
             report = inspect_sample(run.components.datasets, number, self.tokenizer)
         except (SteelError, OSError) as error:
-            return f"sample {number:,}: {str(error).splitlines()[0]}"
+            return f"sample {number:,}: {first_line(error)}"
         documents = list(dict.fromkeys(stretch.document for stretch in report.stretches))
         named = ", ".join(f"{document}" for document in documents[:DOCUMENTS_SHOWN])
         if len(documents) > DOCUMENTS_SHOWN:

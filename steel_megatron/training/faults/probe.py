@@ -12,22 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from steel_megatron.model.block import Block
 from steel_megatron.model.gpt import GPT
 from steel_megatron.optim.grad_norm import non_finite_gradients
-from steel_megatron.parallel.grid import Grid
+from steel_megatron.parallel.collectives import gather_objects
 from steel_megatron.parallel.parameter import parameters_with_spec, slices_of
 from steel_megatron.parallel.pipeline.executor import Output, PassSettings
 from steel_megatron.samples.batches import Batch
 from steel_megatron.training.engine import GPTStage
 from steel_megatron.training.startup.setup import Components
-
-T = TypeVar("T")
 
 # What a block does, in order; place 10 · (layer + 1) + number in the whole model. The embedding is place 0.
 STAGES = (
@@ -216,7 +213,7 @@ def probe(components: Components, first: int, size: int, loss_gradient: float) -
     finally:
         components.engine.graphed = graphed
     found = Findings(weights=weights)
-    for forward, backward in gathered((looking.found.forward, looking.found.backward), components.grid):
+    for forward, backward in gather_objects((looking.found.forward, looking.found.backward), components.grid.world):
         for sample, place in forward.items():
             found.forward[sample] = min(found.forward.get(sample, place), place)
         for sample, place in backward.items():
@@ -233,13 +230,4 @@ def non_finite_weights(components: Components) -> list[str]:
         for piece, block in slices_of(parameter):
             if not bool(block.tensor.detach().isfinite().all()):
                 own.append(piece.name)
-    return sorted({name for names in gathered(own, components.grid) for name in names})
-
-
-def gathered(value: T, grid: Grid) -> list[T]:
-    """Every rank's value, on every rank."""
-    if grid.world.size == 1:
-        return [value]
-    values: list[Any] = [None] * grid.world.size
-    dist.all_gather_object(values, value)
-    return values
+    return sorted({name for names in gather_objects(own, components.grid.world) for name in names})

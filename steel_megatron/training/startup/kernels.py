@@ -23,6 +23,7 @@ from steel_megatron.ops.backends import (
     use_attention_backend,
     use_kernel_backend,
 )
+from steel_megatron.parallel.collectives import gather_objects
 from steel_megatron.parallel.grid import Grid
 from steel_megatron.plan.measure import Shape
 from steel_megatron.plan.measure_apart import MeasuringError, measure_apart
@@ -55,8 +56,7 @@ def choose_kernels(training: TrainingConfig, grid: Grid, model: ModelConfig) -> 
         log.info("layers of %s: attention by %s%s", SLIDING, found, price)
     if grid.world.size == 1:
         return
-    everywhere: list[dict[str, str]] = [{} for _ in range(grid.world.size)]
-    dist.all_gather_object(everywhere, chosen(device))
+    everywhere = gather_objects(chosen(device), grid.world)
     if device == "cpu":
         _agree_on_products(grid)
     for operation, known in OPERATIONS.items():
@@ -73,8 +73,7 @@ def choose_kernels(training: TrainingConfig, grid: Grid, model: ModelConfig) -> 
 
 def _agree_on_products(grid: Grid) -> None:
     """Raises :class:`ConfigError` where ranks would multiply 16-bit numbers in different ways."""
-    everywhere: list[dict[str, str]] = [{} for _ in range(grid.world.size)]
-    dist.all_gather_object(everywhere, cpu_products.report())
+    everywhere = gather_objects(cpu_products.report(), grid.world)
     for rank, report in enumerate(everywhere):
         for what, how in report.items():
             if how.split(" (")[0] != everywhere[0][what].split(" (")[0]:

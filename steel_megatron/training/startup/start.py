@@ -12,6 +12,7 @@ from steel_megatron.checkpoint import ranks
 from steel_megatron.checkpoint.foreign import refuse_foreign
 from steel_megatron.checkpoint.store import CheckpointStore
 from steel_megatron.config import CheckpointConfig, CheckpointError, ConfigError, RunConfig
+from steel_megatron.config.texts import some
 from steel_megatron.optim.batch_size import BatchSize, Level, Reached, past_levels
 from steel_megatron.training.startup.branches import ASIDE, BACK, DAMAGED, FRESH, Branches, Entry, Leaving
 from steel_megatron.training.startup.changes import check_changes
@@ -298,7 +299,7 @@ def _set_aside(folder: Path, entry: Entry) -> str:
     """Where what was left lies, in words."""
     if entry.folder is None:
         return "nothing comes later"
-    what = ", ".join(entry.later[:3]) + (f" and {len(entry.later) - 3} more" if entry.later[3:] else "")
+    what = some(entry.later)
     if entry.kind != DAMAGED:
         what = f"{what}{', ' if what else ''}metrics and events as they were"
     return f"set aside in {folder / entry.folder}: {what}"

@@ -1,13 +1,15 @@
-"""--strict: the same in every command that reads records."""
+"""Flags of several commands: --engine with the engines of all and of one, --strict."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 
 from helpers.small_tokenizer import small_tokenizer
 from steel_megatron.cli.main import main
+from steel_megatron.cli.shared_flags import add_engine
 
 GOOD = '{"text": "a good record"}\n{"text": "another"}\n'
 
@@ -54,3 +56,19 @@ def test_where_nothing_can_be_read_the_error_says_what_the_files_are(
     (tmp_path / "in" / "a.jsonl").write_bytes(GOOD.encode("utf-16"))
     assert main(command(name, tmp_path)) == 2
     assert "fix:  a.jsonl is UTF-16: iconv" in capsys.readouterr().err
+
+
+def test_engines_of_all_and_of_one() -> None:
+    parser = argparse.ArgumentParser()
+    add_engine(parser, {"own": "another program"})
+    assert parser.parse_args([]).engine == "local"
+    for engine in ("local", "ray", "own"):
+        assert parser.parse_args(["--engine", engine]).engine == engine
+    assert "own: another program" in " ".join(parser.format_help().split())
+
+
+def test_an_engine_of_another_command() -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_engine(parser)
+    with pytest.raises(argparse.ArgumentError):
+        parser.parse_args(["--engine", "own"])
