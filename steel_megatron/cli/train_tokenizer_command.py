@@ -6,9 +6,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from steel_megatron.cli.engine_flag import add_engine
 from steel_megatron.cli.messages import show_messages
-from steel_megatron.cli.strict_flag import add_strict, tell_suspects
+from steel_megatron.cli.shared_flags import add_engine, add_strict, tell_suspects
 from steel_megatron.config import IDS, POSITIVE, PROCESSES, Amount, add_number, at_least
 from steel_megatron.jobs.sizes import parse_size
 from steel_megatron.tokenizer import build_tokenizer
