@@ -7,9 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steel_megatron.config import ConfigError
-from steel_megatron.corpus.corpus import Corpus, Option, Options, RejectedRecordError, name_field, string
+from steel_megatron.corpus.corpus import (
+    Corpus,
+    Option,
+    Options,
+    RejectedRecordError,
+    fields_of,
+    name_field,
+    string,
+)
 
 MIN_SCORE = Option("min_score", "", "Records with a lower score are rejected; not given: none.")
+SCORE_FIELD = Option("score_field", "", "Where --min-score finds it, as meta.quality; not given: as it is published.")
 MAX_TOXICITY = Option("max_toxicity", "", "Records with a higher toxicity score are rejected; not given: none.")
 LANGUAGE = Option(
     "language", "", "Records in other languages are rejected, as the corpus writes them, separated by commas."
@@ -62,7 +71,8 @@ def published(
     def text_of(record: Mapping[str, Any], options: Options) -> str:
         for option, where in used.items():
             if options[option.name]:
-                _compare(option, _first(record, where), options[option.name])
+                named = options.get("score_field") if option is MIN_SCORE else ""
+                _compare(option, _first(record, (named,) if named else where, option), options[option.name])
         return string(record, next((field for field in text if record.get(field) is not None), text[0]))
 
     reasons = {reason: says for option in used for reason, says in _REASONS[option.name].items()}
@@ -74,7 +84,7 @@ def published(
         text=text_of,
         example=example,
         identity=name_field(identity),
-        options=(*used, *((SPLIT,) if split else ())),
+        options=(*used, *((SCORE_FIELD,) if min_score else ()), *((SPLIT,) if split else ())),
         reasons=reasons,
         prepare=_checked,
         splits=SPLITS if split else (),
@@ -121,8 +131,12 @@ def _number(value: Any) -> float:
         raise RejectedRecordError("no_score", str(value)[:200]) from None
 
 
-def _first(record: Mapping[str, Any], where: Sequence[str]) -> Any:
-    """What stands at the first of these places that holds something; objects written as JSON text are opened."""
+def _first(record: Mapping[str, Any], where: Sequence[str], option: Option) -> Any:
+    """What stands at the first of these places that holds something; objects written as JSON text are opened.
+
+    Raises:
+        RejectedRecordError: ``no_score``; a language or category that is not there is another one.
+    """
     for place in where:
         value: Any = record
         for name in place.split("."):
@@ -134,4 +148,6 @@ def _first(record: Mapping[str, Any], where: Sequence[str]) -> Any:
             value = value.get(name) if isinstance(value, Mapping) else None
         if value is not None:
             return value
+    if option in (MIN_SCORE, MAX_TOXICITY):
+        raise RejectedRecordError("no_score", f"nothing at {', '.join(where)} among {fields_of(record)}")
     return None

@@ -74,7 +74,7 @@ _TABLE = (
         category=("source", "metadata.source", "meta_info.source"),
         download="BAAI/CCI4.0-M2-Base-v1 (zh_cc-high-loss0, …), BAAI/CCI4.0-M2-Extra-v1, BAAI/CCI4.0-M2-CoT-v1",
         licence="Apache-2.0, parts as their sources say",
-        caution="text as scripts read it; the scores' names could not be verified: try --min-score on one file.",
+        caution="text as scripts read it; the scores' names could not be verified: --score-field names another.",
     ),
     published(
         "fineweb2",

@@ -81,6 +81,14 @@ def test_a_score_may_be_text_or_lie_in_text_of_json() -> None:
     assert reason_of("cci3", whole | {"meta_info": "no json"}, min_score="1") == "no_score"
 
 
+def test_a_score_that_stands_elsewhere_is_named() -> None:
+    record = {"text": "文", "labels": {"edu": "0.7"}}
+    assert text_of("cci4", record, min_score="0.7", score_field="labels.edu") == "文"
+    assert reason_of("cci4", record, min_score="0.8", score_field="labels.edu") == "low_score"
+    with pytest.raises(RejectedRecordError, match=r"no_score: nothing at score, .* among 'text', 'labels'"):
+        text_of("cci4", record, min_score="0.7")
+
+
 def test_of_two_text_fields_the_one_that_is_there_counts() -> None:
     assert text_of("cci3", {"text": None, "content": "文"}) == "文"
     with pytest.raises(RejectedRecordError, match="missing_field: no 'text'"):
