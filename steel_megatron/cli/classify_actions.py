@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from steel_megatron.cli.messages import show_messages
+from steel_megatron.cli.shared_flags import tell_suspects
 from steel_megatron.config import ConfigError
 from steel_megatron.corpus.classify import ScoreSettings, TrainSettings, score, train_classifier
 from steel_megatron.corpus.classify.model import Features
@@ -69,7 +70,7 @@ def held_out_lines(held_out: dict[str, Any]) -> list[str]:
 
 
 def score_records(args: argparse.Namespace) -> int:
-    """Scores records and prints the counts."""
+    """Scores records and prints the counts; 1 with ``--strict`` when a record could not be read, else 0."""
     show_messages()
     if not args.output:
         raise ConfigError("--output is empty", rule="it names a folder of shards, or a file", fix="name one")
@@ -82,6 +83,7 @@ def score_records(args: argparse.Namespace) -> int:
         workers=args.workers,
         engine=args.engine,
         overwrite=args.overwrite,
+        skip_damaged=args.skip_damaged,
     )
     if done.done_before:
         print("nothing to do: the same records are there already, from the same files and models")
@@ -89,7 +91,8 @@ def score_records(args: argparse.Namespace) -> int:
     print(f"{done.output}: {manifest.documents:,} of {manifest.records:,} records")
     for reason, count in manifest.rejects.items():
         print(f"  {count:,} not read: {reason}")
-    return 0
+    tell_suspects(manifest.suspects, manifest.damaged)
+    return 1 if args.strict and (manifest.suspects or manifest.damaged or manifest.rejects) else 0
 
 
 def report(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from steel_megatron.cli.shared_flags import add_engine
+from steel_megatron.cli.shared_flags import add_engine, add_skip_damaged, add_strict
 from steel_megatron.config import (
     COUNT,
     POSITIVE,
@@ -87,6 +87,8 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-label", nargs="+", default=[], metavar="LABEL", help="Leave out records of others.")
     add_number(parser, "--workers", PROCESSES, "Processes at once.", default=1)
     add_engine(parser)
+    add_strict(parser)
+    add_skip_damaged(parser)
     parser.add_argument("--overwrite", action="store_true", help="Replace an output that is there.")
 
 

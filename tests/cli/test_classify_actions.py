@@ -34,6 +34,11 @@ def test_train_then_score(texts: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main([*scoring, "--keep-best", "0.25"]) == 0
     assert " records" in capsys.readouterr().out
     assert (tmp_path / "best" / "000000.jsonl.zst").is_file()
+    (tmp_path / "bad.jsonl").write_text('{"text": "some words"}\n{bad\n')
+    scoring = ["classify", "score", "--model", model, "--input", str(tmp_path / "bad.jsonl")]
+    assert main([*scoring, "--output", str(tmp_path / "a.jsonl"), "--strict"]) == 1
+    assert main([*scoring, "--output", str(tmp_path / "b.jsonl")]) == 0
+    assert "1 not read: bad_json" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

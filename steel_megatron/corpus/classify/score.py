@@ -32,9 +32,19 @@ from steel_megatron.jobs.durable import Outputs, write_json
 from steel_megatron.jobs.engine import Engine
 from steel_megatron.jobs.hashes import xxh3_of
 from steel_megatron.jobs.inputs import JSON_LINES, find_inputs
-from steel_megatron.jobs.manifest import JobManifest, finished_before
+from steel_megatron.jobs.manifest import SKIP_DAMAGED, JobManifest, finished_before
 from steel_megatron.jobs.never_data import MANIFEST, RANKS, REJECTS
-from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part, line_parts, numbered, whole_file
+from steel_megatron.jobs.parts import (
+    DAMAGE,
+    PART_BYTES,
+    InputFile,
+    InputHashes,
+    Part,
+    damaged_files,
+    line_parts,
+    numbered,
+    whole_file,
+)
 from steel_megatron.jobs.rejects import no_document
 from steel_megatron.jobs.shards import Piece, Target, record_of, write_shards
 from steel_megatron.jobs.tasks import work_folder
@@ -78,12 +88,16 @@ def score(
     workers: int = 1,
     engine: str = "local",
     overwrite: bool = False,
+    skip_damaged: bool = False,
     part_bytes: int = PART_BYTES,
 ) -> Scored:
     """Writes the records of the inputs with their scores: a folder of shards, ``.jsonl`` or ``.jsonl.zst``.
 
     Beside it: ``.ranks.json``, by which ``quality_score`` of a recipe ranks; ``.rejects.jsonl``; the manifest. All are
     the same bytes for any number of workers. A run that was stopped goes on with the parts not yet done.
+
+    Args:
+        skip_damaged: what can be read of a damaged file is scored, and the manifest names it.
 
     Raises:
         ConfigError: a classifier is not there or damaged, or settings that cannot work.
@@ -97,13 +111,17 @@ def score(
     machine = Engine(engine, workers)
     found = find_inputs(inputs, JSON_LINES, output=target)
     files = tuple(InputFile.of(file) for file in found.files)
-    used = {**vars(settings), "models": [[each.name, each.digest] for each in classifiers]}
+    used = {
+        **vars(settings),
+        **({SKIP_DAMAGED: True} if skip_damaged else {}),
+        "models": [[each.name, each.digest] for each in classifiers],
+    }
     wanted = JobManifest("classify score", json.loads(json.dumps(used)), files, format=FORMAT)
     if not overwrite and (before := finished_before(target, wanted)) is not None:
         return Scored(target, before, done_before=True)
     wanted = replace(wanted, suspects=found.tell())
     with work_folder(place.work, target) as folder, InputHashes() as hashes:
-        cut = (line_parts(whole_file(file), part_bytes) for file in files)
+        cut = (line_parts(whole_file(file, skip_damaged=skip_damaged), part_bytes) for file in files)
         parts = numbered(part for several in cut for part in several if part.size or part.packed)
         job = ScoreJob(
             tuple((os.path.abspath(path), each.digest) for path, each in zip(models, classifiers, strict=True)),
@@ -111,12 +129,19 @@ def score(
             str(folder.absolute()),
             place.packing,
         )
-        machine.run(
-            "score", score_part, job, parts, done=lambda part: job.scores_task(part).done(), on_done=hashes.take
+        scored = machine.run(
+            "score",
+            score_part,
+            job,
+            parts,
+            done=lambda part: part.done_as_wanted(job.scores_task(part).done()),
+            on_done=hashes.take,
         )
         job = _with_choice(job, classifiers, settings, parts)
         written = machine.run("write", write_part, job, parts, done=lambda part: job.records_task(part).done())
-        manifest = _publish(place, replace(wanted, inputs=hashes.of(files)), machine, job, parts, written)
+        damaged = damaged_files(parts, [counts.get(DAMAGE, ()) for counts in scored])
+        wanted = replace(wanted, inputs=hashes.of(files), damaged=damaged)
+        manifest = _publish(place, wanted, machine, job, parts, written)
         shutil.rmtree(folder)
     return Scored(target, manifest)
 

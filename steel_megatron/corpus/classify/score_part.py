@@ -24,7 +24,7 @@ from steel_megatron.corpus.readers.row import MAX_RECORD_BYTES
 from steel_megatron.jobs.files import BYTE_ORDER_MARK
 from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.jobs.packed import open_packed
-from steel_megatron.jobs.parts import Part, key_of
+from steel_megatron.jobs.parts import DAMAGE, Part, key_of
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.rejects import reject_line, shown
 from steel_megatron.jobs.tasks import Task
@@ -119,6 +119,7 @@ def score_part(job: ScoreJob, part: Part) -> dict[str, Any]:
                 file.write(logits.astype(np.float32).tobytes())
         with open(paths[1], "wb") as table:
             np.save(table, counts_MB)
+        counts |= {DAMAGE: part.damage} if part.damage else {}
     return counts
 
 

@@ -150,6 +150,19 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bytes(world: Path, tmp_path: P
     assert [path.name for path in target.parent.iterdir() if path.name.endswith(".partial")] == []
 
 
+def test_a_cut_file_is_an_error_or_is_read_as_far_as_it_goes(world: Path, tmp_path: Path) -> None:
+    packed = zstandard.ZstdCompressor(write_checksum=True).compress((world / "prose.jsonl").read_bytes())
+    (tmp_path / "cut.jsonl.zst").write_bytes(packed[: len(packed) * 9 // 10])
+    model, given = [str(world / "zh.classifier")], [tmp_path / "cut.jsonl.zst"]
+    with pytest.raises(DataError, match="damaged or cut"):
+        score(model, given, tmp_path / "out")
+    done = score(model, given, tmp_path / "out", skip_damaged=True)
+    assert list(done.manifest.damaged) == ["cut.jsonl.zst"]
+    assert done.manifest.documents == len(read(tmp_path / "out"))
+    with pytest.raises(DataError, match="read in part"):
+        score(model, given, tmp_path / "out")
+
+
 def test_what_is_there_is_told_and_not_replaced(world: Path, tmp_path: Path) -> None:
     model, target = [str(world / "zh.classifier")], tmp_path / "out"
     score(model, inputs(world)[:1], target)
