@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,19 @@ def collect(config: DataConfig, chains: dict[str, list[Step]], runner: Runner) -
     return found
 
 
-def write_card(path: Path, facts: list[SourceFacts], config_file: Path, plan: str, figures: dict[str, Path]) -> None:
-    """Writes the card; figures are linked by their names, which lie beside it."""
+def write_card(
+    path: Path,
+    facts: list[SourceFacts],
+    config_file: Path,
+    plan: str,
+    figures: dict[str, Path],
+    told: Sequence[str] = (),
+) -> None:
+    """Writes the card; figures are linked by their names, which lie beside it.
+
+    Args:
+        told: sentences about the evaluation sets that were not looked for.
+    """
     tokens = sum(entry.tokens["tokens"] for entry in facts)
     weighted = sum(entry.tokens["tokens"] * entry.source.weight for entry in facts)
     documents = sum(entry.tokens["documents"] for entry in facts)
@@ -98,6 +110,7 @@ def write_card(path: Path, facts: list[SourceFacts], config_file: Path, plan: st
         "Rejected: not usable as they are (`steel convert`). Cleaned: fell to the recipe (`steel clean`). Exact, near, "
         "contaminated: duplicates, and holders of evaluation items (`steel dedup`).",
         "",
+        *(f"**{line}**\n" for line in told),
         *table(
             ("source", "records", *FATES),
             [

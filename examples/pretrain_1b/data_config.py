@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,21 @@ class Dedup:
     threshold: float | None = None
     memory: str = "4G"
     evaluation_sets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sets_there(self) -> dict[str, str]:
+        """The evaluation sets that have files; the others are told, and not looked for."""
+        return {name: given for name, given in self.evaluation_sets.items() if glob.glob(given, recursive=True)}
+
+    def told(self) -> list[str]:
+        """A sentence for each evaluation set that is not looked for, and one where none is."""
+        there = self.sets_there
+        lines = [
+            f"No files of the evaluation set {name} at {given}: documents that hold its questions stay."
+            for name, given in self.evaluation_sets.items()
+            if name not in there
+        ]
+        return lines if there else [*lines, "Nothing was decontaminated: no evaluation set was there or given."]
 
 
 @dataclass(frozen=True)

@@ -69,15 +69,15 @@ def _dedup_step(config: DataConfig, chains: dict[str, list[Step]], work: Path, h
     flags += ["--priority", ",".join(source.name for source in best_first), "--output", str(folder)]
     if dedup.threshold is not None:
         flags += ["--threshold", str(dedup.threshold)]
-    if dedup.evaluation_sets:
-        flags += ["--decontaminate", *(f"{name}={path}" for name, path in dedup.evaluation_sets.items())]
+    if sets := dedup.sets_there:
+        flags += ["--decontaminate", *(f"{name}={path}" for name, path in sets.items())]
     return Step(
         "dedup",
         flags,
         [folder / name for name in texts],
         partial(dedup_facts, folder),
         how=[*how, "--memory", dedup.memory],
-        inputs=list(dedup.evaluation_sets.values()),
+        inputs=list(sets.values()),
         needs=[chain[-1] for chain in chains.values()],
         reads=list(texts.values()),
         frees=list(texts.values()),

@@ -56,6 +56,9 @@ def prepare(args: argparse.Namespace) -> None:
     work.mkdir(parents=True, exist_ok=True)
     config = read_config(args.config, args.corpora.resolve(), [name for name in args.only.split(",") if name])
     check_inputs(config)
+    told = config.dedup.told() if config.dedup is not None else []
+    for line in told:
+        print(f"decontamination: {line}", file=sys.stderr)
     vocab_size = build_tokenizer(None, args.tokenizer).vocab_size
     keep = args.keep_intermediate
     at_once = args.at_once or min(args.workers, AT_ONCE)
@@ -73,7 +76,7 @@ def prepare(args: argparse.Namespace) -> None:
     phases = write_phases(work, facts)
     figures["The mixture over the run"] = card / "mixture.svg"
     plan = mix_plan(args, phases, figures["The mixture over the run"])
-    write_card(card / "DATA_CARD.md", facts, args.config, plan, figures)
+    write_card(card / "DATA_CARD.md", facts, args.config, plan, figures, told)
     print(f"\n{plan}\n\ndatasets: {work / 'data'}\nphases: {phases}\ndata card: {card / 'DATA_CARD.md'}")
 
 

@@ -115,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
     for name, counts in done.report["sources"].items():
         fallen = ", ".join(f"{counts[key]:,} {key}" for key in ("exact", "near", "contaminated", "invalid"))
         print(f"{name:<{width}}  {counts['kept']:,} of {counts['records']:,} records kept; {fallen}")
+    if not done.report["evaluation_sets"]:
+        print("no evaluation set was given: documents that hold its questions stay (--decontaminate)")
     for name, counts in done.report["evaluation_sets"].items():
         print(
             f"{name}: {counts['documents']:,} documents hold one of its {counts['questions']:,} questions "

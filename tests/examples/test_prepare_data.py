@@ -16,6 +16,7 @@ import yaml
 
 from helpers.small_tokenizer import small_tokenizer
 from steel_megatron.config import ConfigError
+from steel_megatron.corpus.dedup import SourceInput, deduplicate
 from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokens.indexed import IndexedDataset
 
@@ -107,6 +108,7 @@ def test_three_corpora_become_datasets_and_a_card(samples: Path, tokenizer: str,
     counts = json.loads((samples / "samples.json").read_text())
     card = card_of(work)
     assert "a \\| b" in card
+    assert "**Nothing was decontaminated: no evaluation set was there or given.**" in card
     for name in SMALL["sources"]:
         line = re.search(rf"\| {name} \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (.*) \|", card)
         assert line is not None
@@ -212,6 +214,37 @@ def test_a_wrong_configuration_is_told(content: Any, says: str, tmp_path: Path) 
     write_config(path, content)
     with pytest.raises(ConfigError, match=re.escape(says)):
         read_config(path, tmp_path, ["a"] if "ONLY" in says else [])
+
+
+@pytest.mark.usefixtures("_scripts_are_found")
+def test_evaluation_sets_are_looked_for_where_they_are_and_told_where_not(tmp_path: Path) -> None:
+    from data_config import read_config
+    from data_pipeline import pipeline
+
+    config = read_config(FOLDER / "data.yaml", tmp_path, [])
+    assert config.dedup is not None
+    says = config.dedup.told()
+    assert [name in line for name, line in zip(("ceval", "cmmlu", "mmlu"), says, strict=False)] == [True] * 3
+    assert "Nothing was decontaminated" in says[3]
+    step = next(step for step in pipeline(config, tmp_path, "t", 1)["skypile"] if step.name == "dedup")
+    assert "--decontaminate" not in step.flags
+    question = "下列选项中，最能说明水的沸点随气压降低而降低的现象是哪一项"
+    for name, head, row in (
+        ("ceval-exam/val/physics_val.csv", "id,question,A,B,C,D,answer", f"0,{question},煮饭,结冰,起雾,霜,A"),
+        ("cmmlu/test/agronomy.csv", ",Question,A,B,C,D,Answer", f"0,{question}吗,煮饭,结冰,起雾,霜,A"),
+    ):
+        path = tmp_path / "evaluation" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{head}\n{row}\n", encoding="utf-8")
+    assert [("mmlu" in line) for line in config.dedup.told()] == [True]
+    step = next(step for step in pipeline(config, tmp_path, "t", 1)["skypile"] if step.name == "dedup")
+    sets = step.flags[step.flags.index("--decontaminate") + 1 :]
+    assert [given.partition("=")[0] for given in sets] == ["ceval", "cmmlu"]
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in (f"练习题。{question}？" * 2, "高原上煮饭")]
+    (tmp_path / "web.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    given = [SourceInput.parse(name, "--decontaminate") for name in sets]
+    done = deduplicate([SourceInput("web", str(tmp_path / "web.jsonl"))], tmp_path / "out", evaluation_sets=given)
+    assert done.report["sources"]["web"]["contaminated"] == 1
 
 
 @pytest.mark.usefixtures("_scripts_are_found")
