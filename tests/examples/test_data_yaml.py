@@ -39,7 +39,7 @@ def texts(seed: int, count: int = 20) -> list[str]:
 
 def test_every_source_names_a_corpus_a_recipe_and_options_that_are_there() -> None:
     assert set(OFFERED) == set(FILES)
-    assert set(vars(PUBLISHED)) | {"wudao"} == {source["corpus"] for source in OFFERED.values()}
+    assert set(vars(PUBLISHED)) | {"wudao"} <= {source["corpus"] for source in WHOLE["sources"].values()}
     for source in WHOLE["sources"].values():
         corpus = find_corpus(source["corpus"])
         assert set(source.get("options", {})) <= {option.name for option in corpus.options}
