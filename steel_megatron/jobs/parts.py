@@ -197,7 +197,7 @@ def _frame_parts(whole: Part, part_bytes: int, earlier: Sequence[int]) -> list[P
         return [whole]
     given = {each.name: getattr(whole, each.name) for each in fields(whole)}
     pairs = zip(cuts, [*cuts[1:], whole.size], strict=True)
-    return [FramesPart(**{**given, "start": at, "stop": stop, "size": stop - at}) for at, stop in pairs]
+    return [FramesPart(**given | {"start": at, "stop": stop, "size": stop - at, "damage": []}) for at, stop in pairs]
 
 
 def _line_from(file: IO[bytes], place: int) -> int:
