@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steel_megatron.jobs.hashes import FileRecord
+from steel_megatron.jobs.hashes import hash_file
 from steel_megatron.samples.sources import TokenizerFacts
 from steel_megatron.tokens.indexed import IndexedWriter
 from steel_megatron.tokens.manifest import Manifest, TokenizerRecord, manifest_path
@@ -63,7 +63,7 @@ def write_manifest(
         text_bytes=0,
         blank_lines=0,
         rejects={},
-        outputs={name: FileRecord(f"{prefix}.{name}", 0, "") for name in ("bin", "idx")},
+        outputs={name: hash_file(f"{prefix}.{name}") for name in ("bin", "idx")},
     ).write(prefix)
 
 
