@@ -26,6 +26,15 @@ LINK = (
     rf"(?:[^\s()<>]|{_NESTED})+"
     rf"(?:{_NESTED}|[^\s`!()\[\]{{}};:'\".,<>?«»“”‘’]))"
 )
+# A link in ASCII alone: where Chinese goes on behind it without a blank, the expression above takes the sentence too. A
+# scheme needs its slashes, and a bare host a known ending, so that neither "宽:50mm" nor "3.2km/h" is one.
+_ASCII = r"[!-'*-;=?-~]"
+_ASCII_NESTED = rf"\((?:{_ASCII}|\({_ASCII}+\))*\)"
+STRICT_LINK = (
+    r"(?i)(?<![a-z0-9_.-])(?:[a-z][a-z0-9+.-]*://|www\d{0,3}[.]"
+    r"|(?:[a-z0-9-]+[.])+(?:com|cn|net|org|edu|gov|info|cc|io|tv|me|hk|tw|top|xyz)/)"
+    rf"(?:(?:{_ASCII}|{_ASCII_NESTED})*(?:{_ASCII_NESTED}|[#-&*+\-/-9=@-Z^_a-z|~]))?"
+)
 
 
 @dataclass(kw_only=True)
@@ -78,10 +87,18 @@ class CleanIp(Replacing):
 @register("clean_links_mapper")
 @dataclass(kw_only=True)
 class CleanLinks(Replacing):
-    """Takes web and other links out."""
+    """Takes web and other links out; ``strict`` ends them before the first character that is not ASCII."""
 
     standard = LINK
     candidates = "link"
+    ours = frozenset({"strict"})
+    strict: bool = False
+
+    def check(self) -> None:
+        if self.strict and self.pattern is None:
+            self._expression = regex.compile(STRICT_LINK)
+        else:
+            super().check()
 
 
 @register("chinese_convert_mapper")

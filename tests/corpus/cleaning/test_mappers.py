@@ -93,3 +93,22 @@ def test_rows_of_dots_behind_a_link_come_to_an_end() -> None:
 
 def test_white_space_that_is_kept() -> None:
     assert mapped("whitespace_normalization_mapper", "\tif x:\n\t\treturn\u3000y ", keep="\t") == "if x:\n\t\treturn y"
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ("本报（www.example.com）从郑州获悉，款项已捐出。", "本报（）从郑州获悉，款项已捐出。"),
+        ("详见https://example.com/a/b_(c).html。下文另述。", "详见。下文另述。"),
+        ("见 example.com/x?y=1&z=2, 另见 a.cn/b", "见 , 另见 "),
+        ("宽:50mm，速度3.2km/h，size:50，比分3:1，v1.2.3", "宽:50mm，速度3.2km/h，size:50，比分3:1，v1.2.3"),
+    ],
+)
+def test_a_strict_link_leaves_the_chinese_behind_it(given: str, left: str) -> None:
+    assert mapped("clean_links_mapper", given, strict=True) == left
+    assert mapped("clean_links_mapper", "本报（www.example.com）从郑州获悉。") == "本报（"
+
+
+def test_rows_of_dots_behind_a_strict_link_come_to_an_end() -> None:
+    for text in ("www." + "." * 3000, "http://" + "(" * 3000, "http://(" + "a" * 3000, "a." * 3000, "a-" * 3000):
+        assert len(mapped("clean_links_mapper", text, strict=True)) <= len(text)
