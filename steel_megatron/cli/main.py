@@ -24,6 +24,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 COMMANDS = {
     "convert": "raw corpus records → {text, source, id} jsonl",
     "dedup": "leave out exact and near duplicates across sources, and texts of evaluation sets",
+    "dedup-lines": "leave out lines that many documents of a source share: boilerplate of sites",
     "clean": "jsonl → jsonl: keep, drop and mend documents by a data-juicer recipe, with a report",
     "classify": "train classifiers of quality or language on examples, score records with them",
     "train-tokenizer": "train a byte-level BPE tokenizer on jsonl text",

@@ -25,6 +25,7 @@ LINES = {
     "convert": ["--corpus jsonl --input text.jsonl --output out/text.jsonl"],
     "clean": ["--recipe recipe.yaml --input text.jsonl --output out/clean.jsonl"],
     "dedup": ["--exact-only --input a=text.jsonl --output out/dedup"],
+    "dedup-lines": ["--input a=text.jsonl --output out/dedup_lines"],
     "classify train": ["--good text.jsonl --bad bad.jsonl --output out/x.classifier --bits 8"],
     "classify report": ["--model x.classifier --input text.jsonl --output out/page.html"],
     "classify train-ngram": ["--input text.jsonl --output out/x.ngram"],

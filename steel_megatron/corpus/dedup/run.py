@@ -82,13 +82,13 @@ def deduplicate(
     target = Path(output)
     plan = make_plan(inputs, priority, settings or DedupSettings(), evaluation_sets, target, skip_damaged)
     read_items(plan.sets)  # so that a wrong file stops the run before it starts
-    _check_target(target)
+    check_target(target)
     kept = None if signatures is None else Path(signatures).absolute()
     with SignatureStore.opened(kept, target) as store, work_folder(target / WORK, target) as folder:
         plan = store.compared(plan, overwrite)
-        finished = _finished(target, plan, overwrite)
+        finished = finished_before(target, plan, overwrite)
         if finished is None:
-            plan = _gone_on_with(target, plan, part_bytes)
+            plan = gone_on_with(target, plan, part_bytes)
             with InputHashes() as hashes:
                 _stages(store.earlier(Job(str(folder.absolute()), plan)), stages, target, hashes, store)
         elif not store.has_this_run:
@@ -148,7 +148,7 @@ def _stages(job: Job, engine: Stages, target: Path, hashes: InputHashes, store: 
     write_json(target / REPORT, make_report(job, hashes.of(plan.files), others))
 
 
-def _check_target(target: Path) -> None:
+def check_target(target: Path) -> None:
     """Refuses a folder of other things."""
     if target.exists() and not target.is_dir():
         raise DataError(f"{target} is a file", rule="outputs go to a folder", fix="use another --output")
@@ -159,7 +159,7 @@ def _check_target(target: Path) -> None:
         )
 
 
-def _finished(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None:
+def finished_before(target: Path, plan: Plan, overwrite: bool) -> dict[str, Any] | None:
     """The report of a finished run of the same plan; what is there of another plan is removed, or refused.
 
     Raises:
@@ -205,7 +205,7 @@ def _in_todays_form(manifest: JobManifest, plan: Plan) -> JobManifest:
     )
 
 
-def _gone_on_with(target: Path, plan: Plan, part_bytes: int) -> Plan:
+def gone_on_with(target: Path, plan: Plan, part_bytes: int) -> Plan:
     """The plan with its parts, which are those of the run before where one was stopped."""
     path = target / WORK / PLAN
     if path.exists():

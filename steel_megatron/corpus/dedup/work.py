@@ -115,7 +115,7 @@ class Stages:
     def run(
         self,
         stage: str,
-        function: Callable[[Job, Any], dict[str, Any]],
+        function: Callable[[Any, Any], dict[str, Any]],
         job: Job,
         tasks: Sequence[Any],
         *,
