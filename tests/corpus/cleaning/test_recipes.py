@@ -59,10 +59,9 @@ MENU = "首页\n公司简介\n产品中心\n新闻动态\n成功案例\n人才�
 WORDS = "、".join(f"{first}{second}" for first in "红黄蓝绿青紫" for second in "花叶枝根果子皮芽")
 GOODS = "\n".join(f"DN{size} 不锈钢球阀 304 {size / 10}寸 {size * 2}元/个" for size in range(15, 65, 5))
 KEYWORDS = "棋牌下载 真钱棋牌 棋牌平台 手机棋牌 棋牌送金 棋牌大厅 棋牌官网 棋牌代理 在线棋牌 棋牌源码 棋牌注册 棋牌充值"
-JAPANESE = "図書館は月曜日から土曜日まで開いています。本を借りるときは、受付でカードを見せてください。"
 JUNK = {
     "zh_web": [
-        *(MENU, WORDS, GOODS, KEYWORDS, JAPANESE, "双色球多少钱一注", "顶！\n路过\n" * 20),
+        *(MENU, WORDS, GOODS, KEYWORDS, "双色球多少钱一注", "顶！\n路过\n" * 20),
         "★首存送礼★每日返水★极速出款★天天有礼★全天客服★百家乐★捕鱼★体育★彩票★电子★真人★龙虎",
         "下列期号与号码：\n" + "\n".join(f"第{n:03}期 0{n % 9} 1{n % 7} 2{n % 5} 3{n % 3}" for n in range(1, 40)),
         "办证刻章请加微信办证刻章请加微信" * 20,
@@ -112,5 +111,5 @@ def test_junk_falls(recipe: str, text: str) -> None:
 
 def test_personal_data_is_masked_where_people_write() -> None:
     text = "有意者请打 13800138000 联系我，周末都在家，东西是去年买的，基本没有用过，价钱可以再谈。"
-    assert "13800138000" not in cleaned("zh_web", text)[0]
+    assert "13800138000" not in cleaned("zh_dialogue", text)[0]
     assert "[手机号]" in cleaned("zh_qa", text)[0]
