@@ -13,6 +13,7 @@ from steel_megatron.corpus.repeated_lines import LineSettings, Unit, remove_line
 from steel_megatron.jobs.sizes import parse_size
 
 SHOWN = 5
+MOST_DOCUMENTS = 1_000_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(
         parser,
         "--in-documents",
-        at_least(2),
+        at_least(2, most=MOST_DOCUMENTS),
         "A line that as many documents of a source have is left out of all of them.",
         default=default.in_documents,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ class SignatureStore:
 
     def __init__(self, folder: Path | None, output: Path) -> None:
         self.folder = folder
-        self.output = str(output.resolve())
+        self.output = os.path.realpath(output)
         self._runs = [] if folder is None else [_read(path) for path in _folders(folder)]
         self.key = ""
 

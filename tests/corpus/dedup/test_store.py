@@ -91,6 +91,9 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     os.truncate(store / "000000" / STAY, 3)
     with pytest.raises(DataError, match=r"stay\.u32 has not"):
         run_dedup(tmp_path, {"b": SOURCES["b"]}, output="two", signatures=store, settings=exact)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises((DataError, OSError)):
+        run_dedup(tmp_path, {"b": SOURCES["b"]}, output="loop", settings=exact)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file"):
         run_dedup(tmp_path, {"b": SOURCES["b"]}, output="two", signatures=tmp_path / "file")
