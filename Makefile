@@ -39,8 +39,8 @@ smoke: ## the main commands in a fresh environment, for PYTHON=… and TORCH=…
 	.venv-smoke/bin/python tools/environment.py --torch "$(TORCH)" --ready .venv-smoke/ready
 	PATH="$(CURDIR)/.venv-smoke/bin:$$PATH" bash tests/smoke/run_smoke.sh
 
-sanitizers: .venv-test/ready ## the CUDA kernels, emulated, under AddressSanitizer, UBSan and a race detector
-	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest -m slow tests/ops/native/test_sanitizers.py
+sanitizers: .venv-test/ready ## the CUDA kernels, emulated, and the encoder under AddressSanitizer, UBSan and a race detector
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" HF_HUB_OFFLINE=1 python -m pytest -m slow tests/ops/native/test_sanitizers.py tests/tokenizer/test_bpe_sanitizers.py
 
 lint: .venv-test/ready ## ruff (rules and format), clang-format and mypy
 	.venv-test/bin/ruff check .

@@ -1,17 +1,22 @@
-"""Speed of ``steel tokenize`` beside its encoder alone, plain ``tokenizers`` batches and Megatron-LM's tool.
+"""Speed of encoders, and of ``steel tokenize`` beside plain ``tokenizers`` batches and Megatron-LM's tool.
 
     pip install --no-deps dashscope      # the vocabulary
-    pip install fastokens
+    pip install fastokens gigatoken
     python benchmarks/tokenize.py --megabytes 100 [--megatron Megatron-LM/tools/preprocess_data.py]
 
-Chinese and code, Qwen's vocabulary, text that no encoder has seen before in the row. Chinese is made of the
+Chinese, English and code, Qwen's vocabulary, text that no encoder has seen before in the row. Chinese is made of the
 vocabulary's own words, common ones often, in clauses and paragraphs, at random: hardly a clause comes twice, so caches
-of clauses do not help, as in real text. ``--chinese FILE.jsonl`` takes real text instead. Code is the Python files of
-the standard library and of the installed packages, each once.
+of clauses do not help, as in real text. ``--chinese FILE.jsonl`` takes real text instead. English is the docstrings,
+code the Python files of the standard library and of the installed packages, each once.
 
-Each row is a process of its own. "MB/CPU s" counts the CPU seconds of all processes of the row from their start on,
-"running" is that of the last three quarters of the text alone: the difference to the same command on the first quarter.
-On a busy machine both say more than the clock. All rows but Megatron's must write the same ids.
+The first table has encoders alone, one thread each, in MB of UTF-8 per CPU second on their first pass; "from lines"
+begins with a file of JSON lines, the others with Python texts in memory. They take turns, round by round; a figure is
+the median of the rounds, "× fastokens" that of the ratios within a round. "same": the ids are those of ``tokenizers``,
+or of the first encoder where that is left out.
+
+In the second table each row is a process of its own. "MB/CPU s" counts the CPU seconds of all processes of the row from
+their start on, "running" is that of the last three quarters of the text alone: the difference to the same command on
+the first quarter. On a busy machine both say more than the clock. All rows but Megatron's must write the same ids.
 """
 
 from __future__ import annotations
@@ -33,7 +38,9 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
+import statistics
 import subprocess
 import tempfile
 import time
@@ -55,23 +62,56 @@ with open(sys.argv[2], "rb") as lines, open(sys.argv[3], "wb") as output:
             output.write(np.array(encoding.ids, dtype=np.int32).tobytes())
 """
 
-# The encoder of a run alone: texts in memory, ids thrown away.
+# One encoder alone: what it is called, the tokenizer's folder, the lines. Prints CPU seconds and a hash of the ids.
 ALONE = """
-import json, sys, tempfile, time
-from pathlib import Path
-from steel_megatron.tokenizer import build_tokenizer
-from steel_megatron.tokenizer.encoders import choose_encoder
-texts = [json.loads(line)["text"] for line in open(sys.argv[2], "rb")]
-encoder = choose_encoder(build_tokenizer(None, sys.argv[1]), "auto", ["x"], Path(tempfile.mkdtemp())).encoder
-clock, cpu = time.perf_counter(), time.process_time()
-start = size = 0
+import hashlib, json, sys, time
+import numpy as np
+name, model, path = sys.argv[1:]
+digest = hashlib.sha256()
+if name == "steel, from lines":
+    import pickle, tempfile
+    from pathlib import Path
+    from steel_megatron.tokenizer import build_tokenizer
+    from steel_megatron.tokenizer.steel_encoder import SteelEncoder
+    encoder = SteelEncoder.of(build_tokenizer(None, model), Path(tempfile.mkdtemp(), "encoder"))
+    seconds = 0
+    with open(path, "rb") as lines:
+        while batch := b"".join(lines.readlines(2 << 20)):
+            started = time.process_time()
+            ids = encoder.encode_lines(batch, ["text"], "control", None).keys[0].ids_T
+            seconds += time.process_time() - started
+            digest.update(ids)
+    print(seconds, digest.hexdigest())
+    sys.exit()
+if name == "gigatoken":
+    from gigatoken import Tokenizer
+    encoder = Tokenizer(model)
+    encode = lambda texts: np.concatenate([np.asarray(ids) for ids in encoder.encode_batch_list(texts, parallel=False)])
+elif name == "tokenizers":
+    from tokenizers import Tokenizer
+    encoder = Tokenizer.from_file(model + "/tokenizer.json")
+    encoder.encode_special_tokens = True
+    encode = lambda texts: np.concatenate([e.ids for e in encoder.encode_batch_fast(texts, add_special_tokens=False)])
+else:
+    import tempfile
+    from pathlib import Path
+    from steel_megatron.tokenizer import build_tokenizer
+    from steel_megatron.tokenizer.encoders import choose_encoder
+    encoder = choose_encoder(build_tokenizer(None, model), name, ["x"], Path(tempfile.mkdtemp())).encoder
+    encode = lambda texts: encoder.encode_batch(texts).ids_T
+texts = [json.loads(line)["text"] for line in open(path, "rb")]
+seconds = start = size = 0
 for i, text in enumerate(texts):
     size += len(text)
     if size > 600_000 or i + 1 == len(texts):
-        encoder.encode_batch(texts[start : i + 1])
+        started = time.process_time()
+        ids = encode(texts[start : i + 1])
+        seconds += time.process_time() - started
+        digest.update(ids.astype(np.int32))
         start, size = i + 1, 0
-print(time.perf_counter() - clock, time.process_time() - cpu)
+print(seconds, digest.hexdigest())
 """
+ENCODERS = ("steel", "steel, from lines", "fastokens", "gigatoken", "tiktoken", "tokenizers")
 
 
 def chinese_texts(vocabulary: Path, size: int) -> Iterator[str]:
@@ -106,6 +146,21 @@ def code_texts(size: int) -> Iterator[str]:
                 seen.add(hash(text))
                 taken += len(text.encode())
                 yield text
+
+
+def english_texts(size: int) -> Iterator[str]:
+    """Docstrings of the standard library and of the packages installed, those of a file together, each once."""
+    seen: set[str] = set()
+    taken = 0
+    for code in code_texts(sys.maxsize):
+        found = re.findall(r'"""(.*?)"""', code, re.DOTALL)
+        new = [text for text in dict.fromkeys(found) if len(text) > 80 and text not in seen]
+        seen.update(new)
+        if new:
+            taken += len("".join(new).encode("utf-8", "replace"))
+            yield "\n\n".join(new)
+        if taken >= size:
+            return
 
 
 def texts_of_file(path: Path, size: int) -> Iterator[str]:
@@ -144,8 +199,8 @@ def run(command: list[str], input_path: Path, output: Path) -> tuple[float, floa
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
-def measure(name: str, texts: Iterator[str], wanted: int, rows: list[Row], alone: list[str], folder: Path) -> None:
-    """Prints the rows of one kind of text."""
+def write_lines(name: str, texts: Iterator[str], wanted: int, folder: Path) -> tuple[Path, Path, float, float]:
+    """A file of JSON lines and its first quarter, and their megabytes of text."""
     path, quarter = folder / f"{name}.jsonl", folder / f"{name}_quarter.jsonl"
     size = quarter_size = 0
     with open(path, "w", encoding="utf-8") as file, open(quarter, "w", encoding="utf-8") as first:
@@ -156,10 +211,40 @@ def measure(name: str, texts: Iterator[str], wanted: int, rows: list[Row], alone
             if size < wanted // 4:
                 quarter_size = size
                 first.write(line)
-    megabytes, rest = size / 1e6, (size - quarter_size) / 1e6
-    clock, cpu = map(float, run(alone, path, folder / "none")[2].split())
-    title = "the encoder alone, texts in memory"
-    print(f"| {name} | {title} | {megabytes:.0f} | {megabytes / clock:.1f} | | {megabytes / cpu:.1f} |", flush=True)
+    return path, quarter, size / 1e6, quarter_size / 1e6
+
+
+def compare_encoders(name: str, encoders: list[str], model: Path, path: Path, megabytes: float, rounds: int) -> None:
+    """Prints the encoders' rows of one kind of text."""
+    rates: dict[str, list[float]] = {}
+    hashes: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    for number in range(rounds):
+        for encoder in encoders:
+            if encoder in skipped or (encoder == "tokenizers" and number > 0):
+                continue  # tokenizers takes a minute and hardly varies
+            try:
+                seconds, ids = run([sys.executable, "-c", ALONE, encoder, str(model), str(path)], path, path)[2].split()
+            except RuntimeError as error:
+                skipped[encoder] = str(error)
+                continue
+            rates.setdefault(encoder, []).append(megabytes / float(seconds))
+            hashes[encoder] = ids
+    for encoder in encoders:
+        if encoder in skipped:
+            print(f"| {name} | {encoder} | skipped: {skipped[encoder]} | | |", flush=True)
+            continue
+        peer = rates.get("fastokens", [])
+        ratios = [rate / other for rate, other in zip(rates[encoder], peer, strict=False)]
+        ratio = f"{statistics.median(ratios):.2f}" if ratios else ""
+        same = "yes" if hashes[encoder] == (hashes.get("tokenizers") or next(iter(hashes.values()))) else "no"
+        print(f"| {name} | {encoder} | {statistics.median(rates[encoder]):.1f} | {ratio} | {same} |", flush=True)
+
+
+def measure(name: str, lines: tuple[Path, Path, float, float], rows: list[Row], folder: Path) -> None:
+    """Prints the rows of one kind of text."""
+    path, quarter, megabytes, quarter_megabytes = lines
+    rest = megabytes - quarter_megabytes
     expected: bytes | None = None
     for row in rows:
         try:
@@ -186,10 +271,11 @@ def measure(name: str, texts: Iterator[str], wanted: int, rows: list[Row], alone
 
 def steel_rows(model: Path, workers: list[int]) -> list[Row]:
     flags = ["--input", "{input}", "--tokenizer-model", str(model), "--output-prefix", "{output}"]
-    command = [sys.executable, "-m", "steel_megatron", "tokenize", *flags, "--workers"]
+    command = [sys.executable, "-m", "steel_megatron", "tokenize", *flags]
+    ids = "{output}_text_document.bin"
     return [
-        Row(f"steel tokenize, {number} workers", [*command, str(number)], "{output}_text_document.bin")
-        for number in workers
+        *(Row(f"steel tokenize, {number} workers", [*command, "--workers", str(number)], ids) for number in workers),
+        Row("steel tokenize --encoder fastokens, 1 worker", [*command, "--encoder", "fastokens"], ids),
     ]
 
 
@@ -211,6 +297,9 @@ def main() -> None:
     """Parses the flags and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=100, help="text of each kind (default: 100)")
+    parser.add_argument("--table", choices=("encoders", "tokenize", "both"), default="both", help="(default: both)")
+    parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=ENCODERS, help="alone (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="of the encoders alone (default: 3)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers (default: 1 2)")
     parser.add_argument("--vocabulary", type=Path, help="a .tiktoken file (default: dashscope's qwen.tiktoken)")
     parser.add_argument("--chinese", type=Path, help="JSON lines of real Chinese text")
@@ -223,6 +312,7 @@ def main() -> None:
         if spec is None or spec.origin is None:
             raise SystemExit("no Qwen vocabulary: pip install --no-deps dashscope, or give --vocabulary")
         vocabulary = Path(spec.origin).parent / "resources" / "qwen.tiktoken"
+    from steel_megatron import _bpe
     from steel_megatron.tokenizer.tiktoken import TikTokenizer
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -238,12 +328,22 @@ def main() -> None:
             print(f"Megatron: skipped, there is no {args.megatron}\n")
         else:
             rows += megatron_rows(args.megatron, args.megatron_python, huggingface, args.workers)
-        print("| text | tool | MB | MB/s | MB/CPU s | MB/CPU s running |\n|---|---|---|---|---|---|")
         size = args.megabytes * 10**6
-        chinese = texts_of_file(args.chinese, size) if args.chinese else chinese_texts(vocabulary, size)
-        alone = [sys.executable, "-c", ALONE, str(vocabulary), "{input}"]
-        measure("chinese", chinese, size, rows, alone, folder)
-        measure("code", code_texts(size), size, rows, alone, folder)
+        kinds = {
+            "Chinese": texts_of_file(args.chinese, size) if args.chinese else chinese_texts(vocabulary, size),
+            "English": english_texts(size),
+            "code": code_texts(size),
+        }
+        lines = {name: write_lines(name, texts, size, folder) for name, texts in kinds.items()}
+        print(f"instruction set of steel: {_bpe.instruction_set}\n")
+        if args.table != "tokenize":
+            print("| text | encoder | MB/CPU s | × fastokens | same |\n|---|---|---|---|---|")
+            for name, (path, _, megabytes, _) in lines.items():
+                compare_encoders(name, args.encoders, huggingface, path, megabytes, args.rounds)
+        if args.table != "encoders":
+            print("\n| text | tool | MB | MB/s | MB/CPU s | MB/CPU s running |\n|---|---|---|---|---|---|")
+            for name, of_kind in lines.items():
+                measure(name, of_kind, rows, folder)
 
 
 if __name__ == "__main__":

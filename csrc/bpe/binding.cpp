@@ -33,10 +33,12 @@ std::string_view view(const py::handle& text) {
 class PyEncoder {
  public:
   PyEncoder(const std::vector<py::bytes>& tokens, const std::vector<int32_t>& ids, const std::string& pattern,
-            size_t digits, bool whole_pieces, bool normal_form)
+            size_t digits, bool whole_pieces, bool normal_form, const std::vector<py::bytes>& added)
       : vocabulary_(views(tokens), ids, whole_pieces),
         encoder_(vocabulary_, pattern == "words" ? bpe::Pattern::kWords : bpe::Pattern::kLines, digits),
-        any_form_(!normal_form) {}
+        any_form_(!normal_form) {
+    for (const py::bytes& token : added) added_.emplace_back(view(token));
+  }
 
   py::tuple encode(const py::list& texts, const py::object& normalize, const py::object& reference) {
     ids_.size = 0;
@@ -154,7 +156,16 @@ class PyEncoder {
     text_.append(bpe::kPadding, '\0');
   }
   Outcome encode_text(bool any_form) {
+    if (holds_added()) return Outcome::kInDoubt;
     return encoder_.encode(reinterpret_cast<const uint8_t*>(text_.data()), size_, any_form, ids_);
+  }
+
+  bool holds_added() const {
+    const std::string_view text(text_.data(), size_);
+    for (const std::string& token : added_) {
+      if (text.find(token) != std::string_view::npos) return true;
+    }
+    return false;
   }
 
   py::array_t<int32_t> taken_ids() {
@@ -166,6 +177,7 @@ class PyEncoder {
   bpe::Vocabulary vocabulary_;
   bpe::Encoder encoder_;
   bool any_form_;
+  std::vector<std::string> added_;
   std::string text_;  // and kPadding bytes
   size_t size_ = 0;   // of the text
   bpe::Ids ids_;
@@ -180,10 +192,10 @@ PYBIND11_MODULE(_bpe, module) {
   module.attr("instruction_set") =
       steel::name_of(set < steel::InstructionSet::kAvx2 ? set : steel::InstructionSet::kAvx2);
   py::class_<PyEncoder>(module, "Encoder")
-      .def(py::init<const std::vector<py::bytes>&, const std::vector<int32_t>&, const std::string&, size_t, bool,
-                    bool>(),
+      .def(py::init<const std::vector<py::bytes>&, const std::vector<int32_t>&, const std::string&, size_t, bool, bool,
+                    const std::vector<py::bytes>&>(),
            py::arg("tokens"), py::arg("ids"), py::arg("pattern"), py::arg("digits"), py::arg("whole_pieces"),
-           py::arg("normal_form"))
+           py::arg("normal_form"), py::arg("added") = std::vector<py::bytes>())
       .def("encode", &PyEncoder::encode, py::arg("texts"), py::arg("normalize"), py::arg("reference"))
       .def("encode_lines", &PyEncoder::encode_lines, py::arg("data"), py::arg("keys"), py::arg("reserved"),
            py::arg("end"), py::arg("normalize"), py::arg("reference"))

@@ -29,7 +29,19 @@ Encoder::Encoder(const Vocabulary& vocabulary, Pattern pattern, size_t digits)
       starts_(kMostStarts + 1),
       keys_(kMostStarts),
       found_(kMostStarts),
-      words_(kMostWords) {}
+      words_(kMostWords) {
+  // The cache begins with the tokens themselves; the ones learnt first come last, so that they stay.
+  for (Symbol symbol = vocabulary.size(); symbol-- > 0;) {
+    const std::string_view token = vocabulary.bytes_of(symbol);
+    if (token.size() > Key::kMostBytes) continue;
+    FewIds ids;
+    ids.ids[0] = vocabulary.id_of(symbol);
+    ids.count = 1;
+    uint8_t padded[16] = {};
+    std::memcpy(padded, token.data(), token.size());
+    short_.insert(Key::of(padded, token.size()), ids);
+  }
+}
 
 Outcome Encoder::encode(const uint8_t* text, size_t size, bool any_form, Ids& ids) {
   Scan scan{text, size, vocabulary_.joined().bits(), digits_};

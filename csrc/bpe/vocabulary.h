@@ -30,6 +30,12 @@ class Vocabulary {
   Symbol token(const Key& key) const;
   void prefetch(const Key& key) const;
 
+  // All that `token` finds, and their bytes.
+  Symbol size() const { return static_cast<Symbol>(ids_.size()); }
+  std::string_view bytes_of(Symbol symbol) const {
+    return {bytes_.data() + starts_[symbol], starts_[symbol + 1] - starts_[symbol]};
+  }
+
   // The symbols that a segment begins with: bytes, and characters where nothing else can come of their bytes.
   size_t first_symbols(const uint8_t* text, size_t size, Symbol* symbols) const;
 
@@ -43,9 +49,6 @@ class Vocabulary {
   const std::vector<Merge>& merges() const { return merges_; }
 
  private:
-  std::string_view bytes_of(Symbol symbol) const {
-    return {bytes_.data() + starts_[symbol], starts_[symbol + 1] - starts_[symbol]};
-  }
   void add(std::string_view token, int32_t id);
   void insert_token(Symbol symbol);
   void find_boundaries(const std::vector<std::pair<Symbol, Symbol>>& splits, bool whole_only);

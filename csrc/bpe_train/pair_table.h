@@ -69,6 +69,8 @@ class PairTable {
     return slots_[at];
   }
 
+  void prefetch(Pair pair) const { __builtin_prefetch(&slots_[scattered(pair) & (slots_.size() - 1)]); }
+
   size_t used() const { return used_; }
   std::vector<PairCount>& slots() { return slots_; }
 

@@ -8,6 +8,7 @@ namespace bpe_train {
 
 namespace {
 
+constexpr size_t kFetched = 32;  // pairs whose memory is fetched at a time
 constexpr size_t kLeastCells = 1 << 10;
 constexpr size_t kMostCells = size_t{1} << 26;
 constexpr uint64_t kCellsPerPair = 8;   // of as many pairs of the threshold's count as the text has room for
@@ -39,19 +40,36 @@ int64_t Trainer::weight_at(uint64_t place, size_t& from) const {
   return weights_[from].count;
 }
 
-template <class OnPair>
-void Trainer::each_pair(OnPair&& on_pair) const {
-  size_t weight = 0;
+// Calls on_pair(place, pair, count of its pre-token) for all pairs of neighbours in the order of the text, and before that
+// fetch(pair), so that what memory holds of the pair is on its way.
+template <class Fetch, class OnPair>
+void Trainer::each_pair(Fetch&& fetch, OnPair&& on_pair) const {
+  struct Met {
+    uint64_t place;
+    Pair pair;
+    int64_t weight;
+  };
+  Met met[kFetched];
+  size_t count = 0, weight = 0;
+  const auto flush = [&] {
+    for (size_t i = 0; i < count; ++i) on_pair(met[i].place, met[i].pair, met[i].weight);
+    count = 0;
+  };
   uint64_t place = 0, end = 1;
   uint32_t left = kNoToken;
   while (end < text_.size() - 1) {
     const uint64_t next = text_.next(end);
     const uint32_t right = text_.id(vocabulary_, end, next);
-    if (left != kNoToken && right != kNoToken) on_pair(place, pair_of(left, right), weight_at(place, weight));
+    if (left != kNoToken && right != kNoToken) {
+      met[count] = {place, pair_of(left, right), weight_at(place, weight)};
+      fetch(met[count++].pair);
+      if (count == kFetched) flush();
+    }
     place = end;
     end = next;
     left = right;
   }
+  flush();
 }
 
 // Adds up the counts of pairs in cells that several may share, so that a cell has at least the count of each. Returns
@@ -64,7 +82,8 @@ int64_t Trainer::sketch() {
   sketch_mask_ = cells - 1;
   std::fill_n(&places_[0], cells, 0);
   total_weight_ = 0;
-  each_pair([&](uint64_t, Pair pair, int64_t weight) {
+  const auto fetch = [&](Pair pair) { __builtin_prefetch(&places_[scattered(pair) & sketch_mask_], 1); };
+  each_pair(fetch, [&](uint64_t, Pair pair, int64_t weight) {
     uint32_t& cell = places_[scattered(pair) & sketch_mask_];
     cell = static_cast<uint32_t>(std::min<uint64_t>(cell + static_cast<uint64_t>(weight), UINT32_MAX));
     total_weight_ += static_cast<uint64_t>(weight);
@@ -89,7 +108,8 @@ bool Trainer::count_pairs(int64_t least, uint32_t limit) {
   pairs_.reset(std::min(2 * found_, PairTable::most(slots_)));
   const auto cell = static_cast<uint32_t>(std::min<int64_t>(least, UINT32_MAX));
   bool room = true;
-  each_pair([&](uint64_t, Pair pair, int64_t weight) {
+  const auto fetch = [&](Pair pair) { __builtin_prefetch(&places_[scattered(pair) & sketch_mask_]); };
+  each_pair(fetch, [&](uint64_t, Pair pair, int64_t weight) {
     const bool wanted =
         places_[scattered(pair) & sketch_mask_] >= cell || (!revived_.empty() && revived_.count(pair) != 0);
     if (!room || !wanted || left_of(pair) >= limit) return;
@@ -140,7 +160,8 @@ int64_t Trainer::list_places(int64_t least) {
     queue_.push_back({entry.count, entry.pair});
   }
   std::make_heap(queue_.begin(), queue_.end());
-  each_pair([&](uint64_t place, Pair pair, int64_t) {
+  const auto fetch = [&](Pair pair) { pairs_.prefetch(pair); };
+  each_pair(fetch, [&](uint64_t place, Pair pair, int64_t) {
     if (PairCount* entry = pairs_.find(pair)) places_[entry->first + entry->places++] = static_cast<uint32_t>(place);
   });
   return least;

@@ -43,6 +43,7 @@ void Trainer::train(size_t tokens, const std::function<void(size_t)>& progress) 
         if (alone == kNoPair) break;
         merge(alone, false);
       }
+      progress(told = vocabulary_.size());  // a search takes its time
     }
     if (!search_) {
       const Pair pair = next_pair();

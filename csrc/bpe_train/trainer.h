@@ -73,8 +73,8 @@ class Trainer {
   int64_t sketch();
   bool count_pairs(int64_t least, uint32_t limit);
   int64_t list_places(int64_t least);
-  template <class OnPair>
-  void each_pair(OnPair&& on_pair) const;
+  template <class Fetch, class OnPair>
+  void each_pair(Fetch&& fetch, OnPair&& on_pair) const;
 
   Pair next_pair();
   void merge(Pair pair, bool listed);
@@ -102,7 +102,7 @@ class Trainer {
   std::unordered_set<Pair> revived_;  // merged pairs that are there again, since a token was made from another pair
   uint64_t sketch_mask_ = 0;
   size_t top_level_ = 0, found_ = 0;  // of the cells: the highest level, and how many reach the threshold
-  uint64_t total_weight_ = 0;         // of all pairs, in the last search
+  uint64_t total_weight_ = 0;  // of all pairs, in the last search
 
   // Of the merge that is at work.
   uint32_t left_ = 0, right_ = 0, made_ = 0;

@@ -51,6 +51,8 @@ class BytePairs:
         pattern: regular expression that cuts a text into pieces, one of ``CUTS``.
         whole_pieces: a piece that is a token becomes it, whether merges make it or not.
         normal_form: texts are brought to NFC first.
+        added: tokens that stand beside the vocabulary and are found in text; a text that holds one is left to the
+            tokenizer.
     """
 
     tokens: list[bytes]
@@ -58,6 +60,7 @@ class BytePairs:
     pattern: str
     whole_pieces: bool
     normal_form: bool
+    added: tuple[bytes, ...] = ()
 
     def backend(self) -> Backend:
         """The encoder in C++.
@@ -69,7 +72,7 @@ class BytePairs:
         if cut is None:
             raise UnfitError(f"it does not know the pattern {self.pattern[:80]}")
         try:
-            return Backend(self.tokens, self.ids, cut.kind, cut.digits, self.whole_pieces, self.normal_form)
+            return Backend(self.tokens, self.ids, cut.kind, cut.digits, self.whole_pieces, self.normal_form, self.added)
         except ValueError as error:
             raise UnfitError(f"the vocabulary is not its kind: {error}") from None
 
@@ -94,9 +97,7 @@ def _of_content(content: Mapping[str, Any]) -> BytePairs:
     if model.get("type") != "BPE" or any(model.get(name) for name in unusual):
         raise UnfitError("the tokenizer is not a byte-level BPE")
     added = {token["content"] for token in content["added_tokens"]}
-    found = sorted(token["content"] for token in content["added_tokens"] if not token["special"])
-    if found:
-        raise UnfitError(f"texts may hold added tokens ({', '.join(found[:3])})")
+    found = tuple(token["content"].encode() for token in content["added_tokens"] if not token["special"])
     pattern = _pattern_of(content.get("pre_tokenizer"))
     if pattern not in CUTS:
         raise UnfitError(f"it does not know the pre-tokenizer {str(content.get('pre_tokenizer'))[:200]}")
@@ -108,7 +109,7 @@ def _of_content(content: Mapping[str, Any]) -> BytePairs:
         spelled = [bytes(byte_of[letter] for letter in token) for token in tokens]
     except KeyError as error:
         raise UnfitError(f"the vocabulary is not spelled in bytes ({error})") from None
-    pairs = BytePairs(spelled, [vocab[token] for token in tokens], pattern, whole_pieces, _is_nfc(content))
+    pairs = BytePairs(spelled, [vocab[token] for token in tokens], pattern, whole_pieces, _is_nfc(content), found)
     made = pairs.backend().merges.tolist()
     if len(made) != len(given) or any(
         (tokens[left], tokens[right]) not in given[tokens[to]] for left, right, to in made

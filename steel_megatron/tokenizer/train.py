@@ -23,13 +23,15 @@ from steel_megatron.tokenizer.normalization import nfc
 TABLE_BYTES = 256 << 20  # of a table of counts, before it goes to a file
 TRAINER_BYTES = 2 << 30
 TEXT_SHARE = 0.55  # of a trainer's memory: for pre-tokens; the rest is for pairs
+MOST_IDS = (1 << 24) - 1
 ALL_HASHES = (0, (1 << 64) - 1)  # the first and the last
 
 
 def check_vocabulary(vocab_size: int, special_tokens: Sequence[str]) -> None:
     """
     Raises:
-        ConfigError: ``vocab_size`` has no room for the bytes and the special tokens, or a special token is given twice.
+        ConfigError: ``vocab_size`` has no room for the bytes and the special tokens, or is above ``MOST_IDS``; a
+            special token is given twice.
     """
     least = 256 + len(special_tokens)
     if vocab_size < least:
@@ -38,6 +40,8 @@ def check_vocabulary(vocab_size: int, special_tokens: Sequence[str]) -> None:
             rule=f"it holds at least 256 bytes and {len(special_tokens)} special tokens",
             fix=f"use {least} or more",
         )
+    if vocab_size > MOST_IDS:
+        raise ConfigError(f"--vocab-size {vocab_size}", rule=f"a vocabulary that is learned has at most {MOST_IDS} ids")
     if len(set(special_tokens)) != len(special_tokens) or "" in special_tokens:
         raise ConfigError(f"--special-tokens {' '.join(special_tokens)}", rule="each is given once and is not empty")
 

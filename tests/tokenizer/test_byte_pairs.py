@@ -11,6 +11,7 @@ from steel_megatron.tokenizer import build_tokenizer
 from steel_megatron.tokenizer.byte_bpe import QWEN_PATTERN
 from steel_megatron.tokenizer.byte_pairs import GPT2_PATTERN, BytePairs, UnfitError, byte_pairs_of
 from steel_megatron.tokenizer.null import NullTokenizer
+from steel_megatron.tokenizer.steel_encoder import SteelEncoder
 
 
 def changed(folder, change):
@@ -64,6 +65,14 @@ def _added(content):
     content["added_tokens"].append({**content["added_tokens"][0], "content": "word", "id": 700, "special": False})
 
 
+def test_a_text_with_an_added_token_goes_to_the_tokenizer(tmp_path):
+    tokenizer = changed(tmp_path, _added)
+    assert byte_pairs_of(tokenizer).added == (b"word",)
+    encoder = SteelEncoder.of(tokenizer, tmp_path / "encoder")
+    for text in ("a word <|im_end|>", "words", "wor d", "<|im_end|> 中文"):
+        assert encoder.encode_batch([text]).ids_T.tolist() == tokenizer.encode(text)
+
+
 def _apart(content):
     content["model"]["merges"].append(content["model"]["merges"][0])
 
@@ -85,7 +94,6 @@ def _unknown(content):
         (_pattern, "does not know the pre-tokenizer"),
         (_prefix, "does not know the pre-tokenizer"),
         (_normalizer, "does not know the normaliser NFKC"),
-        (_added, r"texts may hold added tokens \(word\)"),
         (_apart, "stand apart"),
         (_another_split, "merges are not those that its tokens come of|out of vocabulary"),
         (_unknown, "not a byte-level BPE"),

@@ -78,6 +78,8 @@ def test_own_special_tokens(tmp_path):
 def test_what_cannot_work():
     with pytest.raises(ConfigError, match="use 259 or more"):
         train_bpe(CORPUS, 258)
+    with pytest.raises(ConfigError, match="at most 16777215"):
+        train_bpe(CORPUS, 1 << 24)
     with pytest.raises(ConfigError, match="each is given once"):
         train_bpe(CORPUS, 300, ["<a>", "<a>"])
     with pytest.raises(DataError, match="no text"):

@@ -11,6 +11,7 @@ from typing import Any
 
 from steel_megatron._bpe_train import Counter, merge_counts
 from steel_megatron._jsonl import extract
+from steel_megatron.config import DataError
 from steel_megatron.jobs.parts import Part
 from steel_megatron.jobs.progress import add_to
 from steel_megatron.jobs.tasks import Task
@@ -129,9 +130,18 @@ class MergeJob:
 
 
 def merge_range(job: MergeJob, of: HashRange) -> dict[str, Any]:
-    """Adds up the counts of a range's pre-tokens."""
+    """Adds up the counts of a range's pre-tokens.
+
+    Raises:
+        DataError: there are more than the range was cut for, which only a fault in the hashes could bring about.
+    """
     with job.task(of).attempt() as (paths, mark):
-        _, entries = merge_counts(list(job.counts), of.first, of.last, of.memory, str(paths[0]))
+        try:
+            _, entries = merge_counts(list(job.counts), of.first, of.last, of.memory, str(paths[0]))
+        except ValueError as error:
+            raise DataError(
+                f"{paths[0]}: {error}", rule=f"{of.memory:,} bytes hold them", fix="give more --memory"
+            ) from None
         mark["pretokens"] = entries
     return mark
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from helpers.bpe_peer import mixed_texts
 from helpers.json_lines import LINES, write_lines
 from steel_megatron._bpe_train import Trainer, section_sizes
+from steel_megatron.config import DataError
 from steel_megatron.jobs.inputs import Input
 from steel_megatron.jobs.parts import InputFile, whole_file
 from steel_megatron.tokenizer.train import byte_ids
@@ -94,5 +95,5 @@ def test_too_small_a_table_says_so(tmp_path):
     job = CountJob(str(tmp_path), "text", 1, 1 << 20)
     count_part(job, part_of(path))
     merge = MergeJob(str(tmp_path), (str(job.task(part_of(path)).file(".counts")),))
-    with pytest.raises(ValueError, match="too many pre-tokens"):
+    with pytest.raises(DataError, match="too many pre-tokens"):
         merge_range(merge, HashRange(0, LAST, 0, 1))
