@@ -107,8 +107,8 @@ void check_or_write_as(FileWriter* file, const Source* values, uint64_t count, c
       case Dtype::kUint16: return check_or_write<uint16_t>(file, values, count, target.name);
       case Dtype::kUint24:
         if (count == 0) return;
-        throw FormatError("documents for a dataset of uint24", "whole datasets of it are joined, and 'tokenize' makes it",
-                          "write the dataset as int32");
+        throw FormatError("documents for a dataset of uint24",
+                          "whole datasets of it are joined, and 'tokenize' makes it", "write the dataset as int32");
     }
   }
 }
