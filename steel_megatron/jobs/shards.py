@@ -47,6 +47,8 @@ class Target:
             DataError: it is a folder of other things.
         """
         given = os.fspath(output)
+        if not given:
+            raise ConfigError("--output ''", rule="it names a file or a folder of shards", fix="give it a name")
         path = Path(given)
         for suffix, packing in packings.items():
             if path.name.endswith(suffix) and not path.is_dir():

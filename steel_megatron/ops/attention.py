@@ -155,7 +155,8 @@ def _steel_packed(q_TND: Tensor, k_TKD: Tensor, v_TKD: Tensor, packing: Packing)
 
 @functools.lru_cache(maxsize=16)
 def _sample_starts(batch: int, length: int) -> Tensor:
-    return torch.arange(batch + 1, dtype=torch.int32) * length
+    with torch.inference_mode(False):  # the first to ask may be generation, and training is given the same
+        return torch.arange(batch + 1, dtype=torch.int32) * length
 
 
 _WHOLE: dict[str, Callable[..., Tensor]] = {

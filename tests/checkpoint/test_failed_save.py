@@ -89,7 +89,7 @@ def record_and_remove(path: Path) -> dict[str, Any]:
     return record
 
 
-def may_not(path: Path, content: Any) -> None:
+def may_not(path: Path, content: Any, **form: Any) -> None:
     raise PermissionError(13, "Permission denied", str(path))
 
 

@@ -83,7 +83,10 @@ def test_a_command_refuses_before_it_works(command: tuple[str, ...], capsys: pyt
 def test_the_ends_belong_to_the_range_and_the_help_tells_it(option: CommandOption) -> None:
     number = number_of(option)
     low, high = number.range.low, number.range.high
-    inside = [1] if low is None or high is None else [(low + high) / 2 if low + high < 4 else int(low + high) // 2]
+    if low is None or high is None:
+        inside: list[float] = [max(1, low or 1)]
+    else:
+        inside = [(low + high) / 2 if low + high < 4 else int(low + high) // 2]
     inside += [low] if low is not None and not number.range.above_low else []
     inside += [high] if high is not None and not number.range.below_high else []
     for value in inside:

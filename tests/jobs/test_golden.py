@@ -75,6 +75,7 @@ def told_by(content: dict[str, Any]) -> dict[str, Any]:
     """What a manifest or report says, in today's form, whichever form it has."""
     if "recipe" in content:  # the report of clean, whose manifest stands beside it
         content["samples"] = {name: list(map(drop_of, drops)) for name, drops in content["samples"].items()}
+        content["operations"] = [each | {"about": ""} for each in content["operations"]]  # words may get better
         content["inputs"] = [file if isinstance(file, str) else file["path"] for file in content["inputs"]]
     elif "encoder" not in content:
         content |= JobManifest.of(content).content()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from steel_megatron.config import ConfigError
 from steel_megatron.ops import backends
-from steel_megatron.ops.attention import AttentionDropout, Packing, attention, cached_attention
+from steel_megatron.ops.attention import AttentionDropout, Packing, _sample_starts, attention, cached_attention
 from steel_megatron.ops.dropout import DropoutKey
 
 
@@ -114,3 +114,10 @@ def test_kernels_for_gpus_are_refused_on_a_cpu():
     for name in ("flash2", "flash3", "cudnn", "fused"):
         with pytest.raises(ConfigError, match="needs a GPU"):
             backends.use_attention_backend(name, "cpu")
+
+
+def test_what_generation_asked_for_first_serves_training() -> None:
+    _sample_starts.cache_clear()
+    with torch.inference_mode():
+        _sample_starts(2, 5)
+    assert not _sample_starts(2, 5).is_inference()
