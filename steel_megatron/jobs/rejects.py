@@ -54,19 +54,31 @@ def no_document(
     suspects: Mapping[str, str],
     rule: str = "at least one record gives a text",
     fix: str = "check --input",
+    example: str = "",
 ) -> DataError:
     """The error of a run all of whose records were refused.
 
     Args:
         reasons: reason → how many.
         suspects: files that are not what their names say, and what they are.
+        example: the detail of a record that was refused.
     """
+    told = some([f"{name} {what}" for name, what in suspects.items()], between="; ")
     counted = ", ".join(f"{reason} {n:,}" for reason, n in sorted(reasons.items(), key=lambda pair: -pair[1]))
     return DataError(
         f"no document: {sum(reasons.values()):,} records rejected ({counted or 'none'})",
         rule=rule,
-        fix=some([f"{name} {what}" for name, what in suspects.items()], between="; ") or fix,
+        fix=told or (f"{fix}; one of them: {example}" if example else fix),
     )
+
+
+def first_detail(path: Path) -> str:
+    """The detail of the first line of a file of rejects; empty where there is none."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        line = file.readline()
+    return str(json.loads(line)["detail"]) if line else ""
 
 
 def moved(line: bytes, lines_before: int) -> bytes:

@@ -58,6 +58,23 @@ def test_where_nothing_can_be_read_the_error_says_what_the_files_are(
     assert "fix:  a.jsonl is UTF-16: iconv" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ('{"data": [{"text": "a"}, {"text": "b"}]}', '.["data"][]\' writes one a line'),
+        ('{"text": ["a", "b"], "id": [1, 2]}', "all fields hold 2 values: jq -c"),
+    ],
+)
+@pytest.mark.parametrize("name", ["convert", "clean"])
+def test_an_object_that_holds_all_records_is_told_how_to_be_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, hint: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text(content)
+    assert main(command(name, tmp_path)) == 2
+    assert hint in capsys.readouterr().err
+
+
 def test_engines_of_all_and_of_one() -> None:
     parser = argparse.ArgumentParser()
     add_engine(parser, {"own": "another program"})

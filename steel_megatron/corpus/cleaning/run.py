@@ -145,7 +145,8 @@ def _sum(job: CleanJob, counts: Iterable[dict[str, Any]], suspects: Mapping[str,
         )
     unread = whole.reasons.get(READ, {})
     if whole.records and sum(unread.values()) == whole.records:
-        raise no_document(unread, suspects)
+        example = next((str(drop["detail"]) for _, drop in whole.samples.get(READ, ())), "")
+        raise no_document(unread, suspects, example=example)
     return whole
 
 

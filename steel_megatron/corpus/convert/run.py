@@ -32,7 +32,7 @@ from steel_megatron.jobs.inputs import find_inputs
 from steel_megatron.jobs.manifest import SKIP_DAMAGED, JobManifest, finished_before
 from steel_megatron.jobs.never_data import MANIFEST, REJECTS
 from steel_megatron.jobs.parts import PART_BYTES, InputFile, InputHashes, Part, damaged_files
-from steel_megatron.jobs.rejects import no_document
+from steel_megatron.jobs.rejects import first_detail, no_document
 from steel_megatron.jobs.shards import Piece, Target, record_of, write_shards
 from steel_megatron.jobs.tasks import work_folder
 
@@ -117,7 +117,7 @@ def convert_corpus(
                 on_done=hashes.take,
             )
             results = [PartResult(**each) for each in counts]
-            reasons = _check(corpus, parts, results, passed_over, odd)
+            reasons = _check(corpus, parts, results, passed_over, odd, job)
             members = [member for result in results for member in result.passed_over]
             wanted = replace(
                 wanted,
@@ -177,6 +177,7 @@ def _check(
     results: list[PartResult],
     passed_over: Sequence[str],
     odd: Mapping[str, str],
+    job: ConvertJob,
 ) -> Counter[str]:
     """The rejects by reason; damaged files, records lost on the way, and runs without a document are errors.
 
@@ -208,5 +209,6 @@ def _check(
             odd,
             f"at least one record gives a text; fields of {corpus.name}: {fields}",
             f"check --input and --corpus{over}",
+            next((detail for part in parts if (detail := first_detail(job.task(part).file(REJECTED)))), ""),
         )
     return reasons
