@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -42,7 +43,13 @@ HASWELL = Machine("haswell", "x86_64-linux-gnu-g++", ("qemu-x86_64", "-cpu", "Ha
 
 def compile_driver(compiler: str, folder: Path) -> Path:
     """All C++ parts but their Python bindings, and driver.cpp, in one static program."""
-    sources = [path for path in sorted(CSRC.rglob("*.cpp")) if path.name != "binding.cpp"]
+    # A module that takes a source of another in includes it; here it is one program, which has it already.
+    taken_in = re.compile(r'^#include ".*\.cpp"', re.MULTILINE)
+    sources = [
+        path
+        for path in sorted(CSRC.rglob("*.cpp"))
+        if path.name != "binding.cpp" and not taken_in.search(path.read_text(encoding="utf-8"))
+    ]
 
     def make(source: Path) -> Path:
         made = folder / f"{source.parent.name}_{source.stem}.o"

@@ -106,7 +106,7 @@ def _balanced(ranks: int, chunks: int, costs: LayerCosts) -> list[int]:
     extra = [0.0] * stages
     extra[0] += costs.embedding
     extra[-1] += costs.head
-    if len(set(costs.blocks)) > 1 and layers >= stages:
+    if len(set(costs.blocks)) > 1 and layers >= stages - 2:  # the first and the last stage may be without a block
         return _cut(costs.blocks, extra)
     counts, block = [0] * stages, costs.blocks[0]
 
@@ -145,7 +145,7 @@ def _cut(blocks: Sequence[float], extra: Sequence[float]) -> list[int]:
                 cuts[end] = new if found is None else min(found, new)
         best = cuts
     whole = best[count]
-    assert whole is not None, "there are as many blocks as stages"
+    assert whole is not None, "there is a block for each stage between the first and the last"
     return list(whole[2])
 
 

@@ -86,6 +86,10 @@ def test_blocks_that_differ_are_weighed_one_by_one():
     assert stage_costs(assign_layers(12, 3, costs=costs), costs) == (9.0, 9.0, 10.0)
 
 
+def test_ends_without_a_block_where_blocks_that_differ_are_few():
+    assert counts(2, 3, costs=LayerCosts((1.0, 2.0), embedding=1.0, head=1.0)) == [1, 1, 0]
+
+
 def test_given_numbers():
     assert counts(14, 4, layout="3,4,4,3") == [3, 4, 4, 3]
     assert [part.layers for part in assign_layers(6, 2, 2, layout="2, 1,3,0")[1]] == [range(2, 3), range(6, 6)]
