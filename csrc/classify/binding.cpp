@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/python_text.h"
 #include "jsonl/scan.h"
 #include "language_model.h"
 #include "linear.h"
@@ -19,26 +20,6 @@ namespace {
 
 template <class Value>
 using Array = py::array_t<Value, py::array::c_style>;
-
-// The characters of a Python string: 1, 2 or 4 bytes each.
-struct Text {
-  const void* data;
-  size_t length;
-  int width;
-};
-
-Text text_of(py::handle object) {
-  if (!PyUnicode_Check(object.ptr())) throw py::type_error("a text is a str");
-  return {PyUnicode_DATA(object.ptr()), static_cast<size_t>(PyUnicode_GET_LENGTH(object.ptr())),
-          static_cast<int>(PyUnicode_KIND(object.ptr()))};
-}
-
-std::vector<Text> texts_of(const py::list& list) {
-  std::vector<Text> texts;
-  texts.reserve(list.size());
-  for (const py::handle item : list) texts.push_back(text_of(item));
-  return texts;
-}
 
 const std::vector<uint32_t>& normalise(const Text& text, uint64_t characters, Normalised& normalised) {
   const size_t length = std::min<size_t>(text.length, characters);
